@@ -1,0 +1,87 @@
+"""The contract of everything that computes tensors: names in, names out, nothing about what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edged.errors import InferenceError
+
+Tensors = Mapping[str, NDArray[np.generic]]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """What a network declares of one input or output.
+
+    Attributes:
+        dtype: NumPy's name of the element type, e.g. `float32`.
+        shape: one entry an axis; None where it is free (the batch).
+    """
+
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+class Ticket(Protocol):
+    """One submitted batch."""
+
+    def result(self) -> Tensors:
+        """Wait for the outputs. They are valid until their slot is used again: copy what must live longer.
+
+        Raises:
+            InferenceError: the network failed on this batch.
+        """
+        ...
+
+
+class Backend(Protocol):
+    """A loaded network. Used and closed by the thread that made it."""
+
+    @property
+    def inputs(self) -> Mapping[str, TensorSpec]: ...
+
+    @property
+    def outputs(self) -> Mapping[str, TensorSpec]: ...
+
+    @property
+    def label(self) -> str:
+        """What computes and on what, for people, e.g. `onnxruntime cpu, 1 thread`."""
+        ...
+
+    def submit(self, feeds: Tensors) -> Ticket:
+        """Start computing one batch; at most two may be in flight.
+
+        Raises:
+            InferenceError: the feeds do not fit `inputs`.
+        """
+        ...
+
+    def infer(self, feeds: Tensors) -> Tensors:
+        """Submit and wait."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def check_feeds(feeds: Tensors, inputs: Mapping[str, TensorSpec]) -> None:
+    """Refuse feeds that do not fit, before the library sees them.
+
+    Raises:
+        InferenceError: naming the tensor, what was expected and what came.
+    """
+    if feeds.keys() != inputs.keys():
+        raise InferenceError(f"expected inputs {sorted(inputs)}, got {sorted(feeds)}")
+    for name, spec in inputs.items():
+        array = feeds[name]
+        fits = len(array.shape) == len(spec.shape) and all(
+            wanted is None or wanted == found for wanted, found in zip(spec.shape, array.shape, strict=True)
+        )
+        if not fits or array.dtype.name != spec.dtype:
+            raise InferenceError(
+                f"input {name}: expected {spec.dtype} {spec.shape}, got {array.dtype.name} {array.shape}"
+            )

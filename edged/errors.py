@@ -1,0 +1,97 @@
+"""Everything edged raises on purpose.
+
+    EdgedError
+    ├── ConfigError        the configuration is wrong: every mistake of it at once        exit 78
+    ├── ModelError         a network or its manifest cannot be used                       exit 78
+    ├── InputError         a file or argument given on the command line cannot be used    exit 78
+    ├── SourceError        a camera gave no frame; carries its cause                      retried
+    ├── SinkError          a message could not be handed on                               counted, retried
+    ├── StateError         the state directory cannot be used                             exit 1
+    └── InferenceError     a backend failed on valid input                                exit 1
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+EXIT_CONFIG = 78
+"""What sysexits.h calls EX_CONFIG: systemd must not restart us for it."""
+
+
+class EdgedError(Exception):
+    """The root of all errors that edged raises on purpose; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One thing wrong in a file that a person wrote.
+
+    Attributes:
+        code: stable name for programs, e.g. `config.unknown_key`.
+        where: path inside the file, e.g. `cameras.door.fps`; empty for the file as a whole.
+        message: what is wrong and how to mend it; never contains a secret.
+        line: from 1, None where the place has no line.
+    """
+
+    code: str
+    where: str
+    message: str
+    line: int | None = None
+
+
+class ConfigError(EdgedError):
+    """The configuration is wrong. Holds every mistake found, in file order."""
+
+    def __init__(self, source: str, mistakes: list[Mistake]) -> None:
+        self.source = source
+        self.mistakes = tuple(mistakes)
+        lines = [f"{source}: {len(mistakes)} mistake{'s' if len(mistakes) != 1 else ''}"]
+        for mistake in mistakes:
+            place = f"line {mistake.line}: " if mistake.line else ""
+            path = f"{mistake.where}: " if mistake.where else ""
+            lines.append(f"  {place}{path}{mistake.message} [{mistake.code}]")
+        super().__init__("\n".join(lines))
+
+
+class ModelError(EdgedError):
+    """A network or its manifest cannot be used."""
+
+
+class InputError(EdgedError):
+    """A file or argument given by a person cannot be used."""
+
+
+class SourceCause(str, Enum):
+    """Why a camera gives no frames; published as its state."""
+
+    TIMEOUT = "timeout"
+    AUTH = "auth"
+    NOT_FOUND = "not_found"
+    PROTOCOL = "protocol"
+    EOF = "eof"
+    STALLED = "stalled"
+
+
+class SourceError(EdgedError):
+    """A camera gave no frame.
+
+    Attributes:
+        cause: which of the known reasons it was.
+    """
+
+    def __init__(self, cause: SourceCause, message: str) -> None:
+        super().__init__(message)
+        self.cause = cause
+
+
+class SinkError(EdgedError):
+    """A message could not be handed on."""
+
+
+class StateError(EdgedError):
+    """The state directory cannot be used."""
+
+
+class InferenceError(EdgedError):
+    """A backend failed on valid input."""

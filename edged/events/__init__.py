@@ -1,0 +1,1 @@
+"""What the daemon says, and its wire form."""

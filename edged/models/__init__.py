@@ -1,0 +1,1 @@
+"""What tensors mean; knows no backend."""

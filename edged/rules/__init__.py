@@ -1,0 +1,1 @@
+"""Tracks into events: zones, lines, dwell, counts; pure and timed."""

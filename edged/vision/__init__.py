@@ -1,0 +1,1 @@
+"""Numbers only: NumPy and OpenCV, no I/O, no clock."""
