@@ -1,0 +1,71 @@
+"""The one box convention, and arithmetic on boxes.
+
+A box is xyxy in frame pixels, float32: its left and top edge belong to it, x2 and y2 do not, and nowhere is a pixel added.
+Pixel number i of a row covers [i, i + 1), so its centre is i + 0.5, a picture of width W is the box (0, 0, W, H), and a box
+that reaches its right edge has x2 = W.
+Normalised boxes (0..1 of the frame) exist only on the wire and in configurations, under names that end in `_norm`.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+Boxes = NDArray[np.float32]
+"""(N, 4) float32 xyxy."""
+
+
+class Anchor(str, Enum):
+    """The point of a box that stands for the object, e.g. when it is asked which zone it is in."""
+
+    BOTTOM_CENTRE = "bottom_centre"
+    CENTRE = "centre"
+    TOP_CENTRE = "top_centre"
+
+
+def area(boxes: Boxes) -> NDArray[np.float32]:
+    """The areas of boxes (N, 4), in square pixels (N,); 0 where a box is turned inside out."""
+    return np.maximum(boxes[:, 2] - boxes[:, 0], 0) * np.maximum(boxes[:, 3] - boxes[:, 1], 0)
+
+
+def iou_matrix(a: Boxes, b: Boxes) -> NDArray[np.float32]:
+    """Intersection over union of every box of `a` (N, 4) with every box of `b` (M, 4): (N, M); 0 where both are empty."""
+    ax1, ay1, ax2, ay2 = np.ascontiguousarray(a.T, dtype=np.float32)[:, :, None]
+    bx1, by1, bx2, by2 = np.ascontiguousarray(b.T, dtype=np.float32)[:, None, :]
+    shared = np.minimum(ax2, bx2)
+    shared -= np.maximum(ax1, bx1)
+    np.maximum(shared, 0, out=shared)
+    height = np.minimum(ay2, by2)
+    height -= np.maximum(ay1, by1)
+    np.maximum(height, 0, out=height)
+    shared *= height  # (N, M)
+    union = area(a)[:, None] + area(b)[None, :]
+    union -= shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
+def clip_boxes(boxes: Boxes, *, width: int, height: int) -> Boxes:
+    """The part of each box (N, 4) that lies inside a picture of this size; a box outside becomes empty on the edge."""
+    return np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
+
+
+def anchor_points(boxes: Boxes, anchor: Anchor) -> NDArray[np.float32]:
+    """The anchor point of each box (N, 4) as xy (N, 2), in the unit of the boxes."""
+    points = (boxes[:, :2] + boxes[:, 2:]) * np.float32(0.5)
+    if anchor is Anchor.BOTTOM_CENTRE:
+        points[:, 1] = boxes[:, 3]
+    elif anchor is Anchor.TOP_CENTRE:
+        points[:, 1] = boxes[:, 1]
+    return points
+
+
+def to_norm(boxes: Boxes, *, width: int, height: int) -> NDArray[np.float32]:
+    """Boxes (N, 4) in pixels as shares of a picture of this size."""
+    return boxes / np.array([width, height, width, height], np.float32)
+
+
+def from_norm(boxes_norm: NDArray[np.float32], *, width: int, height: int) -> Boxes:
+    """Boxes (N, 4) in shares of a picture of this size as pixels."""
+    return boxes_norm * np.array([width, height, width, height], np.float32)

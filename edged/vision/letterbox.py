@@ -1,0 +1,89 @@
+"""Fit a picture of any shape into a network's input, and carry boxes there and back.
+
+One function for training, evaluation and the daemon: what differs between them would be lost accuracy that nobody sees.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edged.types import Pixels
+from edged.vision.boxes import Boxes, clip_boxes
+
+GREY = 114
+"""What surrounds the picture; the textbook's grey, also in training."""
+
+
+@dataclass(frozen=True, slots=True)
+class LetterboxTransform:
+    """Where a source picture lies in the network's input: input = source * scale + pad, in the coordinates of `boxes.py`.
+
+    Attributes:
+        scale_x, scale_y: input pixels per source pixel. They differ by the rounding to whole pixels only.
+        pad_x, pad_y: grey columns on the left and rows on top.
+        source_width, source_height: size of the source picture, pixels.
+    """
+
+    scale_x: float
+    scale_y: float
+    pad_x: int
+    pad_y: int
+    source_width: int
+    source_height: int
+
+    def to_input(self, boxes: Boxes) -> Boxes:
+        """Boxes (N, 4) of the source picture, in input pixels."""
+        return boxes * self._scales() + self._pads()
+
+    def to_source(self, boxes: Boxes) -> Boxes:
+        """Boxes (N, 4) in input pixels, in pixels of the source picture, cut at its edges."""
+        return clip_boxes((boxes - self._pads()) / self._scales(), width=self.source_width, height=self.source_height)
+
+    def _scales(self) -> NDArray[np.float32]:
+        return np.array([self.scale_x, self.scale_y, self.scale_x, self.scale_y], np.float32)
+
+    def _pads(self) -> NDArray[np.float32]:
+        return np.array([self.pad_x, self.pad_y, self.pad_x, self.pad_y], np.float32)
+
+
+def make_transform(source_width: int, source_height: int, *, width: int, height: int) -> LetterboxTransform:
+    """The transform that fits a picture into (height, width), aspect kept, centred; small pictures grow."""
+    scale = min(width / source_width, height / source_height)
+    inner_width = min(width, max(1, round(source_width * scale)))
+    inner_height = min(height, max(1, round(source_height * scale)))
+    return LetterboxTransform(
+        scale_x=inner_width / source_width,
+        scale_y=inner_height / source_height,
+        pad_x=(width - inner_width) // 2,
+        pad_y=(height - inner_height) // 2,
+        source_width=source_width,
+        source_height=source_height,
+    )
+
+
+def letterbox(
+    pixels_rgb: Pixels, *, width: int, height: int, fill: int = GREY, out: Pixels | None = None
+) -> tuple[Pixels, LetterboxTransform]:
+    """Fit a picture into (height, width, 3) uint8 and say where it lies there.
+
+    Bilinear also where it shrinks: averaging over the area costs ten times as much at sizes that are not whole multiples.
+
+    Args:
+        pixels_rgb: (h, w, 3) uint8, any size from 1x1.
+        out: (height, width, 3) uint8 to draw into and return; a new array if absent.
+    """
+    transform = make_transform(pixels_rgb.shape[1], pixels_rgb.shape[0], width=width, height=height)
+    left, top = transform.pad_x, transform.pad_y
+    right = left + round(transform.scale_x * transform.source_width)
+    bottom = top + round(transform.scale_y * transform.source_height)
+    canvas = np.empty((height, width, 3), np.uint8) if out is None else out
+    canvas[:top] = fill
+    canvas[bottom:] = fill
+    canvas[top:bottom, :left] = fill
+    canvas[top:bottom, right:] = fill
+    cv2.resize(pixels_rgb, (right - left, bottom - top), dst=canvas[top:bottom, left:right], interpolation=cv2.INTER_LINEAR)
+    return canvas, transform

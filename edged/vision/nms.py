@@ -1,0 +1,72 @@
+"""Greedy non-maximum suppression, class by class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edged.vision.boxes import Boxes, iou_matrix
+
+_BLOCK = 128
+"""Candidates compared at once: all pairs of a usual frame, while a crowd of thousands never makes a matrix of millions."""
+
+
+def nms(
+    boxes: Boxes, scores: NDArray[np.float32], class_ids: NDArray[np.int64], *, iou_threshold: float | Mapping[int, float]
+) -> NDArray[np.int64]:
+    """Keep the best box of every object: the highest score first, each kept box suppresses what overlaps it in its class.
+
+    A box is suppressed when its IoU with a kept box is greater than the threshold; one exactly at the threshold stays.
+    Of equal scores the lower index goes first.
+
+    Args:
+        boxes: (N, 4) float32 xyxy, finite.
+        scores: (N,) finite.
+        class_ids: (N,).
+        iou_threshold: one for all, or one for each class id that occurs.
+
+    Returns:
+        (K,) int64, indices of the kept boxes in descending score, ties by rising index.
+
+    Source: the greedy suppression of Felzenszwalb et al., Object detection with discriminatively trained part based models, 2010.
+    """
+    order = np.argsort(-scores, kind="stable")
+    boxes, class_ids = boxes[order], class_ids[order]
+    thresholds = _threshold_of_each(class_ids, iou_threshold)
+    kept = np.zeros(0, np.int64)  # positions in `order`
+    for start in range(0, len(order), _BLOCK):
+        block = np.arange(start, min(start + _BLOCK, len(order)))
+        block = block[~_suppresses(boxes, class_ids, thresholds, kept, block).any(axis=0)]
+        kept = np.concatenate([kept, block[_keep_greedily(_suppresses(boxes, class_ids, thresholds, block, block))]])
+    return order[kept]
+
+
+def _threshold_of_each(class_ids: NDArray[np.int64], iou_threshold: float | Mapping[int, float]) -> NDArray[np.float32]:
+    if isinstance(iou_threshold, Mapping):
+        return np.array([iou_threshold[class_id] for class_id in class_ids.tolist()], np.float32)
+    return np.full(len(class_ids), iou_threshold, np.float32)
+
+
+def _suppresses(
+    boxes: Boxes,
+    class_ids: NDArray[np.int64],
+    thresholds: NDArray[np.float32],
+    first: NDArray[np.int64],
+    second: NDArray[np.int64],
+) -> NDArray[np.bool_]:
+    """Whether each box of `first` would suppress each of `second`: (len(first), len(second))."""
+    overlaps = iou_matrix(boxes[first], boxes[second]) > thresholds[second]
+    overlaps &= class_ids[first, None] == class_ids[second]
+    return overlaps
+
+
+def _keep_greedily(suppresses: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which of N boxes in descending order survive, given who would suppress whom (N, N)."""
+    stays = ~suppresses
+    kept = np.ones(len(stays), np.bool_)
+    for index, row in enumerate(stays):
+        if kept[index]:
+            kept[index + 1 :] &= row[index + 1 :]
+    return kept
