@@ -1,0 +1,73 @@
+"""The body of one thread: named, stoppable, with a heartbeat, its failure kept.
+
+Threads themselves are made and joined by `daemon.py` alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
+
+
+class Loop:
+    """One thread's body and what its supervisor may know of it.
+
+    Args:
+        name: of the thread, e.g. `capture door`.
+        body: runs until `stopping`; must call `beat` at least every `limit_s`, or sleep through `wait`.
+        limit_s: without a beat for longer, and not waiting, the loop counts as stuck.
+        now_s: monotonic seconds.
+    """
+
+    def __init__(self, name: str, body: Callable[[Loop], None], *, limit_s: float, now_s: Callable[[], float]) -> None:
+        self.name = name
+        self.limit_s = limit_s
+        self.failure: Exception | None = None
+        self._body = body
+        self._now_s = now_s
+        self._stop = threading.Event()
+        self._beat_s = now_s()
+        self._is_waiting = False
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the body was asked to return."""
+        return self._stop.is_set()
+
+    @property
+    def stop_event(self) -> threading.Event:
+        """Set once the body was asked to return; for foreign code that waits on an event."""
+        return self._stop
+
+    def stop(self) -> None:
+        """Ask the body to return."""
+        self._stop.set()
+
+    def beat(self) -> None:
+        """Say that the body makes progress."""
+        self._beat_s = self._now_s()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Sleep, known to the supervisor as waiting. Returns whether the body was asked to return."""
+        self._is_waiting = True
+        try:
+            return self._stop.wait(timeout_s)
+        finally:
+            self.beat()
+            self._is_waiting = False
+
+    def is_stuck(self) -> bool:
+        """Whether the body has neither progressed within its limit nor said that it waits."""
+        return not self._is_waiting and self._now_s() - self._beat_s > self.limit_s
+
+    def run(self) -> None:
+        """Run the body to its end; a failure is logged with its traceback and kept for the supervisor."""
+        self.beat()
+        try:
+            self._body(self)
+        except Exception as error:  # the last line of defence: the supervisor turns it into exit code 1
+            logger.exception("loop failed: name=%s", self.name)
+            self.failure = error
