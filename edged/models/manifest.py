@@ -1,0 +1,286 @@
+"""The manifest beside a network: everything about it that a tensor does not say."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
+
+from edged.errors import ConfigError, Mistake, ModelError
+from edged.strict_yaml import Document, format_path, read_yaml, shorten
+
+MANIFEST_NAME = "model.yaml"
+
+_Text = Annotated[str, Field(min_length=1, max_length=2000)]
+_Ratio = Annotated[float, Field(gt=0, lt=1, strict=True)]
+_Number = Annotated[float, Field(strict=True)]
+_Count = Annotated[int, Field(gt=0, strict=True)]
+_Side = Annotated[int, Field(ge=32, le=4096, strict=True)]
+_PerChannel = tuple[_Number, _Number, _Number]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class OnnxFile(_Part):
+    """The network's file: `file` beside the manifest, its digest, its operator set."""
+
+    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.onnx$")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    opset: Annotated[int, Field(ge=11, le=17, strict=True)]
+
+
+class InputSpec(_Part):
+    """What the network wants: value = (pixel * scale - mean) / std per channel, or the bare pixel when dtype is uint8."""
+
+    name: _Text
+    width: _Side
+    height: _Side
+    colour: Literal["rgb", "bgr"]
+    layout: Literal["nchw"]
+    dtype: Literal["float32", "uint8"]
+    scale: Annotated[float, Field(gt=0, strict=True)] = 1.0
+    mean: _PerChannel = (0.0, 0.0, 0.0)
+    std: _PerChannel = (1.0, 1.0, 1.0)
+
+    @field_validator("std")
+    @classmethod
+    def _divides(cls, std: tuple[float, ...]) -> tuple[float, ...]:
+        if 0 in std:
+            raise ValueError("no channel can be divided by 0")
+        return std
+
+    @model_validator(mode="after")
+    def _scales_inside(self) -> InputSpec:
+        if self.dtype == "uint8" and (self.scale, *self.mean, *self.std) != (1, 0, 0, 0, 1, 1, 1):
+            raise ValueError("a network that takes uint8 scales inside: leave scale, mean and std out")
+        return self
+
+
+class OutputNames(_Part):
+    """Names of the outputs: boxes (N, R, 4) float32 xyxy input pixels, scores (N, R, C) float32 in [0, 1]."""
+
+    boxes: _Text
+    scores: _Text
+
+
+class ClassThresholds(_Part):
+    """What differs for one class."""
+
+    score: _Ratio | None = None
+    nms_iou: _Ratio | None = None
+
+
+class Thresholds(_Part):
+    """The thresholds that the network ships with; a site may set others."""
+
+    score: _Ratio
+    nms_iou: _Ratio
+    per_class: dict[str, ClassThresholds] = {}
+
+
+class DataSource(_Part):
+    """One set of pictures that went into the network."""
+
+    name: _Text
+    licence_mark: _Text
+    licence: _Text
+    source: _Text
+    use: _Text
+
+
+class Manifest(_Part):
+    """One network that finds things, as `tools.export` writes it and the daemon reads it.
+
+    Attributes:
+        classes: name of each class id.
+        anchors: for each stride, its anchor boxes (width, height) in input pixels.
+        measured: figures by name, or why there are none.
+        trained: the settings it was trained with, for people.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,64}$")]
+    task: Literal["detector"]
+    revision: _Text
+    licence: _Text
+    onnx: OnnxFile
+    input: InputSpec
+    outputs: OutputNames
+    classes: Annotated[tuple[_Text, ...], Field(min_length=1, max_length=1000)]
+    strides: Annotated[tuple[_Count, ...], Field(min_length=1)]
+    anchors: Annotated[tuple[Annotated[tuple[tuple[_Number, _Number], ...], Field(min_length=1)], ...], Field(min_length=1)]
+    thresholds: Thresholds
+    data: tuple[DataSource, ...]
+    measured: dict[str, Any] | Literal["not measured"]
+    trained: dict[str, Any] = {}
+
+    @property
+    def candidates(self) -> int:
+        """How many boxes the network answers for one picture: the R of its outputs."""
+        cells = ((self.input.width // stride) * (self.input.height // stride) for stride in self.strides)
+        return sum(count * len(boxes) for count, boxes in zip(cells, self.anchors, strict=True))
+
+    @property
+    def class_names(self) -> Mapping[int, str]:
+        """Name by class id."""
+        return dict(enumerate(self.classes))
+
+    @field_validator("classes")
+    @classmethod
+    def _are_unique(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        twice = sorted({name for name in classes if classes.count(name) > 1})
+        if twice:
+            raise ValueError(f"each class needs a name of its own, but {', '.join(map(repr, twice))} stands more than once")
+        return classes
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Manifest:
+        wrong = []
+        if len(self.anchors) != len(self.strides):
+            wrong.append(f"anchors has {len(self.anchors)} lists and strides {len(self.strides)}: one list a stride")
+        if any(side <= 0 for boxes in self.anchors for box in boxes for side in box):
+            wrong.append("an anchor has a width or height of 0 or less")
+        for side in ("width", "height"):
+            length = getattr(self.input, side)
+            if any(length % stride for stride in self.strides):
+                wrong.append(f"input.{side} is {length}: make it a multiple of every stride ({max(self.strides)} is the largest)")
+        for name in self.thresholds.per_class:
+            if name not in self.classes:
+                wrong.append(f"thresholds.per_class.{name}: no class of this network{_did_you_mean(name, self.classes)}")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+
+def load_manifest(directory: Path) -> Manifest:
+    """The manifest of the engine in a directory, its network's digest checked.
+
+    Raises:
+        ModelError: with every mistake of the manifest; or the network is missing or is not the one that the manifest means.
+    """
+    path = directory / MANIFEST_NAME
+    try:
+        document = read_yaml(path.read_text(encoding="utf-8"), source=str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path}: cannot read the manifest: {error} [model.unreadable]") from error
+    except ConfigError as error:
+        raise ModelError(str(error)) from error
+    manifest = _validate(document)
+    _check_digest(directory / manifest.onnx.file, manifest.onnx.sha256)
+    return manifest
+
+
+def dump_manifest(manifest: Manifest) -> str:
+    """The manifest as YAML that `load_manifest` reads back equal; the same bytes for the same manifest."""
+    data = manifest.model_dump(mode="json", exclude_defaults=True)
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, default_flow_style=None, allow_unicode=True, width=110)
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 of a file, 64 hex digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def find_engine(name: str, *, config_dir: Path | None, state_dir: Path | None, package_dir: Path | None = None) -> Path:
+    """The directory of an engine, by name or path: beside the configuration, made on the device, shipped, in the checkout.
+
+    Args:
+        name: e.g. `detector`, `engines/mine` or an absolute path.
+        config_dir: where the configuration file lies; paths are relative to it.
+        state_dir: the state directory, which may hold `engines/`.
+        package_dir: where edged is installed; found by itself if absent.
+
+    Raises:
+        ModelError: it is in none of the places, which are listed.
+    """
+    package = package_dir or Path(__file__).resolve().parents[1]
+    places = [Path(name)] if config_dir is None else [config_dir / name]
+    if not Path(name).is_absolute():
+        roots = [*([state_dir] if state_dir else []), package, package.parent]
+        places += [root / "engines" / name for root in roots]
+    for place in places:
+        if (place / MANIFEST_NAME).is_file():
+            return place
+    looked = "\n".join(f"  {place}" for place in places)
+    raise ModelError(f"no engine {name!r}: none of these directories has a {MANIFEST_NAME} [model.not_found]\n{looked}")
+
+
+def _check_digest(path: Path, expected: str) -> None:
+    try:
+        actual = digest_file(path)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot read the network that {MANIFEST_NAME} names: {error} [model.unreadable]") from error
+    if actual != expected:
+        raise ModelError(
+            f"{path}: expected sha256 {expected[:12]}…, found {actual[:12]}…: this is not the network that {MANIFEST_NAME} "
+            f"describes; export it again or fetch it again (git lfs pull, if a repository holds it) [model.hash]"
+        )
+
+
+def _validate(document: Document) -> Manifest:
+    """The manifest in a document; all that is wrong with it at once."""
+    mistakes = list(document.mistakes)
+    try:
+        manifest = Manifest.model_validate(document.data)
+    except ValidationError as error:
+        mistakes += [_mistake(details, document) for details in error.errors()]
+    if mistakes:
+        raise ModelError(str(ConfigError(document.source, mistakes)))
+    return manifest
+
+
+def _mistake(details: ErrorDetails, document: Document) -> Mistake:
+    path = tuple(step for step in details["loc"] if step != "dict[str,any]" and not str(step).startswith("literal["))
+    kind = details["type"]
+    if kind == "extra_forbidden":
+        message = f"unknown key{_did_you_mean(str(path[-1]), _keys_beside(path))}"
+    elif kind == "missing":
+        message = "is missing: add it"
+    else:
+        message = details["msg"].removeprefix("Value error, ")
+        if not isinstance(details["input"], dict | list | BaseModel):
+            message += f", got {shorten(str(details['input']))}"
+    code = "model.classes" if path[:1] == ("classes",) else "model.manifest"
+    return Mistake(code, format_path(path), message, document.line_of(path))
+
+
+def _keys_beside(path: tuple[str | int, ...]) -> list[str]:
+    """The keys that are known where the last step of a path stands."""
+    part: type[BaseModel] = Manifest
+    inner = {"per_class": ClassThresholds, "data": DataSource}
+    for step in path[:-1]:
+        annotation = part.model_fields[step].annotation if step in part.model_fields else None
+        if step in inner:
+            part = inner[step]
+        elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            part = annotation
+    return list(part.model_fields)
+
+
+def _did_you_mean(name: str, known: tuple[str, ...] | list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes every text that some reader of YAML could take for a number."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = '"' if re.match(r"[-+.0-9]", text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)
