@@ -1,0 +1,147 @@
+"""Which detection belongs to which track: overlap with a margin, and an exact assignment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A pair that may be matched.
+
+    Attributes:
+        row, column: index of the track and of the detection.
+        gain: how well they fit, over 0.
+    """
+
+    row: int
+    column: int
+    gain: float
+
+
+def buffered_iou(a: NDArray[np.floating], b: NDArray[np.floating], margin: NDArray[np.floating] | float = 0.0) -> NDArray:
+    """The overlap of boxes after both were widened by a margin on every side; IoU where the margin is 0.
+
+    A margin lets boxes meet that moved further than their own size between two frames.
+    Source: Yang et al., Hard to Track Objects with Irregular Motions and Similar Appearances? Make It Easier by
+    Buffering the Matching Space, WACV 2023; there the margin is a fixed share of the box, here the caller's.
+
+    Args:
+        a, b: (..., 4) xyxy, shapes that broadcast.
+        margin: (..., 2) pixels in x and y, broadcast likewise.
+
+    Returns:
+        (...) in [0, 1]; 0 where both boxes are empty.
+    """
+    widened = 2.0 * margin
+    inner = np.maximum(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]) + widened, 0.0)
+    sides_a = a[..., 2:] - a[..., :2] + widened
+    sides_b = b[..., 2:] - b[..., :2] + widened
+    shared = inner[..., 0] * inner[..., 1]
+    together = sides_a[..., 0] * sides_a[..., 1] + sides_b[..., 0] * sides_b[..., 1] - shared
+    return shared / np.maximum(together, 1e-9)
+
+
+def match(edges: Sequence[Edge]) -> list[Edge]:
+    """The edges that together gain most, no row and no column twice; exact, and the same for the same input.
+
+    Only tracks and detections that compete are solved together: most frames split into pairs that nobody disputes.
+    """
+    matched: list[Edge] = []
+    for group in _groups(edges):
+        if len(group) == 1:
+            matched.append(group[0])
+        else:
+            matched.extend(_solve(group))
+    return matched
+
+
+def assign(gains: Sequence[Sequence[float]]) -> list[tuple[int, int]]:
+    """The pairs (row, column) of the greatest total gain, no row and no column twice, every row or every column used.
+
+    Source: Jonker and Volgenant, A Shortest Augmenting Path Algorithm for Dense and Sparse Linear Assignment Problems,
+    Computing 38 (1987); one row after the other is added along the cheapest alternating path.
+
+    Args:
+        gains: rows of equal length, any finite numbers.
+    """
+    if not gains or not gains[0]:
+        return []
+    if len(gains) > len(gains[0]):
+        return sorted((row, column) for column, row in assign(list(zip(*gains, strict=True))))
+    costs = [[-gain for gain in row] for row in gains]
+    n_columns = len(costs[0])
+    row_price, column_price = [0.0] * len(costs), [0.0] * n_columns
+    row_of = [-1] * n_columns
+    for row in range(len(costs)):
+        _add_row(row, costs, row_price, column_price, row_of)
+    return sorted((row, column) for column, row in enumerate(row_of) if row >= 0)
+
+
+def _add_row(row: int, costs: list[list[float]], row_price: list[float], column_price: list[float], row_of: list[int]) -> None:
+    """Matches one more row, moving earlier rows where that is cheaper; keeps prices below costs."""
+    n_columns = len(column_price)
+    distance = [float("inf")] * n_columns
+    came_from = [-1] * n_columns
+    open_columns = list(range(n_columns))
+    settled: list[int] = []
+    reached, current, column = 0.0, row, -1
+    while current >= 0:
+        base, cost_row = reached - row_price[current], costs[current]
+        nearest = float("inf")
+        for candidate in open_columns:
+            length = base + cost_row[candidate] - column_price[candidate]
+            if length < distance[candidate]:
+                distance[candidate] = length
+                came_from[candidate] = column
+            if distance[candidate] < nearest:
+                nearest, closest = distance[candidate], candidate
+        reached, column = nearest, closest
+        open_columns.remove(column)
+        settled.append(column)
+        current = row_of[column]
+    row_price[row] += reached
+    for done in settled:
+        column_price[done] -= reached - distance[done]
+        if row_of[done] >= 0:
+            row_price[row_of[done]] += reached - distance[done]
+    while column >= 0:
+        previous = came_from[column]
+        row_of[column] = row if previous < 0 else row_of[previous]
+        column = previous
+
+
+def _groups(edges: Sequence[Edge]) -> list[list[Edge]]:
+    """The edges by connected rows and columns, in order of their first edge."""
+    groups: list[list[Edge]] = []
+    group_of_row: dict[int, list[Edge]] = {}
+    group_of_column: dict[int, list[Edge]] = {}
+    for edge in edges:
+        by_row, by_column = group_of_row.get(edge.row), group_of_column.get(edge.column)
+        group = by_row if by_row is not None else by_column
+        if group is None:
+            group = []
+            groups.append(group)
+        elif by_row is not None and by_column is not None and by_row is not by_column:
+            group = by_row
+            for moved in by_column:
+                group_of_row[moved.row] = group_of_column[moved.column] = group
+            group.extend(by_column)
+            by_column.clear()
+        group.append(edge)
+        group_of_row[edge.row] = group_of_column[edge.column] = group
+    return [group for group in groups if group]
+
+
+def _solve(group: list[Edge]) -> list[Edge]:
+    """The best edges of one group; a pair without an edge gains nothing and is left out."""
+    rows = sorted({edge.row for edge in group})
+    columns = sorted({edge.column for edge in group})
+    edge_at = {(edge.row, edge.column): edge for edge in group}
+    gains = [[edge_at[r, c].gain if (r, c) in edge_at else 0.0 for c in columns] for r in rows]
+    chosen = (edge_at.get((rows[row], columns[column])) for row, column in assign(gains))
+    return [edge for edge in chosen if edge is not None]

@@ -1,0 +1,129 @@
+"""Where boxes are and how fast they move: constant velocity filters of all tracks at once.
+
+Each of the four numbers of a box (centre x, centre y, width, height) is filtered by itself: position and velocity, two
+by two covariance. All noise is in shares of the box's size and in seconds, so neither the distance from the camera nor
+the frame rate changes what a setting means.
+
+Source: the constant velocity model with white noise acceleration, Bar-Shalom, Li, Kirubarajan: Estimation with
+Applications to Tracking and Navigation (2001), 6.2.2. Noise relative to the box's size is the habit of the field.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+_POSITION, _VELOCITY, _VARIANCE, _COVARIANCE, _VELOCITY_VARIANCE = range(5)
+_LEAST_SIDE_PX = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MotionNoise:
+    """How much boxes jitter and how suddenly they move, in sizes of the box (mean of its width and height).
+
+    Attributes:
+        measured_ratio: standard deviation of a detected centre or side.
+        acceleration_ratio: standard deviation that the velocity gains within one second, sizes per second.
+        first_velocity_ratio: standard deviation of the unknown velocity of a new box, sizes per second.
+    """
+
+    measured_ratio: float = 0.05
+    acceleration_ratio: float = 1.0
+    first_velocity_ratio: float = 1.5
+
+    def __post_init__(self) -> None:
+        if min(self.measured_ratio, self.acceleration_ratio, self.first_velocity_ratio) <= 0:
+            raise ValueError(f"expected ratios over 0, got {self}")
+
+
+class BoxFilters:
+    """The filters of N boxes as one array; row i belongs to the i-th box. Rows are appended and kept, never moved."""
+
+    def __init__(self, noise: MotionNoise) -> None:
+        self._noise = noise
+        self._state = np.zeros((5, 0, 4))  # (position | velocity | variances, N, cx cy w h)
+
+    def __len__(self) -> int:
+        return self._state.shape[1]
+
+    def predict(self, step_s: float) -> None:
+        """Moves every box `step_s` seconds on."""
+        position, velocity, variance, covariance, velocity_variance = self._state
+        gained = (self._noise.acceleration_ratio**2 * step_s) * self._size() ** 2  # (N, 1)
+        position += step_s * velocity
+        np.maximum(position[:, 2:], _LEAST_SIDE_PX, out=position[:, 2:])
+        variance += step_s * (2 * covariance + step_s * velocity_variance) + gained * (step_s**2 / 3)
+        covariance += step_s * velocity_variance + gained * (step_s / 2)
+        velocity_variance += gained
+
+    def correct(self, rows: NDArray[np.int64], boxes: NDArray[np.floating]) -> None:
+        """Takes in what was measured.
+
+        Args:
+            rows: (K,) the rows that were measured, each at most once.
+            boxes: (K, 4) xyxy, the measured boxes in the order of `rows`.
+        """
+        state = self._state[:, rows]  # (5, K, 4), a copy
+        position, velocity, variance, covariance, velocity_variance = state
+        measured = _centred(boxes)
+        gain_base = variance + (self._noise.measured_ratio * _mean_side(measured)) ** 2
+        missed_by = (measured - position) / gain_base
+        position += variance * missed_by
+        velocity += covariance * missed_by
+        velocity_variance -= covariance * covariance / gain_base
+        left = 1 - variance / gain_base
+        variance *= left
+        covariance *= left
+        self._state[:, rows] = state
+
+    def append(self, boxes: NDArray[np.floating]) -> None:
+        """Adds rows for boxes seen for the first time, at rest.
+
+        Args:
+            boxes: (K, 4) xyxy.
+        """
+        measured = _centred(boxes)
+        size = _mean_side(measured)
+        fresh = np.zeros((5, len(measured), 4))
+        fresh[_POSITION] = measured
+        fresh[_VARIANCE] = (self._noise.measured_ratio * size) ** 2
+        fresh[_VELOCITY_VARIANCE] = (self._noise.first_velocity_ratio * size) ** 2
+        self._state = np.concatenate([self._state, fresh], axis=1)
+
+    def keep(self, rows: list[int]) -> None:
+        """Keeps these rows in this order and forgets the others."""
+        self._state = self._state[:, rows]
+
+    def stop(self, rows: list[int]) -> None:
+        """Sets the velocity of these rows to zero."""
+        self._state[_VELOCITY, rows] = 0.0
+
+    def stop_growth(self, rows: list[int]) -> None:
+        """Sets the change of width and height of these rows to zero."""
+        self._state[_VELOCITY, rows, 2:] = 0.0
+
+    def boxes(self) -> NDArray[np.float64]:
+        """(N, 4) xyxy, the estimated boxes."""
+        position = self._state[_POSITION]
+        half = position[:, 2:] / 2
+        return np.concatenate([position[:, :2] - half, position[:, :2] + half], axis=1)
+
+    def spread(self) -> NDArray[np.float64]:
+        """(N, 2) standard deviation of the estimated centres, pixels in x and y."""
+        return np.sqrt(self._state[_VARIANCE, :, :2])
+
+    def _size(self) -> NDArray[np.float64]:
+        return _mean_side(self._state[_POSITION])
+
+
+def _centred(boxes: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(K, 4) centre x, centre y, width, height of xyxy boxes; sides of at least one pixel."""
+    low, high = boxes[:, :2].astype(np.float64), boxes[:, 2:]
+    return np.concatenate([(low + high) / 2, np.maximum(high - low, _LEAST_SIDE_PX)], axis=1)
+
+
+def _mean_side(centred: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(K, 1) mean of width and height."""
+    return (centred[:, 2:3] + centred[:, 3:4]) / 2

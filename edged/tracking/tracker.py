@@ -1,0 +1,337 @@
+"""Objects out of detections: one camera's tracker.
+
+Each frame: predict, match, correct, begin, end. Sure detections are matched first, to all tracks; doubtful ones then to
+the tracks that are left, so that an object half hidden keeps its number but never gets one.
+
+Source: the two rounds of association are the idea of Zhang et al., ByteTrack: Multi-Object Tracking by Associating Every
+Detection Box, ECCV 2022.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edged.tracking.association import Edge, buffered_iou, match
+from edged.tracking.kalman import BoxFilters, MotionNoise
+from edged.tracking.life import Life, LifeSettings
+from edged.types import Detections, Track, Tracks, TrackState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackerSettings:
+    """How one camera's objects are tracked. Chosen on the drawn street; times in seconds, so any frame rate does.
+
+    Attributes:
+        high_score: a detection of at least this score is sure; it may be matched to any track.
+        new_score: a detection of at least this score that fits no track begins one.
+        low_score: a detection of at least this score, but not sure, continues a confirmed track; lower ones are ignored.
+        class_high_scores: class name -> its own high_score; its new_score is shifted by the same amount.
+        high_iou, low_iou, tentative_iou: least overlap (with margin) of a sure detection with a believed track, of a
+            doubtful one with a believed track, of a sure one with a tentative track.
+        margin_sigmas: boxes are widened by this many standard deviations of the predicted centre before they are compared.
+        margin_ratio: the most they are widened by, in shares of the track's own width and height.
+        confusable: groups of classes that detectors take for one another; a track may hold several of one group.
+        confusable_ratio: what the overlap with a detection of another class of the group counts.
+        duplicate_iou: two tracks of one class or group that overlap at least this much cover the same object …
+        duplicate_s: … when they have done so for this long; the younger one ends. Two detections: at once.
+        confirm_hits, confirm_s, tentative_lost_s, lost_s, stationary_lost_s: see `LifeSettings`.
+        gap_s: a pause between two frames counts as at most this long: nobody looked, so nothing was missed. At most half of
+            lost_s: so that a track has two frames to be found again after any gap.
+        stationary_s: an object that kept its place for this long is stationary.
+        stationary_iou: it keeps its place while its box overlaps the one it had there by at least this much.
+        still_smooth_s: time constant by which the box of a stationary object is averaged.
+        noise: of the filter.
+    """
+
+    high_score: float = 0.5
+    new_score: float = 0.6
+    low_score: float = 0.1
+    class_high_scores: Mapping[str, float] = field(default_factory=dict)
+    high_iou: float = 0.2
+    low_iou: float = 0.4
+    tentative_iou: float = 0.3
+    margin_sigmas: float = 1.0
+    margin_ratio: float = 0.5
+    confusable: tuple[tuple[str, ...], ...] = (("car", "bus", "truck"), ("bicycle", "motorcycle"))
+    confusable_ratio: float = 0.7
+    duplicate_iou: float = 0.8
+    duplicate_s: float = 1.0
+    confirm_hits: int = 2
+    confirm_s: float = 0.2
+    tentative_lost_s: float = 0.3
+    lost_s: float = 2.0
+    stationary_lost_s: float = 5.0
+    gap_s: float = 1.0
+    stationary_s: float = 3.0
+    stationary_iou: float = 0.6
+    still_smooth_s: float = 1.0
+    noise: MotionNoise = field(default_factory=MotionNoise)
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.low_score <= self.high_score <= self.new_score <= 1.0:
+            raise ValueError(f"expected 0 <= low_score <= high_score <= new_score <= 1, got {self}")
+        if not 0.0 < 2 * self.gap_s <= self.lost_s:
+            raise ValueError(f"gap_s: expected over 0 and at most half of lost_s ({self.lost_s}), got {self.gap_s}")
+        for name in ("high_iou", "low_iou", "tentative_iou", "confusable_ratio", "duplicate_iou", "stationary_iou"):
+            if not 0.0 < getattr(self, name) <= 1.0:
+                raise ValueError(f"{name}: expected over 0 and at most 1, got {getattr(self, name)}")
+
+    @property
+    def life(self) -> LifeSettings:
+        """The part that decides over life and end."""
+        return LifeSettings(
+            confirm_hits=self.confirm_hits,
+            confirm_s=self.confirm_s,
+            tentative_lost_s=self.tentative_lost_s,
+            lost_s=self.lost_s,
+            stationary_lost_s=self.stationary_lost_s,
+        )
+
+
+class Tracker:
+    """Follows the objects of one camera. Used by one thread; deterministic."""
+
+    def __init__(self, settings: TrackerSettings, *, class_names: Sequence[str]) -> None:
+        self._settings = settings
+        self._life_settings = settings.life
+        self._high_scores = np.array([settings.class_high_scores.get(name, settings.high_score) for name in class_names])
+        self._new_scores = np.minimum(self._high_scores + (settings.new_score - settings.high_score), 1.0)
+        self._affinity = _class_affinity(settings, class_names)
+        self._filters = BoxFilters(settings.noise)
+        self._lives: list[Life] = []
+        self._shown = np.zeros((0, 4))  # boxes as published: averaged where stationary
+        self._places = np.zeros((0, 4))  # where each track was when it began to keep its place
+        self._now_s: float | None = None
+        self._n_numbers = 0
+
+    def update(self, detections: Detections, *, now_s: float) -> Tracks:
+        """Takes in what was detected in a frame.
+
+        Args:
+            detections: after suppression, of any score.
+            now_s: when the frame was captured; never falls.
+        """
+        step_s = self._advance(now_s)
+        self._filters.predict(step_s)
+        matched = self._associate(detections)
+        self._correct(detections, matched, now_s=now_s, step_s=step_s)
+        self._begin(detections, matched, now_s=now_s)
+        self._confirm()
+        self._find_duplicates(step_s)
+        return self._end()
+
+    def hold(self, *, now_s: float) -> Tracks:
+        """A frame that was not analysed because nothing moved in it: time goes on, nothing ages, moves or ends.
+
+        What was there at the last analysed frame is still there; what was lost stays lost.
+        """
+        self._advance(now_s)
+        for life in self._lives:
+            if life.missed_s == 0.0:
+                life.seen_s = now_s
+            life.is_detected = False
+        self._filters.stop(list(range(len(self._lives))))
+        return Tracks(self._snapshots(range(len(self._lives))), ())
+
+    def reset(self) -> Tracks:
+        """Ends every track: the camera shows something else, or in another size. Numbers go on."""
+        for life in self._lives:
+            life.is_detected = False
+        ended = self._snapshots(row for row, life in enumerate(self._lives) if life.is_believed)
+        self._keep([])
+        return Tracks((), ended)
+
+    def _advance(self, now_s: float) -> float:
+        """The watched seconds since the last frame; a longer gap counts as `gap_s`."""
+        last_s = now_s if self._now_s is None else self._now_s
+        if now_s < last_s:
+            raise ValueError(f"expected now_s to never fall, got {now_s} after {last_s}")
+        self._now_s = now_s
+        return min(now_s - last_s, self._settings.gap_s)
+
+    def _associate(self, detections: Detections) -> list[Edge]:
+        """Which row is which detection, in rounds: sure with believed, doubtful with believed, sure with tentative."""
+        if not self._lives or not len(detections):
+            return []
+        first, second, third = self._edges(detections)
+        matched = match(first)
+        for edges in (second, third):
+            if edges:
+                rows, columns = {edge.row for edge in matched}, {edge.column for edge in matched}
+                matched += match([edge for edge in edges if edge.row not in rows and edge.column not in columns])
+        return matched
+
+    def _edges(self, detections: Detections) -> tuple[list[Edge], list[Edge], list[Edge]]:
+        """The pairs that overlap enough, by round."""
+        settings = self._settings
+        boxes = self._filters.boxes()
+        margin = np.minimum(
+            settings.margin_sigmas * self._filters.spread(), settings.margin_ratio * (boxes[:, 2:] - boxes[:, :2])
+        )
+        overlap = buffered_iou(boxes[:, None], detections.boxes[None], margin[:, None])  # (N, M)
+        overlap *= self._affinity[[life.class_id for life in self._lives]][:, detections.class_ids]
+        is_sure = (detections.scores >= self._high_scores[detections.class_ids]).tolist()
+        is_usable = (detections.scores >= settings.low_score).tolist()
+        rounds: tuple[list[Edge], list[Edge], list[Edge]] = ([], [], [])
+        rows, columns = np.nonzero(overlap >= min(settings.high_iou, settings.low_iou, settings.tentative_iou))
+        for row, column, gain in zip(rows.tolist(), columns.tolist(), overlap[rows, columns].tolist(), strict=True):
+            believed, sure = self._lives[row].is_believed, is_sure[column]
+            if sure and believed and gain >= settings.high_iou:
+                rounds[0].append(Edge(row, column, gain))
+            elif believed and not sure and is_usable[column] and gain >= settings.low_iou:
+                rounds[1].append(Edge(row, column, gain))
+            elif sure and not believed and gain >= settings.tentative_iou:
+                rounds[2].append(Edge(row, column, gain))
+        return rounds
+
+    def _correct(self, detections: Detections, matched: list[Edge], *, now_s: float, step_s: float) -> None:
+        """Tells every track whether it was seen, and where."""
+        column_of = {edge.row: edge.column for edge in matched}
+        if matched:
+            rows = np.fromiter(column_of.keys(), np.int64, len(column_of))
+            columns = np.fromiter(column_of.values(), np.int64, len(column_of))
+            self._filters.correct(rows, detections.boxes[columns])
+        missed = []
+        for row, life in enumerate(self._lives):
+            column = column_of.get(row)
+            if column is None:
+                life.miss(step_s)
+                missed.append(row)
+            else:
+                life.hit(float(detections.scores[column]), int(detections.class_ids[column]), now_s=now_s)
+        if missed:
+            self._filters.stop_growth(missed)
+        self._settle(now_s=now_s, step_s=step_s)
+
+    def _settle(self, *, now_s: float, step_s: float) -> None:
+        """Decides who is stationary and averages what is shown of those."""
+        if not self._lives:
+            return
+        settings = self._settings
+        boxes = self._filters.boxes()
+        kept = (buffered_iou(boxes, self._places) >= settings.stationary_iou).tolist()
+        follow = 1.0 - math.exp(-step_s / settings.still_smooth_s)
+        shares, still = [], []
+        for row, life in enumerate(self._lives):
+            if not life.is_detected:
+                shares.append(0.0 if life.is_stationary else 1.0)
+                continue
+            if not kept[row]:
+                self._places[row] = boxes[row]
+                life.still_since_s = now_s
+            life.is_stationary = now_s - life.still_since_s >= settings.stationary_s
+            shares.append(follow if life.is_stationary else 1.0)
+            if life.is_stationary:
+                still.append(row)
+        self._shown += np.array(shares)[:, None] * (boxes - self._shown)
+        if still:
+            self._filters.stop(still)
+
+    def _begin(self, detections: Detections, matched: list[Edge], *, now_s: float) -> None:
+        """Begins tracks with the sure detections that nobody wanted and that show no object already followed."""
+        fresh_mask = detections.scores >= self._new_scores[detections.class_ids]
+        fresh_mask[[edge.column for edge in matched]] = False
+        if not fresh_mask.any():
+            return
+        fresh = np.flatnonzero(fresh_mask)
+        seen = [row for row, life in enumerate(self._lives) if life.is_detected]
+        begun: list[int] = []
+        for column in fresh[np.argsort(-detections.scores[fresh], kind="stable")].tolist():
+            box, class_id = detections.boxes[column], int(detections.class_ids[column])
+            begun_ids = detections.class_ids[begun]
+            others = np.concatenate([self._filters.boxes()[seen], detections.boxes[begun]])
+            other_ids = [self._lives[row].class_id for row in seen] + begun_ids.tolist()
+            covered = buffered_iou(others, box) >= self._settings.duplicate_iou
+            if not np.any(covered & (self._affinity[other_ids, class_id] > 0)):
+                begun.append(column)
+        if begun:
+            self._add(detections[np.array(begun)], now_s=now_s)
+
+    def _add(self, detections: Detections, *, now_s: float) -> None:
+        self._filters.append(detections.boxes)
+        self._shown = np.concatenate([self._shown, detections.boxes])
+        self._places = np.concatenate([self._places, detections.boxes])
+        for score, class_id in zip(detections.scores.tolist(), detections.class_ids.tolist(), strict=True):
+            votes = [0.0] * len(self._affinity)
+            votes[class_id] = score
+            self._lives.append(
+                Life(first_s=now_s, seen_s=now_s, still_since_s=now_s, votes=votes, class_id=class_id, score=score)
+            )
+
+    def _confirm(self) -> None:
+        """Believes who was seen often enough; numbers are given here and nowhere else."""
+        for life in self._lives:
+            if life.may_be_confirmed(self._life_settings):
+                life.state = TrackState.CONFIRMED
+                self._n_numbers += 1
+                life.number = self._n_numbers
+
+    def _find_duplicates(self, step_s: float) -> None:
+        """Counts for how long each track has covered the object of an older one."""
+        if len(self._lives) < 2:
+            return
+        order = sorted(range(len(self._lives)), key=lambda row: _seniority(self._lives[row]))
+        boxes = self._filters.boxes()[order]
+        class_ids = [self._lives[row].class_id for row in order]
+        same = (buffered_iou(boxes[:, None], boxes[None]) >= self._settings.duplicate_iou) & (
+            self._affinity[class_ids][:, class_ids] > 0
+        )
+        is_doubled = np.tril(same, -1).any(axis=1).tolist()
+        for row, doubled in zip(order, is_doubled, strict=True):
+            life = self._lives[row]
+            life.doubled_s = life.doubled_s + step_s if doubled else 0.0
+
+    def _end(self) -> Tracks:
+        """Removes who was missed for too long or is a duplicate."""
+        is_over = [life.is_over(self._life_settings) or life.doubled_s > self._settings.duplicate_s for life in self._lives]
+        ended: tuple[Track, ...] = ()
+        if any(is_over):
+            ended = self._snapshots(row for row, over in enumerate(is_over) if over and self._lives[row].is_believed)
+            self._keep([row for row, over in enumerate(is_over) if not over])
+        return Tracks(self._snapshots(range(len(self._lives))), ended)
+
+    def _keep(self, rows: list[int]) -> None:
+        self._filters.keep(rows)
+        self._shown = self._shown[rows]
+        self._places = self._places[rows]
+        self._lives = [self._lives[row] for row in rows]
+
+    def _snapshots(self, rows: Iterable[int]) -> tuple[Track, ...]:
+        """The tracks of these rows by seniority."""
+        boxes = self._shown.astype(np.float32)
+        ordered = sorted(rows, key=lambda row: _seniority(self._lives[row]))
+        return tuple(_snapshot(self._lives[row], boxes[row]) for row in ordered)
+
+
+def _seniority(life: Life) -> tuple[bool, int, float]:
+    """Sorts by number, tentative tracks last and by age."""
+    return (not life.is_believed, life.number, life.first_s)
+
+
+def _snapshot(life: Life, box: NDArray[np.float32]) -> Track:
+    return Track(
+        number=life.number,
+        class_id=life.class_id,
+        box=box,
+        score=life.score,
+        state=life.state,
+        is_stationary=life.is_stationary,
+        is_detected=life.is_detected,
+        first_s=life.first_s,
+        seen_s=life.seen_s,
+    )
+
+
+def _class_affinity(settings: TrackerSettings, class_names: Sequence[str]) -> NDArray[np.float64]:
+    """(C, C) what an overlap of a track and a detection of these classes counts."""
+    affinity = np.eye(len(class_names))
+    for group in settings.confusable:
+        members = [index for index, name in enumerate(class_names) if name in group]
+        affinity[np.ix_(members, members)] = settings.confusable_ratio
+    np.fill_diagonal(affinity, 1.0)
+    return affinity
