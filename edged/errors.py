@@ -1,13 +1,13 @@
 """Everything edged raises on purpose.
 
-    EdgedError
-    ├── ConfigError        the configuration is wrong: every mistake of it at once        exit 78
-    ├── ModelError         a network or its manifest cannot be used                       exit 78
-    ├── InputError         a file or argument given on the command line cannot be used    exit 78
-    ├── SourceError        a camera gave no frame; carries its cause                      retried
-    ├── SinkError          a message could not be handed on                               counted, retried
-    ├── StateError         the state directory cannot be used                             exit 1
-    └── InferenceError     a backend failed on valid input                                exit 1
+EdgedError
+├── ConfigError        the configuration is wrong: every mistake of it at once        exit 78
+├── ModelError         a network or its manifest cannot be used                       exit 78
+├── InputError         a file or argument given on the command line cannot be used    exit 78
+├── SourceError        a camera gave no frame; carries its cause                      retried
+├── SinkError          a message could not be handed on                               counted, retried
+├── StateError         the state directory cannot be used                             exit 1
+└── InferenceError     a backend failed on valid input                                exit 1
 """
 
 from __future__ import annotations

@@ -82,6 +82,4 @@ def check_feeds(feeds: Tensors, inputs: Mapping[str, TensorSpec]) -> None:
             wanted is None or wanted == found for wanted, found in zip(spec.shape, array.shape, strict=True)
         )
         if not fits or array.dtype.name != spec.dtype:
-            raise InferenceError(
-                f"input {name}: expected {spec.dtype} {spec.shape}, got {array.dtype.name} {array.shape}"
-            )
+            raise InferenceError(f"input {name}: expected {spec.dtype} {spec.shape}, got {array.dtype.name} {array.shape}")

@@ -143,6 +143,4 @@ class Capture:
         self._status.enter(CameraState.OFFLINE, now_s=self._clock.now_s(), cause=error.cause, message=str(error))
         is_news = (before.state, before.cause) != (CameraState.OFFLINE, error.cause)
         level = logging.WARNING if is_news else logging.DEBUG
-        logger.log(
-            level, "camera lost: name=%s cause=%s next_try=%.1fs error=%s", self._camera, error.cause.value, wait_s, error
-        )
+        logger.log(level, "camera lost: name=%s cause=%s next_try=%.1fs error=%s", self._camera, error.cause.value, wait_s, error)

@@ -51,9 +51,7 @@ class FrameStream(Protocol):
 
     def __enter__(self) -> FrameStream: ...
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
 
 
 class FrameSource(Protocol):

@@ -1,0 +1,60 @@
+"""The state directory survives what happens to it."""
+
+import json
+
+import pytest
+
+from edged.errors import StateError
+from edged.state import StateDirectory
+
+
+def test_state_written_is_read_back_by_the_next_holder(tmp_path):
+    """What one run writes the next one finds."""
+    with StateDirectory(tmp_path / "state") as state:
+        state.write_json("counters.json", {"door": {"in": 3}})
+
+    with StateDirectory(tmp_path / "state") as state:
+        assert state.read_json("counters.json") == {"door": {"in": 3}}
+
+
+def test_state_absent_reads_as_none(tmp_path):
+    """The first start finds nothing, which is no error."""
+    with StateDirectory(tmp_path) as state:
+        assert state.read_json("counters.json") is None
+
+
+def test_state_held_twice_is_refused(tmp_path):
+    """Two daemons never write one directory."""
+    with StateDirectory(tmp_path), pytest.raises(StateError, match="in use by another edged"), StateDirectory(tmp_path):
+        pass
+
+
+def test_state_directory_that_cannot_be_made_names_the_place(tmp_path):
+    """The message says where and how to mend it."""
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(StateError, match=r"file/state.*set state_dir"), StateDirectory(tmp_path / "file" / "state"):
+        pass
+
+
+def test_state_with_a_torn_document_keeps_it_aside(tmp_path):
+    """Nothing is thrown away, and the next read starts afresh."""
+    (tmp_path / "counters.json").write_text('{"door": ')
+
+    with StateDirectory(tmp_path) as state:
+        with pytest.raises(StateError, match=r"kept as counters\.json\.corrupt"):
+            state.read_json("counters.json")
+
+        assert state.read_json("counters.json") is None
+    assert (tmp_path / "counters.json.corrupt").read_text() == '{"door": '
+
+
+def test_state_that_cannot_be_encoded_leaves_the_old_one(tmp_path):
+    """A failed write never harms what was there."""
+    with StateDirectory(tmp_path) as state:
+        state.write_json("counters.json", [1])
+
+        with pytest.raises(ValueError, match="Out of range"):
+            state.write_json("counters.json", [float("nan")])
+
+    assert json.loads((tmp_path / "counters.json").read_text()) == [1]
