@@ -126,10 +126,9 @@ def read_yaml(text: str, *, source: str) -> Document:
     reading = _Reading(source)
     try:
         data = reading.document(text)
-    except yaml.MarkedYAMLError as error:
-        raise ConfigError(source, [*reading.mistakes, _syntax_mistake(error, text)]) from error
     except yaml.YAMLError as error:
-        raise ConfigError(source, [Mistake("config.syntax", "", "not YAML: cannot be read as characters")]) from error
+        # Not chained: the parser's own error quotes the line, which may hold a password.
+        raise ConfigError(source, [*reading.mistakes, _syntax_mistake(error, text)]) from None
     return Document(source, data, tuple(reading.mistakes), reading.places)
 
 
@@ -167,7 +166,9 @@ def _refuse_unprintable(text: str, *, source: str) -> None:
         raise ConfigError(source, [Mistake("config.syntax", "", message, line)])
 
 
-def _syntax_mistake(error: yaml.MarkedYAMLError, text: str) -> Mistake:
+def _syntax_mistake(error: yaml.YAMLError, text: str) -> Mistake:
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return Mistake("config.syntax", "", "not YAML: cannot be read as characters")
     mark = error.problem_mark or error.context_mark
     line = mark.line + 1 if mark else None
     lines = text.splitlines()
