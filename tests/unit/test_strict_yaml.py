@@ -232,7 +232,9 @@ def test_load_yaml_any_text_is_read_or_refused(text: str) -> None:
 
 def test_load_yaml_syntax_error_never_quotes_the_line() -> None:
     """The line that cannot be read may hold a password: neither the message nor its cause repeats it."""
+    text = 'mqtt:\n  password: "hunter2\n'
+
     with pytest.raises(ConfigError) as caught:
-        load_yaml('mqtt:\n  password: "hunter2\n', source="test.yaml")
+        load_yaml(text, source="test.yaml")
 
     assert "hunter2" not in "".join(traceback.format_exception(caught.value))
