@@ -1,0 +1,331 @@
+"""The drawn street: any frame of it, and the truth about that frame."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edged.street import geometry as place
+from edged.street.backdrop import Fixture, make_fixtures, make_light, paint_backdrop
+from edged.street.people import STANDING, WALK_POSES, draw_person, draw_rider
+from edged.street.plan import CYCLE_S, FUTURE_CYCLES, PAST_CYCLES, Actor, CyclePlan, Kind, Leg, View
+from edged.street.sprites import Shadow, Sprite, make_shadow, tinted
+from edged.street.vehicles import CRANK, GRIP, MOTOR_GRIP, MOTOR_PEDAL, MOTOR_SADDLE, PEDAL, SADDLE, draw_vehicle
+from edged.types import Pixels
+
+_SPRITES_KEPT = 256
+_CYCLES_KEPT = 2 * (PAST_CYCLES + FUTURE_CYCLES + 1)
+_LEVEL_STEP = 1.19
+_NOISE_MARGIN = 32
+_NOISE_SIGMA = 2.5
+_HALF_OPAQUE = 128
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StreetTruth:
+    """What a frame shows.
+
+    Attributes:
+        boxes: (N, 4) float32 xyxy, frame pixels, clipped to the picture; the whole object, hidden parts included.
+        class_names: N names: person, bicycle, car, motorcycle, bus or truck.
+        track_ids: (N,) int64, the same object has the same number in every frame.
+        visible: (N,) float32, share of the object's pixels inside the picture and not hidden by something nearer.
+    """
+
+    boxes: NDArray[np.float32]
+    class_names: tuple[str, ...]
+    track_ids: NDArray[np.int64]
+    visible: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.track_ids)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Placed:
+    """An actor (or its rider) in one frame; `x`, `y` is its ground point and `scale` that of its sprite, frame pixels."""
+
+    track_id: int
+    group: int
+    class_name: str
+    sprite: Sprite
+    shadow: Shadow
+    x: float
+    y: float
+    scale: float
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        size = self.scale * self.sprite.pixels_per_metre
+        x1, y1, x2, y2 = self.sprite.box_m
+        return self.x + x1 * size, self.y + y1 * size, self.x + x2 * size, self.y + y2 * size
+
+
+@dataclass(frozen=True, slots=True)
+class _Rect:
+    x1: int
+    y1: int
+    x2: int
+    y2: int
+
+    @property
+    def is_empty(self) -> bool:
+        return self.x1 >= self.x2 or self.y1 >= self.y2
+
+    def cut(self, other: _Rect) -> _Rect:
+        return _Rect(max(self.x1, other.x1), max(self.y1, other.y1), min(self.x2, other.x2), min(self.y2, other.y2))
+
+
+class Street:
+    """A street that goes on for ever; each frame is a pure function of seed, size, rate and index.
+
+    Used by one thread at a time: it keeps the newest sprites and plans.
+
+    Args:
+        seed: which street, >= 0.
+        width, height: of the frames, pixels; the scene is stretched to them, people are sized by the height.
+        fps: frames per second of the scene.
+
+    Raises:
+        ValueError: a negative seed, a size under 64x36 or a rate that is not positive.
+    """
+
+    def __init__(self, seed: int, *, width: int = 640, height: int = 360, fps: float = 15.0) -> None:
+        if seed < 0 or width < 64 or height < 36 or not fps > 0:
+            raise ValueError(f"expected seed >= 0, at least 64x36 pixels and fps > 0, got {seed}, {width}x{height}, {fps}")
+        self.seed, self.width, self.height, self.fps = seed, width, height, fps
+        self._scale_x, self._scale = width / place.DESIGN_WIDTH, height / place.DESIGN_HEIGHT
+        self._picture = _Rect(0, 0, width, height)
+        self._light = make_light(seed)
+        self._fixtures = [self._light_up(fixture) for fixture in make_fixtures(seed, scale=self._scale)]
+        self._backdrop = self._make_backdrop()
+        self._noise_up, self._noise_down = self._make_noise()
+        self._sprites: OrderedDict[tuple[int, str, View, int, int], tuple[Sprite, Shadow]] = OrderedDict()
+        self._plans: OrderedDict[int, tuple[Actor, ...]] = OrderedDict()
+
+    def frame(self, index: int) -> Pixels:
+        """Draw frame `index` (from 0): (height, width, 3) uint8 RGB, the caller's own."""
+        pixels = self._backdrop.copy()
+        placed = list(self._placed(index))
+        drawn = [self._cast(pixels, one) for one in placed]
+        waiting = list(self._fixtures)
+        for one in placed:
+            while waiting and waiting[0].y * self._scale < one.y:
+                self._redraw(pixels, waiting.pop(0), drawn)
+            drawn.append(self._draw(pixels, one))
+        for fixture in waiting:
+            self._redraw(pixels, fixture, drawn)
+        return self._add_noise(pixels, index)
+
+    def truth(self, index: int) -> StreetTruth:
+        """Everything that frame `index` shows, far things first."""
+        placed = list(self._placed(index))
+        visible = self._visible(placed)
+        limit = np.array([self.width, self.height] * 2, np.float32)
+        boxes = np.clip(np.array([one.box for one in placed], np.float32).reshape(-1, 4), 0, limit)
+        return StreetTruth(
+            boxes,
+            tuple(one.class_name for one in placed),
+            np.array([one.track_id for one in placed], np.int64),
+            np.array(visible, np.float32),
+        )
+
+    def _actors(self, time_s: float) -> Iterator[tuple[Actor, Leg]]:
+        now = int(time_s // CYCLE_S)
+        for cycle in range(now - PAST_CYCLES, now + FUTURE_CYCLES + 1):
+            for actor in _recall(self._plans, cycle, lambda cycle=cycle: CyclePlan(self.seed, cycle).make(), _CYCLES_KEPT):
+                leg = actor.leg_at(time_s)
+                if leg is not None:
+                    yield actor, leg
+
+    def _placed(self, index: int) -> Iterator[_Placed]:
+        """Everybody in the picture, far ones first."""
+        time_s = index / self.fps
+        standing = [(*leg.at(time_s), actor, leg) for actor, leg in self._actors(time_s)]
+        for x, y, actor, leg in sorted(standing, key=lambda entry: (entry[1], entry[2].track_id)):
+            pose = STANDING if leg.is_still else 0
+            if actor.cadence_hz and pose != STANDING:
+                pose = int((time_s - actor.legs[0].start_s) * actor.cadence_hz * WALK_POSES) % WALK_POSES
+            parts = [actor.kind.value]
+            if actor.kind in (Kind.BICYCLE, Kind.MOTORCYCLE):
+                parts.append("rider")
+            for number, part in enumerate(parts):
+                one = self._place(actor, part, number, view=leg.view, pose=pose, x=x, y=y)
+                if self._is_inside(one.box):
+                    yield one
+
+    def _place(self, actor: Actor, part: str, number: int, *, view: View, pose: int, x: float, y: float) -> _Placed:
+        pixels_per_metre = place.pixels_per_metre(y) * self._scale
+        level = int(np.ceil(np.log(pixels_per_metre) / np.log(_LEVEL_STEP)))
+        sprite, shadow = _recall(
+            self._sprites,
+            (actor.track_id, part, view, pose, level),
+            lambda: self._draw_sprite(actor, part, view, pose, _LEVEL_STEP**level),
+            _SPRITES_KEPT,
+        )
+        name = Kind.PERSON.value if part == "rider" else part
+        scale = pixels_per_metre / sprite.pixels_per_metre
+        return _Placed(actor.track_id + number, actor.track_id, name, sprite, shadow, x * self._scale_x, y * self._scale, scale)
+
+    def _draw_sprite(self, actor: Actor, part: str, view: View, pose: int, pixels_per_metre: float) -> tuple[Sprite, Shadow]:
+        if part == Kind.PERSON.value:
+            sprite = draw_person(actor.look, view, pose, pixels_per_metre=pixels_per_metre)
+        elif part == "rider":
+            saddle, grip, pedal, crank = SADDLE, GRIP, PEDAL, CRANK
+            if actor.kind is Kind.MOTORCYCLE:
+                saddle, grip, pedal, crank = MOTOR_SADDLE, MOTOR_GRIP, MOTOR_PEDAL, 0.0
+            sprite = draw_rider(
+                actor.look,
+                view,
+                pose,
+                pixels_per_metre=pixels_per_metre,
+                saddle=saddle,
+                grip=grip,
+                pedal=pedal,
+                crank=crank,
+                has_helmet=actor.kind is Kind.MOTORCYCLE or actor.look % 2 == 0,
+            )
+        else:
+            sprite = draw_vehicle(actor.kind, actor.look, view, pose, pixels_per_metre=pixels_per_metre)
+        shadow = make_shadow(sprite, lean=self._light.shadow_lean, opacity=self._light.shadow_opacity)
+        return tinted(sprite, self._light.tint), shadow
+
+    def _is_inside(self, box: tuple[float, float, float, float]) -> bool:
+        return box[0] < self.width - 1 and box[2] > 1 and box[1] < self.height - 1 and box[3] > 1
+
+    def _light_up(self, fixture: Fixture) -> Fixture:
+        return Fixture(tinted(fixture.sprite, self._light.tint), fixture.x, fixture.y)
+
+    def _make_backdrop(self) -> Pixels:
+        pixels = paint_backdrop(self.seed, width=self.width, height=self.height)
+        pixels = np.clip(pixels * np.array(self._light.tint), 0, 255).astype(np.uint8)
+        for fixture in self._fixtures:
+            self._redraw(pixels, fixture, [self._picture])
+        return pixels
+
+    def _make_noise(self) -> tuple[Pixels, Pixels]:
+        rng = np.random.default_rng([self.seed, 104])
+        size = (self.height + _NOISE_MARGIN, self.width + _NOISE_MARGIN, 1)
+        noise = rng.normal(0, _NOISE_SIGMA, size) + rng.normal(0, 0.6 * _NOISE_SIGMA, (*size[:2], 3))
+        return np.clip(noise, 0, 40).astype(np.uint8), np.clip(-noise, 0, 40).astype(np.uint8)
+
+    def _add_noise(self, pixels: Pixels, index: int) -> Pixels:
+        draw = (index * 2654435761 + self.seed * 40503) & 0xFFFFFFFF
+        x, y = (draw >> 8) % _NOISE_MARGIN, (draw >> 20) % _NOISE_MARGIN
+        window = np.s_[y : y + self.height, x : x + self.width]
+        cv2.add(pixels, self._noise_up[window], dst=pixels)
+        return cv2.subtract(pixels, self._noise_down[window], dst=pixels)
+
+    def _cast(self, pixels: Pixels, one: _Placed) -> _Rect:
+        """Darken the ground by the shadow of one actor."""
+        shadow = one.shadow
+        rect, keep = _warp(
+            shadow.keep, shadow.origin, x=one.x, y=one.y, scale=one.scale * shadow.zoom, picture=self._picture, outside=255
+        )
+        if not rect.is_empty:
+            region = pixels[rect.y1 : rect.y2, rect.x1 : rect.x2]
+            cv2.multiply(region, cv2.cvtColor(keep, cv2.COLOR_GRAY2RGB), dst=region, scale=1 / 255)
+        return rect
+
+    def _draw(self, pixels: Pixels, one: _Placed) -> _Rect:
+        rect, warped = _warp(one.sprite.pixels, one.sprite.origin, x=one.x, y=one.y, scale=one.scale, picture=self._picture)
+        if not rect.is_empty:
+            _blend(pixels[rect.y1 : rect.y2, rect.x1 : rect.x2], warped)
+        return rect
+
+    def _redraw(self, pixels: Pixels, fixture: Fixture, drawn: list[_Rect]) -> None:
+        """Draw a fixture over what stands behind it: the rest of it is in the backdrop already."""
+        left, top = self._corner(fixture)
+        height, width = fixture.sprite.pixels.shape[:2]
+        whole = _Rect(left, top, left + width, top + height).cut(self._picture)
+        for rect in drawn:
+            part = rect.cut(whole)
+            if not part.is_empty:
+                _blend(
+                    pixels[part.y1 : part.y2, part.x1 : part.x2],
+                    fixture.sprite.pixels[part.y1 - top : part.y2 - top, part.x1 - left : part.x2 - left],
+                )
+
+    def _corner(self, fixture: Fixture) -> tuple[int, int]:
+        x, y = fixture.x * self._scale_x, fixture.y * self._scale
+        return round(x - fixture.sprite.origin[0]), round(y - fixture.sprite.origin[1])
+
+    def _visible(self, placed: list[_Placed]) -> list[float]:
+        """Share of each one's pixels that no nearer one, and no edge of the picture, hides."""
+        hidden_by = np.zeros((self.height, self.width), np.int64)  # group of the nearest one drawn so far, from the front
+        waiting = list(self._fixtures)
+        shares: list[float] = []
+        for one in reversed(placed):
+            while waiting and waiting[-1].y * self._scale >= one.y:
+                self._hide_behind(hidden_by, waiting.pop())
+            solid = one.sprite.pixels[..., 3]
+            rect, opacity = _warp(
+                np.ascontiguousarray(solid), one.sprite.origin, x=one.x, y=one.y, scale=one.scale, picture=self._picture
+            )
+            region = hidden_by[rect.y1 : rect.y2, rect.x1 : rect.x2]
+            mask = opacity >= _HALF_OPAQUE
+            seen = np.count_nonzero(mask & ((region == 0) | (region == one.group + 1)))
+            region[mask & (region == 0)] = one.group + 1
+            shares.append(min(1.0, seen / max(1.0, np.count_nonzero(solid >= _HALF_OPAQUE) * one.scale**2)))
+        return shares[::-1]
+
+    def _hide_behind(self, hidden_by: NDArray[np.int64], fixture: Fixture) -> None:
+        left, top = self._corner(fixture)
+        height, width = fixture.sprite.pixels.shape[:2]
+        rect = _Rect(left, top, left + width, top + height).cut(self._picture)
+        solid = fixture.sprite.pixels[rect.y1 - top : rect.y2 - top, rect.x1 - left : rect.x2 - left, 3] >= _HALF_OPAQUE
+        region = hidden_by[rect.y1 : rect.y2, rect.x1 : rect.x2]
+        region[solid & (region == 0)] = -1
+
+
+def _recall(kept: OrderedDict[_Key, _Value], key: _Key, make: Callable[[], _Value], limit: int) -> _Value:
+    """The value kept under a key, made first where it is not; the least recently used one goes."""
+    if key not in kept:
+        kept[key] = make()
+        if len(kept) > limit:
+            kept.popitem(last=False)
+    else:
+        kept.move_to_end(key)
+    return kept[key]
+
+
+def _warp(
+    pixels: NDArray[np.uint8],
+    origin: tuple[float, float],
+    *,
+    x: float,
+    y: float,
+    scale: float,
+    picture: _Rect,
+    outside: int = 0,
+) -> tuple[_Rect, NDArray[np.uint8]]:
+    """Scale a sprite and move its origin to (x, y); gives the part inside the picture and where that is."""
+    left, top = x - origin[0] * scale, y - origin[1] * scale
+    height, width = pixels.shape[:2]
+    whole = _Rect(int(left) - 1, int(top) - 1, int(left + width * scale) + 2, int(top + height * scale) + 2)
+    rect = whole.cut(picture)
+    if rect.is_empty:
+        empty = _Rect(0, 0, 0, 0)
+        return empty, np.zeros((0, 0, *pixels.shape[2:]), np.uint8)
+    centre = 0.5 * scale - 0.5
+    matrix = np.array([[scale, 0, left - rect.x1 + centre], [0, scale, top - rect.y1 + centre]])
+    size = (rect.x2 - rect.x1, rect.y2 - rect.y1)
+    return rect, cv2.warpAffine(
+        pixels, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(outside,) * 4
+    )
+
+
+def _blend(region: Pixels, sprite: NDArray[np.uint8]) -> None:
+    """Lay a sprite (colours multiplied by opacity) over a region, in place."""
+    keep = cv2.cvtColor(cv2.bitwise_not(cv2.extractChannel(sprite, 3)), cv2.COLOR_GRAY2RGB)
+    cv2.multiply(region, keep, dst=region, scale=1 / 255)
+    cv2.add(region, cv2.cvtColor(sprite, cv2.COLOR_RGBA2RGB), dst=region)
