@@ -63,7 +63,7 @@ class ObjectFacts:
         is_stationary: it has not moved for a while.
         first_s: time of its first detection.
         zones: names of the zones that it is in now, in configuration order.
-        best: None until the object was announced.
+        best: None before its first detection.
     """
 
     number: int

@@ -1,0 +1,259 @@
+"""Tracks in, events out: the rules of one camera.
+
+Pure: no clock, no I/O, no chance. The same tracks at the same times give the same events in the same order: within one
+frame object.new, zone.*, line.crossed, object.update, object.end, and within each of these by the object's number and the
+order of the configuration; zone.crowded and zone.cleared follow the other zone events.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edged.events.counts import Counts, ZoneCount
+from edged.events.event import Event, EventType
+from edged.rules.counters import CounterState
+from edged.rules.lines import Line
+from edged.rules.objects import KnownObject, admits
+from edged.rules.settings import MAX_LINES, MAX_ZONES, LineSettings, ObjectSettings, ZoneSettings
+from edged.rules.zones import CrowdChange, Dwelt, Entered, Left, Zone
+from edged.types import Track, Tracks, TrackState
+from edged.vision.boxes import Anchor, anchor_points
+
+_CROWD_EVENTS = {CrowdChange.CROWDED: EventType.ZONE_CROWDED, CrowdChange.CLEARED: EventType.ZONE_CLEARED}
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """The frame that decides."""
+
+    now_s: float
+    frame_seq: int
+    width: int
+    height: int
+
+    def event(self, type: EventType, **facts: object) -> Event:
+        return Event(type, self.now_s, self.frame_seq, self.width, self.height, **facts)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sighting:
+    """One object seen in the frame, and its anchor points."""
+
+    thing: KnownObject
+    points: Mapping[Anchor, tuple[float, float]]
+
+
+class Rules:
+    """The zones, lines and objects of one camera. Used by one thread.
+
+    An object counts once its track is confirmed. While its track is lost, everything stays as it was; when its track ends,
+    it leaves its zones and object.end is said.
+
+    Args:
+        zones, lines, objects: what was set.
+        class_names: the names that the tracks' class ids stand for.
+        counters: totals to go on from; None: from 0.
+
+    Raises:
+        ValueError: a name is used twice, or there are more zones or lines than a camera may have.
+    """
+
+    def __init__(
+        self,
+        *,
+        zones: Sequence[ZoneSettings] = (),
+        lines: Sequence[LineSettings] = (),
+        objects: ObjectSettings,
+        class_names: Sequence[str],
+        counters: CounterState | None = None,
+    ) -> None:
+        _check_names("zone", [zone.name for zone in zones], most=MAX_ZONES)
+        _check_names("line", [line.name for line in lines], most=MAX_LINES)
+        self._size = (1, 1)
+        self._zones = [Zone(zone, width=1, height=1) for zone in zones]
+        self._lines = [Line(line, width=1, height=1) for line in lines]
+        self._objects = objects
+        self._class_names = tuple(class_names)
+        self._anchors = tuple(dict.fromkeys(rule.anchor for rule in (*zones, *lines)))
+        self._known: dict[int, KnownObject] = {}
+        self._counters = (counters or CounterState()).with_zeros(
+            lines={line.name: line.classes or () for line in lines},
+            zones={zone.name: zone.classes or () for zone in zones},
+        )
+        self._count_changes = 0
+
+    @property
+    def count_changes(self) -> int:
+        """How often `counts()` has changed; a reader that sees a new number publishes."""
+        return self._count_changes
+
+    def counters(self) -> CounterState:
+        """The totals to keep over a restart, those of rules that are gone included."""
+        return self._counters
+
+    def counts(self) -> Counts:
+        """What the configured lines and zones have counted, and who is in the zones now."""
+        present = {
+            zone.name: Counter(thing.class_name for thing in self._known.values() if zone.name in thing.zones)
+            for zone in self._zones
+        }
+        return Counts(
+            lines={line.name: self._counters.lines[line.name] for line in self._lines},
+            zones={
+                name: ZoneCount(self._counters.zones[name], {**dict.fromkeys(self._counters.zones[name], 0), **counter})
+                for name, counter in present.items()
+            },
+        )
+
+    def update(self, tracks: Tracks, *, now_s: float, frame_seq: int, width: int, height: int) -> list[Event]:
+        """What one frame has made happen.
+
+        Args:
+            tracks: the tracker's answer to the frame, held tracks of a still frame included.
+            now_s: time of the frame; never runs backwards.
+            frame_seq: its number.
+            width, height: its size, pixels.
+        """
+        moment = _Moment(now_s, frame_seq, width, height)
+        self._resize(width, height)
+        seen = self._follow([track for track in tracks.live if track.state is TrackState.CONFIRMED], moment)
+        ended = [self._known[track.number] for track in tracks.ended if track.number in self._known]
+        zone_events = self._judge_zones(seen, ended, moment)  # first, so that object.new knows its zones
+        for zone in self._zones:
+            zone_events += self._crowd_event(zone, zone.look_crowd(now_s=now_s), moment)
+        return [
+            *self._announce(seen, moment),
+            *zone_events,
+            *self._judge_lines(seen, moment),
+            *self._report_changes(seen, moment),
+            *self._end(ended, moment),
+        ]
+
+    def finish(self, *, now_s: float) -> list[Event]:
+        """End every object and close every crowd, at a moment that no frame decided."""
+        moment = _Moment(now_s, 0, *self._size)
+        ended = [self._known[number] for number in sorted(self._known)]
+        events = self._judge_zones([], ended, moment)
+        for zone in self._zones:
+            events += self._crowd_event(zone, zone.end_crowd(), moment)
+        return events + self._end(ended, moment)
+
+    def _resize(self, width: int, height: int) -> None:
+        if self._size != (width, height):
+            self._size = (width, height)
+            for rule in (*self._zones, *self._lines):
+                rule.resize(width=width, height=height)
+
+    def _follow(self, confirmed: Sequence[Track], moment: _Moment) -> list[_Sighting]:
+        if not confirmed:
+            return []
+        boxes = np.array([track.box for track in confirmed])  # (N, 4)
+        # An object cut by the edge of the picture is still in a zone that ends there.
+        size = np.array([moment.width, moment.height], np.float32)
+        points = {anchor: anchor_points(boxes, anchor).clip(0, size).tolist() for anchor in self._anchors}
+        seen = []
+        for row, track in enumerate(confirmed):
+            thing = self._known.get(track.number)
+            if thing is None:
+                thing = self._known[track.number] = KnownObject(track.number)
+            class_name = self._class_names[track.class_id]
+            if thing.zones and thing.class_name != class_name:
+                self._count_changes += 1
+            thing.follow(track, class_name, now_s=moment.now_s, width=moment.width, height=moment.height)
+            seen.append(_Sighting(thing, {anchor: rows[row] for anchor, rows in points.items()}))
+        return seen
+
+    def _announce(self, seen: Iterable[_Sighting], moment: _Moment) -> list[Event]:
+        events = []
+        for sighting in seen:
+            thing = sighting.thing
+            if not thing.is_announced and admits(self._objects.classes, thing):
+                thing.tell(now_s=moment.now_s)
+                events.append(moment.event(EventType.OBJECT_NEW, object=thing.facts()))
+        return events
+
+    def _judge_zones(self, seen: Iterable[_Sighting], ended: Iterable[KnownObject], moment: _Moment) -> list[Event]:
+        events = []
+        for sighting in seen:
+            for zone in self._zones:
+                x, y = sighting.points[zone.settings.anchor]
+                move = zone.look(sighting.thing, x, y, now_s=moment.now_s)
+                if move is not None:
+                    events.append(self._zone_event(zone, sighting.thing, move, moment))
+        for thing in ended:
+            for zone in self._zones:
+                move = zone.end(thing)
+                if move is not None:
+                    events.append(self._zone_event(zone, thing, move, moment))
+        return events
+
+    def _zone_event(self, zone: Zone, thing: KnownObject, move: Entered | Dwelt | Left, moment: _Moment) -> Event:
+        name = zone.name
+        if isinstance(move, Dwelt):
+            return moment.event(EventType.ZONE_DWELL, object=thing.facts(), zone=name, dwell_s=move.dwell_s, count=zone.count)
+        self._count_changes += 1
+        if isinstance(move, Entered):
+            self._counters = self._counters.entered(name, thing.class_name)
+            thing.zones = tuple(z.name for z in self._zones if z.name in (name, *thing.zones))
+            return moment.event(EventType.ZONE_ENTER, object=thing.facts(), zone=name, count=zone.count)
+        thing.zones = tuple(other for other in thing.zones if other != name)
+        return moment.event(
+            EventType.ZONE_LEAVE,
+            object=thing.facts(),
+            zone=name,
+            dwell_s=move.dwell_s,
+            count=zone.count,
+            details={"reason": move.reason.value},
+        )
+
+    def _crowd_event(self, zone: Zone, change: CrowdChange | None, moment: _Moment) -> list[Event]:
+        if change is None:
+            return []
+        return [moment.event(_CROWD_EVENTS[change], zone=zone.name, count=zone.count)]
+
+    def _judge_lines(self, seen: Iterable[_Sighting], moment: _Moment) -> list[Event]:
+        events = []
+        for sighting in seen:
+            for line in self._lines:
+                direction = line.look(sighting.thing, *sighting.points[line.settings.anchor])
+                if direction is not None:
+                    name = line.name
+                    self._count_changes += 1
+                    self._counters = self._counters.crossed(name, direction, sighting.thing.class_name)
+                    facts = sighting.thing.facts()
+                    events.append(moment.event(EventType.LINE_CROSSED, object=facts, line=name, direction=direction))
+        return events
+
+    def _report_changes(self, seen: Iterable[_Sighting], moment: _Moment) -> list[Event]:
+        events = []
+        for sighting in seen:
+            thing = sighting.thing
+            changes = thing.changes(self._objects, now_s=moment.now_s)
+            if changes:
+                thing.tell(now_s=moment.now_s)
+                details = {"changes": [change.value for change in changes]}
+                events.append(moment.event(EventType.OBJECT_UPDATE, object=thing.facts(), details=details))
+        return events
+
+    def _end(self, ended: Iterable[KnownObject], moment: _Moment) -> list[Event]:
+        events = []
+        for thing in ended:
+            del self._known[thing.number]
+            for line in self._lines:
+                line.end(thing)
+            if thing.is_announced:
+                details = {"duration_s": round(thing.seen_s - thing.first_s, 3)}
+                events.append(moment.event(EventType.OBJECT_END, object=thing.facts(), details=details))
+        return events
+
+
+def _check_names(kind: str, names: list[str], *, most: int) -> None:
+    if len(names) > most:
+        raise ValueError(f"a camera may have {most} {kind}s, got {len(names)}")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{kind} names must differ, used twice: {', '.join(twice)}")

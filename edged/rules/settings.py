@@ -1,0 +1,170 @@
+"""What a person can set about zones, lines and objects, with every default in this one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from edged.vision.boxes import Anchor
+
+Point = tuple[float, float]
+"""x and y as shares of the picture, 0..1."""
+
+MAX_ZONES = 32
+MAX_LINES = 32
+MAX_NAME_LENGTH = 64
+"""Bounds of one camera's rules; they keep every message below its limit in bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassLimits:
+    """What an object of one class must be like before a rule looks at it; the bounds themselves are allowed.
+
+    Attributes:
+        min_score: the object's best score so far must reach this.
+        min_width_ratio, min_height_ratio, max_width_ratio, max_height_ratio: size of its box as shares of the picture.
+    """
+
+    min_score: float = 0.0
+    min_width_ratio: float = 0.0
+    min_height_ratio: float = 0.0
+    max_width_ratio: float = 1.0
+    max_height_ratio: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_score <= 1:
+            raise ValueError(f"min_score must be 0 to 1, got {self.min_score}")
+        for least, most in ((self.min_width_ratio, self.max_width_ratio), (self.min_height_ratio, self.max_height_ratio)):
+            if not 0 <= least <= most <= 1:
+                raise ValueError(f"box sizes must be shares 0 <= least <= most <= 1, got {least} and {most}")
+
+
+@dataclass(frozen=True, slots=True)
+class CrowdSettings:
+    """When a zone counts as crowded.
+
+    Attributes:
+        at: this many objects or more are a crowd.
+        for_s: how long it must be so, and how long it must be over, before it is said.
+    """
+
+    at: int
+    for_s: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.at < 1:
+            raise ValueError(f"a crowd needs at least 1 object, got {self.at}")
+        if self.for_s < 0:
+            raise ValueError(f"for_s must be 0 or more, got {self.for_s}")
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneSettings:
+    """A polygon that objects enter, stay in and leave.
+
+    Attributes:
+        name: unique among the zones of its camera.
+        polygon_norm: at least three corners, shares of the picture; the edge belongs to the zone.
+        classes: limits of each class that counts; None: every class, without limits.
+        anchor: the point of the box that must be inside.
+        dwell_s: an object that has stayed this long is reported; None: never.
+        dwell_repeat_s: it is reported again each time this long has passed; None: once a stay.
+        crowd: None: the zone never counts as crowded.
+        hysteresis_ratio: width of the band along the border in which a change is not yet believed, as a share of the
+            object's size (square root of its box's area).
+        settle_s: an object inside, but still in that band, has entered once it has been inside for this long.
+    """
+
+    name: str
+    polygon_norm: tuple[Point, ...]
+    classes: Mapping[str, ClassLimits] | None = None
+    anchor: Anchor = Anchor.BOTTOM_CENTRE
+    dwell_s: float | None = None
+    dwell_repeat_s: float | None = None
+    crowd: CrowdSettings | None = None
+    hysteresis_ratio: float = 0.05
+    settle_s: float = 0.2
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
+        _check_points(f"zone {self.name}", self.polygon_norm)
+        if len(self.polygon_norm) < 3 or _area(self.polygon_norm) == 0:
+            raise ValueError(f"zone {self.name} needs at least 3 corners that enclose an area, got {self.polygon_norm}")
+        if self.dwell_s is not None and self.dwell_s <= 0:
+            raise ValueError(f"zone {self.name}: dwell_s must be above 0, got {self.dwell_s}")
+        if self.dwell_repeat_s is not None and (self.dwell_s is None or self.dwell_repeat_s <= 0):
+            raise ValueError(f"zone {self.name}: dwell_repeat_s must be above 0 and needs dwell_s")
+        if self.hysteresis_ratio < 0 or self.settle_s < 0:
+            raise ValueError(f"zone {self.name}: hysteresis_ratio and settle_s must be 0 or more")
+
+
+@dataclass(frozen=True, slots=True)
+class LineSettings:
+    """A directed line whose crossings are counted.
+
+    Stand at `start_norm` and look towards `end_norm`, on the picture as you see it: crossing from your left to your
+    right is `in`, from right to left `out`. A line drawn from left to right counts as `in` what moves down the picture.
+
+    Attributes:
+        name: unique among the lines of its camera.
+        start_norm, end_norm: its ends, shares of the picture; passing beyond the ends is no crossing.
+        classes: limits of each class that counts; None: every class, without limits.
+        anchor: the point of the box that must cross.
+        hysteresis_ratio: how far beyond the line the anchor must come before the crossing is believed, as a share of
+            the object's size (square root of its box's area).
+    """
+
+    name: str
+    start_norm: Point
+    end_norm: Point
+    classes: Mapping[str, ClassLimits] | None = None
+    anchor: Anchor = Anchor.BOTTOM_CENTRE
+    hysteresis_ratio: float = 0.05
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
+        _check_points(f"line {self.name}", (self.start_norm, self.end_norm))
+        if self.start_norm == self.end_norm:
+            raise ValueError(f"line {self.name}: its two ends are the same point")
+        if self.hysteresis_ratio < 0:
+            raise ValueError(f"line {self.name}: hysteresis_ratio must be 0 or more")
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectSettings:
+    """Which objects are announced, and how often news of them is sent.
+
+    Attributes:
+        classes: limits of each class that is announced; None: every class, without limits.
+        update_every_s: a moving object is reported at least this often; a stationary one only on change; None: on
+            change only.
+        update_min_s: an object is reported at most this often; what changes meanwhile is sent together.
+        best_gain_ratio: a better best shot is worth an update when its quality has grown by this share.
+    """
+
+    classes: Mapping[str, ClassLimits] | None = None
+    update_every_s: float | None = 10.0
+    update_min_s: float = 1.0
+    best_gain_ratio: float = 0.25
+
+    def __post_init__(self) -> None:
+        if self.update_every_s is not None and self.update_every_s <= 0:
+            raise ValueError(f"update_every_s must be above 0, got {self.update_every_s}")
+        if self.update_min_s < 0 or self.best_gain_ratio < 0:
+            raise ValueError("update_min_s and best_gain_ratio must be 0 or more")
+
+
+def _check_name(name: str) -> None:
+    if not 0 < len(name) <= MAX_NAME_LENGTH:
+        raise ValueError(f"a name has 1 to {MAX_NAME_LENGTH} characters, got {name!r}")
+
+
+def _check_points(of: str, points: tuple[Point, ...]) -> None:
+    for x, y in points:
+        if not (0 <= x <= 1 and 0 <= y <= 1):
+            raise ValueError(f"{of}: points are shares of the picture, 0 to 1, got ({x}, {y})")
+
+
+def _area(points: tuple[Point, ...]) -> float:
+    pairs = zip(points, points[1:] + points[:1], strict=True)
+    return abs(sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in pairs)) / 2
