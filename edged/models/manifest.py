@@ -18,8 +18,12 @@ from edged.strict_yaml import Document, format_path, read_yaml, shorten
 
 MANIFEST_NAME = "model.yaml"
 
+SCORE_FLOOR = 0.05
+"""Detections below this score are not worth tracking: no threshold may ask for them."""
+
 _Text = Annotated[str, Field(min_length=1, max_length=2000)]
 _Ratio = Annotated[float, Field(gt=0, lt=1, strict=True)]
+_Score = Annotated[float, Field(ge=SCORE_FLOOR, lt=1, strict=True)]
 _Number = Annotated[float, Field(strict=True)]
 _Count = Annotated[int, Field(gt=0, strict=True)]
 _Side = Annotated[int, Field(ge=32, le=4096, strict=True)]
@@ -75,14 +79,14 @@ class OutputNames(_Part):
 class ClassThresholds(_Part):
     """What differs for one class."""
 
-    score: _Ratio | None = None
+    score: _Score | None = None
     nms_iou: _Ratio | None = None
 
 
 class Thresholds(_Part):
     """The thresholds that the network ships with; a site may set others."""
 
-    score: _Ratio
+    score: _Score
     nms_iou: _Ratio
     per_class: dict[str, ClassThresholds] = {}
 

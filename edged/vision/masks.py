@@ -1,0 +1,49 @@
+"""Areas that people draw: polygons in shares of the picture, asked for points or turned into masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Polygon = Sequence[tuple[float, float]]
+"""At least three corners (x, y) in shares of the picture; the last joins the first."""
+
+
+def points_inside(points_norm: NDArray[np.floating], polygon_norm: Polygon) -> NDArray[np.bool_]:
+    """Which points (N, 2) lie in a polygon: (N,).
+
+    Its edges and corners belong to it, so that a zone drawn to the rim of the picture holds what stands on the rim.
+    Where a polygon crosses itself, what is inside alternates (even-odd rule).
+    """
+    x, y = np.asarray(points_norm, np.float64).T[:, :, None]  # (N, 1)
+    start_x, start_y = np.asarray(polygon_norm, np.float64).T[:, None, :]  # (1, K)
+    end_x, end_y = np.roll(start_x, -1), np.roll(start_y, -1)
+    side = (end_x - start_x) * (y - start_y) - (end_y - start_y) * (x - start_x)  # (N, K), 0 on the edge's line
+    on_edge = (
+        (side == 0)
+        & (np.minimum(start_x, end_x) <= x)
+        & (x <= np.maximum(start_x, end_x))
+        & (np.minimum(start_y, end_y) <= y)
+        & (y <= np.maximum(start_y, end_y))
+    )
+    upwards = (start_y <= y) & (y < end_y)
+    downwards = (end_y <= y) & (y < start_y)
+    crosses = (upwards & (side > 0)) | (downwards & (side < 0))  # a ray to the left
+    return on_edge.any(axis=1) | (np.count_nonzero(crosses, axis=1) % 2 == 1)
+
+
+def points_inside_any(points_norm: NDArray[np.floating], polygons_norm: Sequence[Polygon]) -> NDArray[np.bool_]:
+    """Which points (N, 2) lie in at least one of the polygons: (N,)."""
+    inside = np.zeros(len(points_norm), np.bool_)
+    for polygon in polygons_norm:
+        inside |= points_inside(points_norm, polygon)
+    return inside
+
+
+def polygon_mask(polygons_norm: Sequence[Polygon], *, width: int, height: int) -> NDArray[np.bool_]:
+    """Which pixels have their centre in at least one of the polygons: (height, width). Make it once, it is slow."""
+    y, x = np.mgrid[0:height, 0:width]
+    centres_norm = np.column_stack([(x.ravel() + 0.5) / width, (y.ravel() + 0.5) / height])
+    return points_inside_any(centres_norm, polygons_norm).reshape(height, width)
