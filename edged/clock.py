@@ -6,10 +6,15 @@ then, so that a step of the wall clock changes later stamps and nothing else.
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
+
+_TIME_ERROR = 5
+_STA_UNSYNC = 0x40
 
 STEP_S = 1.0
 """A change of the offset beyond this is a step, not drift."""
@@ -64,9 +69,37 @@ class SystemClock:
             self._on_step(step_s)
 
 
-def is_synchronised(marker_exists: Callable[[str], bool]) -> bool:
-    """Whether the wall clock was set from the network since boot.
+@dataclass(frozen=True, slots=True)
+class ClockQuality:
+    """How far the wall clock can be trusted.
 
-    Source: systemd-timesyncd(8), which creates the marker file once it has synchronised.
+    Attributes:
+        is_synchronised: the kernel's clock is disciplined by a time service.
+        max_error_ms: the kernel's bound of its error, None while it is not synchronised.
     """
-    return marker_exists("/run/systemd/timesync/synchronized")
+
+    is_synchronised: bool
+    max_error_ms: float | None
+
+
+class _Timex(ctypes.Structure):
+    """The head of Linux's `struct timex` on 64-bit machines; what follows is only room. Source: adjtimex(2)."""
+
+    _fields_ = (
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror_us", ctypes.c_long),
+        ("esterror_us", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("room", ctypes.c_long * 24),
+    )
+
+
+def read_clock_quality() -> ClockQuality:
+    """What the kernel says of its wall clock; not synchronised where it cannot be asked."""
+    timex, libc = _Timex(), ctypes.CDLL(None)
+    state = libc.adjtimex(ctypes.byref(timex)) if hasattr(libc, "adjtimex") else -1
+    if state in (-1, _TIME_ERROR) or timex.status & _STA_UNSYNC:
+        return ClockQuality(is_synchronised=False, max_error_ms=None)
+    return ClockQuality(is_synchronised=True, max_error_ms=timex.maxerror_us / 1000)

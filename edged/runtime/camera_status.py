@@ -50,6 +50,7 @@ class CameraSnapshot:
         last_frame_s: monotonic time of the newest captured frame, None before the first.
         width, height: of the newest captured frame, 0 before the first.
         reconnects: connections made after the first.
+        next_try_s: monotonic time of the next try, None where none is due.
         frames: counts since the start.
     """
 
@@ -61,6 +62,7 @@ class CameraSnapshot:
     width: int = 0
     height: int = 0
     reconnects: int = 0
+    next_try_s: float | None = None
     frames: FrameCounts = FrameCounts()
 
 
@@ -82,8 +84,16 @@ class CameraStatus:
         """The present status."""
         return self._snapshot
 
-    def enter(self, state: CameraState, *, now_s: float, cause: SourceCause | None = None, message: str = "") -> None:
-        """Change state; repeating the present state and cause changes only the message."""
+    def enter(
+        self,
+        state: CameraState,
+        *,
+        now_s: float,
+        cause: SourceCause | None = None,
+        message: str = "",
+        next_try_s: float | None = None,
+    ) -> None:
+        """Change state; repeating the present state and cause changes only the message and the next try."""
         with self._lock:
             before = self._snapshot
             is_change = (before.state, before.cause) != (state, cause)
@@ -96,6 +106,7 @@ class CameraStatus:
                 message=message,
                 since_s=now_s if is_change else before.since_s,
                 reconnects=max(0, self._connections - 1),
+                next_try_s=next_try_s,
             )
             self._changes += is_change
 

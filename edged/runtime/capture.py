@@ -140,7 +140,8 @@ class Capture:
 
     def _lost(self, error: SourceError, *, wait_s: float) -> None:
         before = self._status.snapshot()
-        self._status.enter(CameraState.OFFLINE, now_s=self._clock.now_s(), cause=error.cause, message=str(error))
+        now_s = self._clock.now_s()
+        self._status.enter(CameraState.OFFLINE, now_s=now_s, cause=error.cause, message=str(error), next_try_s=now_s + wait_s)
         is_news = (before.state, before.cause) != (CameraState.OFFLINE, error.cause)
         level = logging.WARNING if is_news else logging.DEBUG
         logger.log(level, "camera lost: name=%s cause=%s next_try=%.1fs error=%s", self._camera, error.cause.value, wait_s, error)

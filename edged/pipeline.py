@@ -1,0 +1,183 @@
+"""The life of one frame, on one screen.
+
+frame → moved? → letterbox → infer → suppress → filter → track → rules → events
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from edged.events.counts import Counts
+from edged.events.event import Event, EventType
+from edged.models.detector import Detector, DetectorThresholds, SizeLimits, filter_detections
+from edged.rules.counters import CounterState
+from edged.rules.engine import Rules
+from edged.tracking.tracker import Tracker
+from edged.types import Detections, Frame, Tracks
+from edged.vision.masks import Polygon
+from edged.vision.motion import MotionGate
+
+
+class StageTimer:
+    """How long each stage took. A batch's stages count for every frame of it.
+
+    Args:
+        now_s: monotonic seconds.
+    """
+
+    def __init__(self, now_s: Callable[[], float]) -> None:
+        self._now_s = now_s
+        self.stages_ms: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time of the block to a stage."""
+        began_s = self._now_s()
+        try:
+            yield
+        finally:
+            self.stages_ms[name] = self.stages_ms.get(name, 0.0) + 1000.0 * (self._now_s() - began_s)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameResult:
+    """What one analysed frame gave.
+
+    Attributes:
+        detections: after suppression, before the site's filters; None for a still frame that the gate kept back.
+        tracks: the camera's tracks after it.
+        events: what it made happen, in order.
+        stages_ms: stage name to milliseconds.
+    """
+
+    frame: Frame
+    detections: Detections | None
+    tracks: Tracks
+    events: tuple[Event, ...]
+    stages_ms: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectionSettings:
+    """What one camera accepts from the detector.
+
+    Attributes:
+        thresholds: scores and overlaps.
+        sizes: least and most box by class id.
+        ignore: areas whose objects are dropped, in shares of the picture.
+    """
+
+    thresholds: DetectorThresholds
+    sizes: Mapping[int, SizeLimits] = field(default_factory=dict)
+    ignore: Sequence[Polygon] = ()
+
+
+class CameraPipeline:
+    """Everything that one camera remembers from frame to frame. Used by one thread.
+
+    Args:
+        gate: holds back still frames; None analyses every frame.
+        detection, tracker, rules: as set for this camera.
+    """
+
+    def __init__(self, *, gate: MotionGate | None, detection: DetectionSettings, tracker: Tracker, rules: Rules) -> None:
+        self.detection = detection
+        self._gate = gate
+        self._tracker = tracker
+        self._rules = rules
+        self._size: tuple[int, int] | None = None
+
+    @property
+    def count_changes(self) -> int:
+        """Rises whenever `counts` gives something new."""
+        return self._rules.count_changes
+
+    def counts(self) -> Counts:
+        """What its lines and zones have counted."""
+        return self._rules.counts()
+
+    def counters(self) -> CounterState:
+        """The totals to keep over a restart."""
+        return self._rules.counters()
+
+    def needs_detection(self, frame: Frame) -> bool:
+        """Whether something may have changed since the last frame that the detector saw."""
+        return self._gate is None or self._gate.update(frame.pixels_rgb, now_s=frame.captured_s)
+
+    def follow(self, frame: Frame, detections: Detections | None, timer: StageTimer) -> tuple[Tracks, tuple[Event, ...]]:
+        """Tracks and rules for one frame; `detections` is None when it was still."""
+        events = self._follow_size(frame)
+        with timer.stage("track"):
+            if detections is None:
+                tracks = self._tracker.hold(now_s=frame.captured_s)
+            else:
+                accepted = filter_detections(
+                    detections,
+                    width=frame.width,
+                    height=frame.height,
+                    sizes=self.detection.sizes,
+                    ignore=self.detection.ignore,
+                )
+                tracks = self._tracker.update(accepted, now_s=frame.captured_s)
+        with timer.stage("rules"):
+            events += self._judge(tracks, frame)
+        return tracks, tuple(events)
+
+    def end(self, *, now_s: float) -> tuple[Event, ...]:
+        """End every object: the camera is gone for long, or the daemon stops."""
+        self._tracker.reset()
+        return tuple(self._rules.finish(now_s=now_s))
+
+    def _judge(self, tracks: Tracks, frame: Frame) -> list[Event]:
+        return self._rules.update(tracks, now_s=frame.captured_s, frame_seq=frame.seq, width=frame.width, height=frame.height)
+
+    def _follow_size(self, frame: Frame) -> list[Event]:
+        """A camera that changes its size starts its tracks anew, and says so."""
+        before, self._size = self._size, (frame.width, frame.height)
+        if before is None or before == self._size:
+            return []
+        events = [*self.end(now_s=frame.captured_s)]
+        facts = {"from_width": before[0], "from_height": before[1]}
+        changed = Event(EventType.CAMERA_FORMAT, frame.captured_s, frame.seq, frame.width, frame.height, details=facts)
+        return [*events, changed]
+
+
+def process(
+    frames: Sequence[Frame], cameras: Mapping[str, CameraPipeline], detector: Detector, *, now_s: Callable[[], float]
+) -> list[FrameResult]:
+    """Take a batch of frames, at most one a camera, through everything; results in the same order.
+
+    Raises:
+        InferenceError: the network failed.
+    """
+    timer = StageTimer(now_s)
+    with timer.stage("convert"):
+        for frame in frames:
+            frame.pixels_rgb  # noqa: B018  # made on first use, by whoever needs it first: here, so that it is timed
+    with timer.stage("motion"):
+        moving = [frame for frame in frames if cameras[frame.camera].needs_detection(frame)]
+    detections = detect(moving, cameras, detector, timer)
+    results = []
+    for frame in frames:
+        found = detections.get(frame.camera)
+        tracks, events = cameras[frame.camera].follow(frame, found, timer)
+        results.append(FrameResult(frame, found, tracks, events, dict(timer.stages_ms)))
+    return results
+
+
+def detect(
+    frames: Sequence[Frame], cameras: Mapping[str, CameraPipeline], detector: Detector, timer: StageTimer
+) -> dict[str, Detections]:
+    """The detections of each camera's frame, from the detector's floor on."""
+    if not frames:
+        return {}
+    with timer.stage("letterbox"):
+        prepared = detector.prepare([frame.pixels_rgb for frame in frames])
+    with timer.stage("infer"):
+        outputs = detector.infer(prepared)
+    with timer.stage("nms"):
+        thresholds = [cameras[frame.camera].detection.thresholds for frame in frames]
+        found = detector.decode(outputs, prepared.transforms, thresholds=thresholds)
+    return {frame.camera: each for frame, each in zip(frames, found, strict=True)}

@@ -1,0 +1,96 @@
+"""The fast loop: the newest frame of every ready camera through the pipeline, what happened to the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from edged.clock import Clock
+from edged.models.detector import Detector
+from edged.pipeline import CameraPipeline, FrameResult, process
+from edged.runtime.board import FrameBoard
+from edged.runtime.camera_status import CameraStatus
+from edged.runtime.journal import Journal
+from edged.runtime.loop import Loop
+
+POLL_S = 0.5
+
+
+class Analysis:
+    """Analyses what the captures put on the board; the body of one `Loop`, and the only user of detector and pipelines.
+
+    Args:
+        board: where the frames are.
+        cameras: the pipeline of each camera.
+        statuses: where gated and detected frames are counted.
+        detector: opened by the thread that runs this.
+        journal: takes what happened.
+        batch: the most frames computed at once.
+        absent_s: a camera without a frame for this long has lost its objects: they end.
+        listeners: called with every result, e.g. a recorder; must not block.
+    """
+
+    def __init__(
+        self,
+        *,
+        board: FrameBoard,
+        cameras: Mapping[str, CameraPipeline],
+        statuses: Mapping[str, CameraStatus],
+        detector: Detector,
+        journal: Journal,
+        clock: Clock,
+        batch: int,
+        absent_s: float,
+        listeners: Sequence[Callable[[FrameResult], None]] = (),
+    ) -> None:
+        self._board = board
+        self._cameras = cameras
+        self._statuses = statuses
+        self._detector = detector
+        self._journal = journal
+        self._clock = clock
+        self._batch = batch
+        self._absent_s = absent_s
+        self._listeners = listeners
+        self._seen_s: dict[str, float] = {}  # cameras that may have objects, with the time of their newest frame
+        self._count_changes = dict.fromkeys(cameras, -1)
+
+    def run(self, loop: Loop) -> None:
+        """Analyse until the loop is asked to stop, then end every object."""
+        for camera in self._cameras:
+            self._publish_counts(camera)
+        while not loop.stopping:
+            loop.beat()
+            frames = self._board.take(self._batch, timeout_s=POLL_S)
+            for result in process(frames, self._cameras, self._detector, now_s=self._clock.now_s) if frames else ():
+                self._report(result)
+            self._end_absent()
+        for camera in self._cameras:
+            self._end(camera)
+
+    def _report(self, result: FrameResult) -> None:
+        camera = result.frame.camera
+        self._seen_s[camera] = result.frame.captured_s
+        if result.detections is None:
+            self._statuses[camera].count(gated=1)
+        else:
+            self._statuses[camera].count(detected=1)
+        self._journal.publish_events(camera, result.events, stages_ms=result.stages_ms)
+        self._publish_counts(camera)
+        for listener in self._listeners:
+            listener(result)
+
+    def _end_absent(self) -> None:
+        now_s = self._clock.now_s()
+        for camera in [camera for camera, seen_s in self._seen_s.items() if now_s - seen_s > self._absent_s]:
+            self._end(camera)
+
+    def _end(self, camera: str) -> None:
+        self._seen_s.pop(camera, None)
+        self._journal.publish_events(camera, self._cameras[camera].end(now_s=self._clock.now_s()), stages_ms={})
+        self._publish_counts(camera)
+
+    def _publish_counts(self, camera: str) -> None:
+        pipeline = self._cameras[camera]
+        if pipeline.count_changes != self._count_changes[camera]:
+            self._count_changes[camera] = pipeline.count_changes
+            self._journal.publish_counts(camera, pipeline.counts(), kept=pipeline.counters())

@@ -1,0 +1,104 @@
+"""Gives what happened its id, its form on the wire and its way to the sinks."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from edged.clock import Clock, ClockQuality
+from edged.events import wire
+from edged.events.counts import Counts
+from edged.events.event import Event
+from edged.events.topics import camera_state_topic, counters_topic, event_topic
+from edged.rules.counters import CounterState
+from edged.runtime.camera_status import CameraSnapshot
+from edged.sinks.base import Message, MessageKind, Sink
+
+
+class Journal:
+    """Where events, camera states and counters become messages. Every method may be called from any thread.
+
+    Args:
+        device: id of this device.
+        epoch: of this start.
+        clock: turns the time of an event into wall time.
+        quality: how far the wall clock can be trusted just now.
+        sinks: take every message.
+    """
+
+    def __init__(
+        self, *, device: str, epoch: str, clock: Clock, quality: Callable[[], ClockQuality], sinks: Sequence[Sink]
+    ) -> None:
+        self._device = device
+        self._epoch = epoch
+        self._clock = clock
+        self._quality = quality
+        self._sinks = sinks
+        self._lock = threading.Lock()
+        self._seqs: Counter[str | None] = Counter()
+        self._kept: dict[str, CounterState] = {}
+
+    @property
+    def kept_counters(self) -> Mapping[str, CounterState]:
+        """The newest totals of each camera, to be kept over a restart."""
+        return dict(self._kept)
+
+    def publish_events(self, camera: str | None, events: Iterable[Event], *, stages_ms: Mapping[str, float]) -> None:
+        """Number and send events of one camera, or of the device (None), in their order."""
+        for event in events:
+            with self._lock:  # held over the sinks, so that numbers leave in order
+                self._seqs[camera] += 1
+                stamp = wire.Stamp(
+                    device=self._device,
+                    epoch=self._epoch,
+                    camera=camera,
+                    seq=self._seqs[camera],
+                    captured_at=self._clock.at,
+                    clock=self._quality(),
+                    stages_ms=stages_ms,
+                )
+                topic = event_topic(event.type, camera=camera)
+                self._send(Message(MessageKind.EVENT, topic, wire.encode_event(event, stamp), event.captured_s))
+
+    def publish_counts(self, camera: str, counts: Counts, *, kept: CounterState) -> None:
+        """Send what a camera has counted, and note what is to be kept of it."""
+        self._kept[camera] = kept
+        body = wire.encode_counters(
+            counts, device=self._device, camera=camera, epoch=self._epoch, at=self._clock.at(self._clock.now_s())
+        )
+        self._send(Message(MessageKind.STATE, counters_topic(camera), body))
+
+    def publish_camera_state(self, camera: str, snapshot: CameraSnapshot, *, fps_captured: float, fps_analysed: float) -> None:
+        """Send how a camera is."""
+        now_s, at = self._clock.now_s(), self._clock.at
+        frames = snapshot.frames
+        body = wire.encode_camera_state(
+            device=self._device,
+            camera=camera,
+            epoch=self._epoch,
+            at=at(now_s),
+            state=snapshot.state.value,
+            cause=snapshot.cause,
+            message=snapshot.message,
+            since_at=at(snapshot.since_s),
+            last_frame_at=None if snapshot.last_frame_s is None else at(snapshot.last_frame_s),
+            width=snapshot.width,
+            height=snapshot.height,
+            fps_captured=fps_captured,
+            fps_analysed=fps_analysed,
+            frames={
+                "captured": frames.captured,
+                "skipped": frames.skipped,
+                "dropped": frames.dropped,
+                "gated": frames.gated,
+                "detected": frames.detected,
+            },
+            reconnects=snapshot.reconnects,
+            next_retry_s=None if snapshot.next_try_s is None else max(0.0, snapshot.next_try_s - now_s),
+        )
+        self._send(Message(MessageKind.STATE, camera_state_topic(camera), body))
+
+    def _send(self, message: Message) -> None:
+        for sink in self._sinks:
+            sink.publish(message)
