@@ -6,6 +6,7 @@ EdgedError
 ├── InputError         a file or argument given on the command line cannot be used    exit 78
 ├── SourceError        a camera gave no frame; carries its cause                      retried
 ├── SinkError          a message could not be handed on                               counted, retried
+├── MessageError       a received message is not one of ours                           passed over
 ├── StateError         the state directory cannot be used                             exit 1
 └── InferenceError     a backend failed on valid input                                exit 1
 """
@@ -87,6 +88,10 @@ class SourceError(EdgedError):
 
 class SinkError(EdgedError):
     """A message could not be handed on."""
+
+
+class MessageError(EdgedError):
+    """A received message is not one of ours."""
 
 
 class StateError(EdgedError):
