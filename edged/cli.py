@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
 import edged
-from edged import check, daemon, demo, init, probe, replay, watch
 from edged.errors import EXIT_CONFIG, ConfigError, EdgedError, InputError, ModelError
 
 EPILOG = "exit status: 0 done, 1 failed, 78 wrong configuration, network or input"
@@ -15,6 +15,8 @@ EPILOG = "exit status: 0 done, 1 failed, 78 wrong configuration, network or inpu
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of every command."""
+    from edged import check, daemon, demo, init, probe, replay, watch  # here, so that a signal meets its handler first
+
     parser = argparse.ArgumentParser(prog="edged", description=edged.__doc__, epilog=EPILOG)
     parser.add_argument("--version", action="version", version=f"edged {edged.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -42,8 +44,9 @@ def _add(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the process's exit status."""
-    parsed = make_parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # until a command sets its own
     try:
+        parsed = make_parser().parse_args(arguments)
         return parsed.run(parsed)
     except (ConfigError, ModelError, InputError) as error:
         print(f"edged: {error}", file=sys.stderr)

@@ -37,6 +37,11 @@ class FrameCounts:
     gated: int = 0
     detected: int = 0
 
+    @property
+    def analysed(self) -> int:
+        """Those that went through the pipeline."""
+        return self.gated + self.detected
+
 
 @dataclass(frozen=True, slots=True)
 class CameraSnapshot:

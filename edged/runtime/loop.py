@@ -9,6 +9,8 @@ import logging
 import threading
 from collections.abc import Callable
 
+from edged.errors import EdgedError
+
 logger = logging.getLogger(__name__)
 
 
@@ -64,10 +66,12 @@ class Loop:
         return not self._is_waiting and self._now_s() - self._beat_s > self.limit_s
 
     def run(self) -> None:
-        """Run the body to its end; a failure is logged with its traceback and kept for the supervisor."""
+        """Run the body to its end; a failure is kept for the supervisor, an unforeseen one logged with its traceback."""
         self.beat()
         try:
             self._body(self)
+        except EdgedError as error:  # says itself what to do; the supervisor logs it
+            self.failure = error
         except Exception as error:  # the last line of defence: the supervisor turns it into exit code 1
             logger.exception("loop failed: name=%s", self.name)
             self.failure = error

@@ -55,3 +55,18 @@ class OnTime:
 def is_on(schedule: Sequence[OnTime], moment: datetime) -> bool:
     """Whether a camera with this schedule is on; an empty schedule is always on."""
     return not schedule or any(on_time.covers(moment) for on_time in schedule)
+
+
+class Interval:
+    """Says once a period that something is due; the first time at once."""
+
+    def __init__(self, period_s: float) -> None:
+        self._period_s = period_s
+        self._due_s = float("-inf")
+
+    def is_due(self, now_s: float) -> bool:
+        """Whether a period has passed since this last said so."""
+        if now_s < self._due_s:
+            return False
+        self._due_s = now_s + self._period_s
+        return True

@@ -1,0 +1,335 @@
+"""The daemon: what it is made of, how it starts, what it watches, how it stops, in reading order."""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import logging
+import os
+import random
+import secrets
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from edged import __version__, assembly
+from edged.clock import SystemClock, read_clock_quality
+from edged.config import CameraConfig, Config, load_config
+from edged.errors import EXIT_CONFIG, ConfigError, EdgedError, ModelError, StateError
+from edged.events.event import Event, EventType
+from edged.log import configure_logging
+from edged.models.detector import Detector
+from edged.models.manifest import load_manifest
+from edged.pipeline import CameraPipeline, FrameResult
+from edged.rules.counters import CounterState
+from edged.runtime.analysis import Analysis
+from edged.runtime.backoff import Backoff
+from edged.runtime.board import FrameBoard
+from edged.runtime.camera_status import CameraState, CameraStatus, FrameCounts
+from edged.runtime.capture import Capture
+from edged.runtime.journal import Journal
+from edged.runtime.loop import Loop
+from edged.runtime.pacing import Interval
+from edged.runtime.recorder import Recorder
+from edged.runtime.supervisor import LoopFailure, Supervisor
+from edged.runtime.systemd import Notifier
+from edged.sinks.base import Sink
+from edged.sinks.mqtt import MqttSink
+from edged.state import StateDirectory
+
+logger = logging.getLogger(__name__)
+
+TICK_S = 0.2
+STATE_PERIOD_S = 30.0
+"""A camera's state is published on every change, and this often for its figures."""
+CLOCK_PERIOD_S = 10.0
+SUMMARY_PERIOD_S = 300.0
+SAVE_PERIOD_S = 1.0
+ABSENT_S = 30.0
+"""A camera without a frame for this long has lost its objects."""
+ANALYSIS_LIMIT_S = 30.0
+MQTT_LIMIT_S = 120.0
+"""One try to connect may take three timeouts and a name look-up that nobody can cut short."""
+COUNTERS = "counters.json"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `edged run`."""
+    parser.add_argument("--config", required=True, type=Path, metavar="FILE", help="the configuration")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override one key, e.g. mqtt.port=1884 (repeatable)"
+    )
+    parser.add_argument("--for", dest="run_for_s", type=float, metavar="SECONDS", help="stop by itself after this time")
+    parser.add_argument(
+        "--record", type=Path, metavar="DIR", help="write an annotated clip of every camera into this folder, for trying out"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """`edged run`: watch the cameras until told to stop."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    config = load_config(arguments.config, overrides=assembly.parse_overrides(arguments.set))
+    configure_logging(level=config.log.level, style=config.log.format, stream=sys.stderr)
+    for warning in config.warnings:
+        logger.warning("configuration: %s", warning)
+    daemon = Daemon(
+        config,
+        stop=stop,
+        notifier=Notifier(config.notify_socket),
+        run_for_s=arguments.run_for_s,
+        record_directory=arguments.record,
+    )
+    status = daemon.run()
+    if daemon.left_running:  # stuck in foreign code: an ordinary exit would wait for them or crash under them
+        logger.warning("exits with threads still running: %s", ", ".join(daemon.left_running))
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(status)
+    return status
+
+
+class Daemon:
+    """One run of the daemon.
+
+    Args:
+        config: validated.
+        stop: set by a signal; noticed within a tick.
+        notifier: to systemd.
+        run_for_s: stop by itself after this time; None: never.
+        record_directory: where annotated clips go; None: nowhere.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        stop: threading.Event,
+        notifier: Notifier,
+        run_for_s: float | None = None,
+        record_directory: Path | None = None,
+    ) -> None:
+        self._config = config
+        self._stop = stop
+        self._notifier = notifier
+        self._run_for_s = run_for_s
+        self._record_directory = record_directory
+        self._clock = SystemClock(self._on_clock_step)
+        self._supervisor = Supervisor(_start_thread)
+        self._board = FrameBoard()
+        self._statuses: dict[str, CameraStatus] = {}
+        self._published: dict[str, tuple[int, float, FrameCounts]] = {}  # number of changes, time, counts
+        self._saved: dict[str, CounterState] = {}
+        self._analysis_ready = threading.Event()
+
+    @property
+    def left_running(self) -> list[str]:
+        """Threads that did not end with `run`."""
+        return self._supervisor.left_running
+
+    def run(self) -> int:
+        """Build, start, watch, stop. Returns the exit status."""
+        config = self._config
+        with ExitStack() as stack:
+            state = stack.enter_context(StateDirectory(config.state_dir))
+            engine = assembly.find_engine(config)
+            manifest = load_manifest(engine)
+            assembly.check_classes(config, manifest)
+            counters = _load_counters(state)
+            sinks = [assembly.make_sink(config, backoff=_make_backoff())]
+            self._journal = Journal(
+                device=config.device,
+                epoch=secrets.token_hex(6),
+                clock=self._clock,
+                quality=read_clock_quality,
+                sinks=sinks,
+            )
+            pipelines = {
+                name: assembly.make_pipeline(camera, config, manifest, counters=counters.get(name))
+                for name, camera in config.cameras.items()
+                if camera.enabled
+            }
+            try:
+                self._start(engine, pipelines, sinks)
+                self._watch(state, sinks)
+            except LoopFailure as failure:
+                return self._report(failure)
+            finally:
+                self._notifier.stopping()
+                self._shut_down(state, sinks)
+        logger.info("stopped")
+        return 0
+
+    def _start(self, engine: Path, pipelines: dict[str, CameraPipeline], sinks: list[Sink]) -> None:
+        config, now_s = self._config, self._clock.now_s()
+        logger.info("edged %s starts: device=%s cameras=%s", __version__, config.device, ", ".join(config.cameras))
+        for name, camera in config.cameras.items():
+            first = CameraState.CONNECTING if camera.enabled else CameraState.DISABLED
+            self._statuses[name] = CameraStatus(first, now_s=now_s)
+        for sink in sinks:
+            if isinstance(sink, MqttSink):
+                self._supervisor.run(
+                    self._loop("mqtt", lambda loop, sink=sink: sink.run(loop.stop_event, beat=loop.beat), MQTT_LIMIT_S)
+                )
+        listeners: list[Callable[[FrameResult], None]] = []
+        if self._record_directory:
+            recorder = Recorder(self._record_directory, assembly.make_overlays(config))
+            self._supervisor.run(self._loop("recorder", recorder.run, ANALYSIS_LIMIT_S))
+            listeners.append(recorder.put)
+        self._supervisor.run(
+            self._loop("analysis", lambda loop: self._analyse(loop, engine, pipelines, listeners), ANALYSIS_LIMIT_S)
+        )
+        while not self._analysis_ready.wait(TICK_S) and not self._stop.is_set():
+            self._supervisor.check()
+        for name in pipelines:
+            self._supervisor.run_replaceable(lambda name=name: self._make_capture_loop(name, config.cameras[name]))
+        self._notifier.ready(f"{len(pipelines)} cameras")
+
+    def _analyse(
+        self,
+        loop: Loop,
+        engine: Path,
+        pipelines: dict[str, CameraPipeline],
+        listeners: list[Callable[[FrameResult], None]],
+    ) -> None:
+        """The analysis thread opens, uses and closes the detector."""
+        with self._open_detector(engine) as detector:
+            logger.info("detector ready: %s", detector.label)
+            self._analysis_ready.set()
+            Analysis(
+                board=self._board,
+                cameras=pipelines,
+                statuses=self._statuses,
+                detector=detector,
+                journal=self._journal,
+                clock=self._clock,
+                batch=assembly.batch_size(self._config),
+                absent_s=ABSENT_S,
+                listeners=listeners,
+            ).run(loop)
+
+    def _open_detector(self, engine: Path) -> Detector:
+        return assembly.open_detector(engine, threads=self._config.detector.threads)
+
+    def _make_capture_loop(self, name: str, camera: CameraConfig) -> Loop:
+        source = assembly.make_source(camera)
+        capture = Capture(
+            camera=name,
+            source=source,
+            clock=self._clock,
+            fps=camera.fps,
+            schedule=assembly.make_schedule(camera),
+            backoff=_make_backoff(),
+            status=self._statuses[name],
+            on_frame=self._board.put,
+            first_seq=self._statuses[name].snapshot().frames.captured + 1,
+        )
+        return self._loop(f"capture {name}", capture.run, source.deadline_s)
+
+    def _loop(self, name: str, body: Callable[[Loop], None], limit_s: float) -> Loop:
+        return Loop(name, body, limit_s=limit_s, now_s=self._clock.now_s)
+
+    def _watch(self, state: StateDirectory, sinks: list[Sink]) -> None:
+        """The main thread's life: until a signal, the end of the asked time, or a failure.
+
+        Raises:
+            LoopFailure: a loop failed for good.
+        """
+        end_s = self._clock.now_s() + (self._run_for_s if self._run_for_s is not None else float("inf"))
+        clock_due, save_due = Interval(CLOCK_PERIOD_S), Interval(SAVE_PERIOD_S)
+        states_due, summary_due = Interval(STATE_PERIOD_S), Interval(SUMMARY_PERIOD_S)
+        summary_due.is_due(self._clock.now_s())
+        while not self._stop.wait(TICK_S) and self._clock.now_s() < end_s:
+            now_s = self._clock.now_s()
+            self._supervisor.check()
+            if clock_due.is_due(now_s):
+                self._clock.refresh()
+                self._notifier.alive(self._summary(sinks))
+            self._publish_states(all_of_them=states_due.is_due(now_s))
+            if save_due.is_due(now_s):
+                self._save_counters(state)
+            if summary_due.is_due(now_s):
+                logger.info("%s", self._summary(sinks))
+
+    def _publish_states(self, *, all_of_them: bool) -> None:
+        for name, status in self._statuses.items():
+            changes, snapshot, now_s = status.changes, status.snapshot(), self._clock.now_s()
+            last_changes, last_s, last = self._published.get(name, (-1, now_s, FrameCounts()))
+            if not all_of_them and changes == last_changes:
+                continue
+            self._published[name] = (changes, now_s, snapshot.frames)
+            passed_s = max(now_s - last_s, TICK_S)
+            self._journal.publish_camera_state(
+                name,
+                snapshot,
+                fps_captured=(snapshot.frames.captured - last.captured) / passed_s,
+                fps_analysed=(snapshot.frames.analysed - last.analysed) / passed_s,
+            )
+
+    def _save_counters(self, state: StateDirectory) -> None:
+        kept = dict(self._journal.kept_counters)
+        if kept == self._saved:
+            return
+        self._saved = kept
+        try:
+            state.write_json(COUNTERS, {name: counters.to_json() for name, counters in kept.items()})
+        except StateError as error:
+            logger.error("counters are not kept: %s", error)
+
+    def _on_clock_step(self, step_s: float) -> None:
+        logger.warning("the wall clock was set: step=%+.1fs", step_s)
+        stepped = Event(EventType.CLOCK_STEP, self._clock.now_s(), 0, 0, 0, details={"step_s": round(step_s, 3)})
+        self._journal.publish_events(None, [stepped], stages_ms={})
+
+    def _shut_down(self, state: StateDirectory, sinks: list[Sink]) -> None:
+        """Captures first, then the analysis, which ends the objects; then what is waiting is handed on."""
+        self._supervisor.stop({f"capture {name}": 1.0 for name in self._config.cameras})
+        self._board.wake()
+        self._supervisor.stop({"analysis": 3.0, "recorder": 3.0})
+        self._save_counters(state)
+        for sink in sinks:
+            sink.close()
+        self._supervisor.stop({"mqtt": 1.0})
+
+    def _report(self, failure: LoopFailure) -> int:
+        cause = failure.__cause__
+        logger.error("edged stops: %s%s", failure, f": {cause}" if isinstance(cause, EdgedError) else "")
+        return EXIT_CONFIG if isinstance(cause, ConfigError | ModelError) else 1
+
+    def _summary(self, sinks: list[Sink]) -> str:
+        snapshots = [status.snapshot() for status in self._statuses.values()]
+        online = sum(snapshot.state is CameraState.ONLINE for snapshot in snapshots)
+        analysed = sum(snapshot.frames.analysed for snapshot in snapshots)
+        dropped = sum(snapshot.frames.dropped for snapshot in snapshots)
+        lost = sum(sink.dropped for sink in sinks)
+        return (
+            f"{online}/{len(snapshots)} cameras online, {analysed} frames analysed, {dropped} dropped, "
+            f"{lost} events dropped, {self._supervisor.abandonments} captures abandoned"
+        )
+
+
+def _start_thread(loop: Loop) -> threading.Thread:
+    """The one place where threads are made. They are daemonic: what is stuck in foreign code must not hold the exit."""
+    thread = threading.Thread(target=loop.run, name=loop.name, daemon=True)
+    thread.start()
+    return thread
+
+
+def _make_backoff() -> Backoff:
+    return Backoff(first_s=1.0, most_s=60.0, rng=random.Random())
+
+
+def _load_counters(state: StateDirectory) -> dict[str, CounterState]:
+    """The totals that the last run kept; what cannot be read is kept aside, and counting begins anew."""
+    try:
+        document = state.read_json(COUNTERS)
+        cameras = document if isinstance(document, dict) else {}
+        return {name: CounterState.from_json(counters) for name, counters in cameras.items()}
+    except StateError as error:
+        logger.error("counters begin at 0: %s", error)
+        return {}

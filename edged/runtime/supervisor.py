@@ -1,0 +1,101 @@
+"""Watches over the loops: starts them, opens stuck cameras anew, tells when something failed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from edged.runtime.loop import Loop
+
+logger = logging.getLogger(__name__)
+
+MOST_ABANDONED = 8
+"""More captures than these stuck in foreign code at one time: the process is beyond help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A loop and the thread that runs it."""
+
+    loop: Loop
+    thread: threading.Thread
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the loop's body still runs."""
+        return self.thread.is_alive()
+
+
+class LoopFailure(Exception):
+    """A loop ended that must not; the process stops. `__cause__` is why, where it is known."""
+
+
+class Supervisor:
+    """Every loop of the process but the main one.
+
+    Args:
+        start: makes and starts the thread of a loop.
+    """
+
+    def __init__(self, start: Callable[[Loop], threading.Thread]) -> None:
+        self._start = start
+        self._workers: dict[str, Worker] = {}
+        self._reopen: dict[str, Callable[[], Loop]] = {}
+        self._abandoned: list[Worker] = []
+        self._abandonments = 0
+
+    @property
+    def abandonments(self) -> int:
+        """Captures given up as stuck since the start."""
+        return self._abandonments
+
+    @property
+    def left_running(self) -> list[str]:
+        """Names of the threads that still run."""
+        return [worker.loop.name for worker in (*self._workers.values(), *self._abandoned) if worker.is_alive]
+
+    def run(self, loop: Loop) -> None:
+        """Start a loop; when it is stuck or fails, `check` raises."""
+        self._workers[loop.name] = Worker(loop, self._start(loop))
+
+    def run_replaceable(self, make_loop: Callable[[], Loop]) -> None:
+        """Start a loop that, when it is stuck, is given up and made anew."""
+        loop = make_loop()
+        self._reopen[loop.name] = make_loop
+        self.run(loop)
+
+    def check(self) -> None:
+        """Look after every loop.
+
+        Raises:
+            LoopFailure: one failed, ended unasked, or is stuck and cannot be replaced.
+        """
+        self._abandoned = [worker for worker in self._abandoned if worker.is_alive]
+        for name, worker in list(self._workers.items()):
+            if worker.loop.failure is not None:
+                raise LoopFailure(f"{name} failed") from worker.loop.failure
+            if not worker.is_alive and not worker.loop.stopping:
+                raise LoopFailure(f"{name} ended unasked")
+            if worker.loop.is_stuck():
+                self._replace(name, worker)
+
+    def stop(self, names: Mapping[str, float]) -> None:
+        """Ask loops to return and wait for each of them; the values are the longest waits in seconds."""
+        workers = [(self._workers[name], wait_s) for name, wait_s in names.items() if name in self._workers]
+        for worker, _ in workers:
+            worker.loop.stop()
+        for worker, wait_s in workers:
+            worker.thread.join(wait_s)
+            if worker.is_alive:
+                logger.warning("loop did not stop in time: name=%s", worker.loop.name)
+
+    def _replace(self, name: str, worker: Worker) -> None:
+        if name not in self._reopen or len(self._abandoned) >= MOST_ABANDONED:
+            raise LoopFailure(f"{name} made no progress for {worker.loop.limit_s:.0f} s")
+        worker.loop.stop()
+        self._abandoned.append(worker)
+        self._abandonments += 1
+        logger.warning("loop is stuck and opened anew: name=%s limit=%.0fs", name, worker.loop.limit_s)
+        self.run(self._reopen[name]())
