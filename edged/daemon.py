@@ -34,7 +34,7 @@ from edged.runtime.journal import Journal
 from edged.runtime.loop import Loop
 from edged.runtime.pacing import Interval
 from edged.runtime.recorder import Recorder
-from edged.runtime.supervisor import LoopFailure, Supervisor
+from edged.runtime.supervisor import LoopFailureError, Supervisor
 from edged.runtime.systemd import Notifier
 from edged.sinks.base import Sink
 from edged.sinks.mqtt import MqttSink
@@ -157,7 +157,7 @@ class Daemon:
             try:
                 self._start(engine, pipelines, sinks)
                 self._watch(state, sinks)
-            except LoopFailure as failure:
+            except LoopFailureError as failure:
                 return self._report(failure)
             finally:
                 self._notifier.stopping()
@@ -238,7 +238,7 @@ class Daemon:
         """The main thread's life: until a signal, the end of the asked time, or a failure.
 
         Raises:
-            LoopFailure: a loop failed for good.
+            LoopFailureError: a loop failed for good.
         """
         end_s = self._clock.now_s() + (self._run_for_s if self._run_for_s is not None else float("inf"))
         clock_due, save_due = Interval(CLOCK_PERIOD_S), Interval(SAVE_PERIOD_S)
@@ -296,7 +296,7 @@ class Daemon:
             sink.close()
         self._supervisor.stop({"mqtt": 1.0})
 
-    def _report(self, failure: LoopFailure) -> int:
+    def _report(self, failure: LoopFailureError) -> int:
         cause = failure.__cause__
         logger.error("edged stops: %s%s", failure, f": {cause}" if isinstance(cause, EdgedError) else "")
         return EXIT_CONFIG if isinstance(cause, ConfigError | ModelError) else 1

@@ -28,7 +28,7 @@ class Worker:
         return self.thread.is_alive()
 
 
-class LoopFailure(Exception):
+class LoopFailureError(Exception):
     """A loop ended that must not; the process stops. `__cause__` is why, where it is known."""
 
 
@@ -70,14 +70,14 @@ class Supervisor:
         """Look after every loop.
 
         Raises:
-            LoopFailure: one failed, ended unasked, or is stuck and cannot be replaced.
+            LoopFailureError: one failed, ended unasked, or is stuck and cannot be replaced.
         """
         self._abandoned = [worker for worker in self._abandoned if worker.is_alive]
         for name, worker in list(self._workers.items()):
             if worker.loop.failure is not None:
-                raise LoopFailure(f"{name} failed") from worker.loop.failure
+                raise LoopFailureError(f"{name} failed") from worker.loop.failure
             if not worker.is_alive and not worker.loop.stopping:
-                raise LoopFailure(f"{name} ended unasked")
+                raise LoopFailureError(f"{name} ended unasked")
             if worker.loop.is_stuck():
                 self._replace(name, worker)
 
@@ -93,7 +93,7 @@ class Supervisor:
 
     def _replace(self, name: str, worker: Worker) -> None:
         if name not in self._reopen or len(self._abandoned) >= MOST_ABANDONED:
-            raise LoopFailure(f"{name} made no progress for {worker.loop.limit_s:.0f} s")
+            raise LoopFailureError(f"{name} made no progress for {worker.loop.limit_s:.0f} s")
         worker.loop.stop()
         self._abandoned.append(worker)
         self._abandonments += 1
