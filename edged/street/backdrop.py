@@ -111,13 +111,13 @@ def _paint_houses(painter: _Painter, rng: np.random.Generator) -> None:
         painter.box(x, roof_y, x + house_width, place.WALL_Y, colour)
         painter.box(x, roof_y, x + house_width, roof_y + 5, darker(colour, 0.62))
         painter.box(x + house_width - 1.5, roof_y, x + house_width, place.WALL_Y, darker(colour, 0.7))
-        _paint_windows(painter, rng, x, house_width, roof_y, colour)
+        _paint_windows(painter, rng, x=x, house_width=house_width, roof_y=roof_y, colour=colour)
         _paint_shop(painter, rng, x, house_width, colour)
         x += house_width
 
 
 def _paint_windows(
-    painter: _Painter, rng: np.random.Generator, x: float, house_width: float, roof_y: float, colour: Colour
+    painter: _Painter, rng: np.random.Generator, *, x: float, house_width: float, roof_y: float, colour: Colour
 ) -> None:
     columns = max(2, int(house_width // 30))
     pitch = house_width / columns
@@ -178,9 +178,9 @@ def _paint_markings(painter: _Painter) -> None:
     painter.box(0, 282, 640, 283.5, white)
     for x in np.arange(-600, 1300, 64):
         painter.polygon([(_ground_x(x, y) + dx, y) for dx, y in ((0, 245), (30, 245), (30, 247), (0, 247))], white)
-    for x in (430.0, 640.0):
+    for x in (400.0, 580.0):
         painter.polygon([(x, 205), (x + 2, 205), (x + 3, 222), (x + 1, 222)], white)
-    painter.box(430, 221, 640, 222.2, white)
+    painter.box(400, 221, 582, 222.2, white)
     left, right = place.ZEBRA_X
     painter.box(left - 6, 206, right + 6, 302, (98, 100, 104))
     for y1, y2 in ((206, 212), (219, 226), (234, 242), (251, 260), (270, 280), (291, 302)):

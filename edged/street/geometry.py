@@ -24,7 +24,7 @@ NEAR_KERB_Y = 304.0
 FAR_WALK_Y = (180.0, 193.0)
 NEAR_WALK_Y = (320.0, 344.0)
 ZEBRA_X = (288.0, 372.0)
-BAY_X = 535.0
+BAY_X = 490.0
 
 
 def pixels_per_metre(y: float) -> float:

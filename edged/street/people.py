@@ -56,13 +56,13 @@ def make_clothes(look: int) -> Clothes:
     """Dress somebody."""
     rng = np.random.default_rng(look)
 
-    def pick(colours: tuple[Colour, ...]) -> Colour:
-        return darker(colours[int(rng.integers(len(colours)))], float(rng.uniform(0.85, 1.12)))
+    def pick(colours: tuple[Colour, ...], lightest: float = 1.12) -> Colour:
+        return darker(colours[int(rng.integers(len(colours)))], float(rng.uniform(0.85, lightest)))
 
     return Clothes(
         height_m=float(rng.uniform(1.55, 1.9)),
         girth=float(rng.uniform(0.9, 1.25)),
-        skin=pick(_SKIN),
+        skin=pick(_SKIN, 1.0),
         hair=pick(_HAIR),
         top=pick(_TOPS),
         bottom=pick(_BOTTOMS),

@@ -163,14 +163,16 @@ class CyclePlan:
 
     def make(self) -> tuple[Actor, ...]:
         """Everybody of this cycle, in a fixed order."""
-        self._plan_lane(place.NEAR_LANE_Y, direction=1)
-        self._plan_lane(place.FAR_LANE_Y, direction=-1)
+        has_parker = self._cycle % 2 == 0
+        self._plan_lane(place.NEAR_LANE_Y, direction=1, begins_s=1.5)
+        # the far lane stays empty while a car drives into the bay behind it
+        self._plan_lane(place.FAR_LANE_Y, direction=-1, begins_s=7.0 if has_parker else 1.5)
         self._plan_cyclists()
-        if self._cycle % 2 == 0:
+        if has_parker:
             self._plan_parker()
         self._plan_crossers()
-        self._plan_walkers(place.NEAR_WALK_Y, linger_x=(60.0, 190.0))
-        self._plan_walkers(place.FAR_WALK_Y, linger_x=(60.0, 150.0))
+        self._plan_walkers(place.NEAR_WALK_Y, linger_x=(125.0, 225.0))
+        self._plan_walkers(place.FAR_WALK_Y, linger_x=(95.0, 180.0))
         return tuple(self._actors)
 
     def _uniform(self, low: float, high: float) -> float:
@@ -185,10 +187,10 @@ class CyclePlan:
         shares = [0.88 - 2 * heavy, 0.12, heavy, heavy]
         return [Kind.CAR, Kind.MOTORCYCLE, Kind.BUS, Kind.TRUCK][int(self._rng.choice(4, p=shares))]
 
-    def _plan_lane(self, lane_y: float, *, direction: int) -> None:
+    def _plan_lane(self, lane_y: float, *, direction: int, begins_s: float) -> None:
         """One to three vehicles at one speed; the last may have to wait at the crossing."""
-        speed = self._uniform(3.4, 5.0) * place.pixels_per_metre(lane_y)
-        passes_s = self._uniform(1.5, 5.0)
+        speed = self._uniform(3.1, 4.3) * place.pixels_per_metre(lane_y)
+        passes_s = begins_s + self._uniform(0.0, 3.5)
         while passes_s < CROSSING_OPENS_S - 2.0:
             kind = self._vehicle_kind(lane_y)
             self._plan_vehicle(kind, lane_y, direction, speed, passes_s)
@@ -232,13 +234,13 @@ class CyclePlan:
 
     def _plan_parker(self) -> None:
         """A car that stops in the bay and leaves in the next cycle."""
-        speed = self._uniform(3.0, 4.0) * place.pixels_per_metre(place.BAY_Y)
-        way = _Way(start_s=self._start_s + self._uniform(0.0, 3.0), x=640.0 + 150.0, y=place.BAY_Y)
-        way.go_x(place.BAY_X + 100.0, speed)
-        way.change_speed(speed, 0.0, -100.0)
+        speed = self._uniform(2.2, 2.9) * place.pixels_per_metre(place.BAY_Y)
+        way = _Way(start_s=self._start_s + self._uniform(0.0, 1.0), x=640.0 + 90.0, y=place.BAY_Y)
+        way.go_x(place.BAY_X + 80.0, speed)
+        way.change_speed(speed, 0.0, -80.0)
         way.wait(self._start_s + CYCLE_S + self._uniform(1.0, 6.0) - way.time_s, View.LEFT)
         way.change_speed(0.0, speed, -80.0)
-        way.go_x(-150.0, speed)
+        way.go_x(-90.0, speed)
         self._add(Kind.CAR, way.shift(0.0))
 
     def _pace(self) -> tuple[float, float]:

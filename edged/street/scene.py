@@ -85,6 +85,15 @@ class _Rect:
         return _Rect(max(self.x1, other.x1), max(self.y1, other.y1), min(self.x2, other.x2), min(self.y2, other.y2))
 
 
+def check_street(seed: int, *, width: int, height: int, fps: float) -> None:
+    """Raise a ValueError where no street can be drawn."""
+    if seed < 0 or not (64 <= width <= 8192 and 36 <= height <= 8192) or not 0 < fps <= 1000:
+        raise ValueError(
+            f"street: expected seed >= 0, 64x36 to 8192x8192 pixels and fps above 0 up to 1000, "
+            f"got seed {seed}, {width}x{height}, fps {fps}"
+        )
+
+
 class Street:
     """A street that goes on for ever; each frame is a pure function of seed, size, rate and index.
 
@@ -96,12 +105,11 @@ class Street:
         fps: frames per second of the scene.
 
     Raises:
-        ValueError: a negative seed, a size under 64x36 or a rate that is not positive.
+        ValueError: see `check_street`.
     """
 
     def __init__(self, seed: int, *, width: int = 640, height: int = 360, fps: float = 15.0) -> None:
-        if seed < 0 or width < 64 or height < 36 or not fps > 0:
-            raise ValueError(f"expected seed >= 0, at least 64x36 pixels and fps > 0, got {seed}, {width}x{height}, {fps}")
+        check_street(seed, width=width, height=height, fps=fps)
         self.seed, self.width, self.height, self.fps = seed, width, height, fps
         self._scale_x, self._scale = width / place.DESIGN_WIDTH, height / place.DESIGN_HEIGHT
         self._picture = _Rect(0, 0, width, height)
@@ -116,7 +124,7 @@ class Street:
         """Draw frame `index` (from 0): (height, width, 3) uint8 RGB, the caller's own."""
         pixels = self._backdrop.copy()
         placed = list(self._placed(index))
-        drawn = [self._cast(pixels, one) for one in placed]
+        drawn = [self._cast(pixels, one.shadow, x=one.x, y=one.y, scale=one.scale) for one in placed]
         waiting = list(self._fixtures)
         for one in placed:
             while waiting and waiting[0].y * self._scale < one.y:
@@ -209,6 +217,9 @@ class Street:
         pixels = paint_backdrop(self.seed, width=self.width, height=self.height)
         pixels = np.clip(pixels * np.array(self._light.tint), 0, 255).astype(np.uint8)
         for fixture in self._fixtures:
+            shadow = make_shadow(fixture.sprite, lean=self._light.shadow_lean, opacity=self._light.shadow_opacity)
+            self._cast(pixels, shadow, x=fixture.x * self._scale_x, y=fixture.y * self._scale, scale=1.0)
+        for fixture in self._fixtures:
             self._redraw(pixels, fixture, [self._picture])
         return pixels
 
@@ -225,12 +236,10 @@ class Street:
         cv2.add(pixels, self._noise_up[window], dst=pixels)
         return cv2.subtract(pixels, self._noise_down[window], dst=pixels)
 
-    def _cast(self, pixels: Pixels, one: _Placed) -> _Rect:
-        """Darken the ground by the shadow of one actor."""
-        shadow = one.shadow
-        rect, keep = _warp(
-            shadow.keep, shadow.origin, x=one.x, y=one.y, scale=one.scale * shadow.zoom, picture=self._picture, outside=255
-        )
+    def _cast(self, pixels: Pixels, shadow: Shadow, *, x: float, y: float, scale: float) -> _Rect:
+        """Darken the ground by a shadow; where that was."""
+        zoom = scale * shadow.zoom
+        rect, keep = _warp(shadow.keep, shadow.origin, x=x, y=y, scale=zoom, picture=self._picture, outside=255)
         if not rect.is_empty:
             region = pixels[rect.y1 : rect.y2, rect.x1 : rect.x2]
             cv2.multiply(region, cv2.cvtColor(keep, cv2.COLOR_GRAY2RGB), dst=region, scale=1 / 255)
