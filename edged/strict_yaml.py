@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,26 +77,31 @@ class Document:
         data: dict with text keys, list, str, int, float, bool or None.
         mistakes: what must not stay as it is, in file order. `data` then holds a stand-in at that place: the first of
             two equal keys, nothing for an alias, the text or number as typed for a surprise.
+        places: where each value stands.
     """
 
     source: str
     data: Any = field(repr=False)
     mistakes: tuple[Mistake, ...]
-    _places: dict[KeyPath, Place] = field(repr=False)
+    places: Mapping[KeyPath, Place] = field(repr=False)
 
     def line_of(self, path: KeyPath) -> int:
         """The line of a value, or of the nearest thing above it that is in the document."""
         return self._nearest(path).line
 
+    def lines(self) -> dict[KeyPath, int]:
+        """The line of every value."""
+        return {path: place.line for path, place in self.places.items()}
+
     def text_of(self, path: KeyPath) -> str | None:
         """A scalar as it was typed; None where the document has no scalar at that path."""
-        place = self._places.get(path)
+        place = self.places.get(path)
         return place.text if place else None
 
     def _nearest(self, path: KeyPath) -> Place:
-        while path and path not in self._places:
+        while path and path not in self.places:
             path = path[:-1]
-        return self._places.get(path, Place(1, None))
+        return self.places.get(path, Place(1, None))
 
 
 def load_yaml(text: str, *, source: str) -> Document:

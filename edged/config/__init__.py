@@ -1,0 +1,8 @@
+"""The configuration: the YAML file as frozen models; the only reader of files and environment for settings."""
+
+from edged.config.classes import check_against_manifest
+from edged.config.models import CameraConfig, Config
+from edged.config.reading import load_config, parse_config
+from edged.config.secret import Secret
+
+__all__ = ["CameraConfig", "Config", "Secret", "check_against_manifest", "load_config", "parse_config"]

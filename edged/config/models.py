@@ -1,0 +1,261 @@
+"""Every key of the configuration: meaning, unit, bounds, default. The attributes are named as the keys are.
+
+Numbers that another module owns (tracking, rules, broker) are taken from there: a default has one home.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    PlainValidator,
+    PrivateAttr,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
+
+from edged.config.broker import MqttConfig
+from edged.config.context import ReadingContext, default_state_directory, mistake
+from edged.config.rules import LineConfig, ObjectsConfig, SizeLimits, ZoneConfig
+from edged.config.source import SourceKey
+from edged.config.values import (
+    EMPTY_IS_LIST,
+    EMPTY_IS_MAPPING,
+    CameraId,
+    FilePath,
+    Flag,
+    Name,
+    Number,
+    Polygon,
+    Section,
+    Text,
+    TimeOfDay,
+    Whole,
+    default_of,
+    make_name_safe,
+    setting,
+)
+from edged.errors import Mistake
+from edged.rules.settings import (
+    MAX_LINES,
+    MAX_ZONES,
+)
+from edged.strict_yaml import KeyPath
+from edged.tracking.tracker import TrackerSettings
+
+MAX_CAMERAS = 64
+MAX_IGNORED = 32
+MIN_SCORE = 0.05
+"""Nothing below this leaves the detector."""
+
+
+_Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+_DAYS: tuple[_Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_SCORE = "Least score that counts as seen"
+_NMS_IOU = "Two boxes of a class that overlap more than this are one object"
+
+
+def _parse_batch(value: Any) -> Any:
+    if value == "auto" or (type(value) is int and 1 <= value <= MAX_CAMERAS):
+        return value
+    raise mistake("config.choice", f"expected auto or a whole number from 1 to {MAX_CAMERAS}")
+
+
+Polygons = Annotated[tuple[Polygon, ...], EMPTY_IS_LIST]
+Batch = Annotated[
+    Literal["auto"] | int,
+    PlainValidator(_parse_batch),
+    WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": MAX_CAMERAS}]}),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Where a configuration was read from.
+
+    Attributes:
+        directory: of the file.
+        lines: line of every key and item.
+        warnings: what is allowed but unwise.
+    """
+
+    directory: Path = Path()
+    lines: Mapping[KeyPath, int] = field(default_factory=dict, repr=False)
+    warnings: tuple[Mistake, ...] = ()
+
+
+class LogConfig(Section):
+    """What edged says about itself, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = setting("info", "The least important messages to show.")
+    format: Literal["text", "json"] = setting("text", "Lines for people, or one JSON object a line for collectors.")
+
+
+class ClassThresholdsConfig(Section):
+    """What differs for one class everywhere."""
+
+    score: Number | None = setting(None, f"{_SCORE}; the section's own if left out.", unit="ratio", ge=MIN_SCORE, le=1)
+    nms_iou: Number | None = setting(None, f"{_NMS_IOU}; the section's own if left out.", unit="ratio", gt=0, lt=1)
+
+
+class DetectorConfig(Section):
+    """The network that sees objects."""
+
+    engine: Text = setting("detector", "Name of an engine, or path of its directory beside this configuration.")
+    threads: Whole = setting(1, "Threads that it computes with, for all cameras together.", unit="count", ge=1, le=64)
+    batch: Batch = setting("auto", "Pictures of several cameras computed at once; auto is 1 on a CPU.", unit="count")
+    score: Number | None = setting(None, f"{_SCORE}; the engine's own if left out.", unit="ratio", ge=MIN_SCORE, le=1)
+    nms_iou: Number | None = setting(None, f"{_NMS_IOU}; the engine's own if left out.", unit="ratio", gt=0, lt=1)
+    classes: Annotated[dict[Text, ClassThresholdsConfig], EMPTY_IS_MAPPING] = setting(
+        dict, "What differs for single classes, by name."
+    )
+
+
+class OnTimeConfig(Section):
+    """A stretch of local time in which a camera is on."""
+
+    days: tuple[_Day, ...] = setting(
+        _DAYS, "Days on which it begins: mon, tue, wed, thu, fri, sat, sun; all if left out.", min_length=1
+    )
+    from_: TimeOfDay = setting(text='When it begins, "HH:MM" in quotes, local time.', alias="from")
+    to: TimeOfDay = setting(text="When it ends; a time not after `from` means on the following day.")
+
+
+class DetectClassConfig(SizeLimits):
+    """What a box of one class must be like to count as seen by this camera."""
+
+    score: Number | None = setting(None, f"{_SCORE}; the camera's own if left out.", unit="ratio", ge=MIN_SCORE, le=1)
+    nms_iou: Number | None = setting(None, f"{_NMS_IOU}; the camera's own if left out.", unit="ratio", gt=0, lt=1)
+
+
+class DetectConfig(Section):
+    """What counts as seen by this camera."""
+
+    score: Number | None = setting(None, f"{_SCORE}; the detector's if left out.", unit="ratio", ge=MIN_SCORE, le=1)
+    nms_iou: Number | None = setting(None, f"{_NMS_IOU}; the detector's if left out.", unit="ratio", gt=0, lt=1)
+    classes: Annotated[dict[Text, DetectClassConfig], EMPTY_IS_MAPPING] = setting(
+        dict, "What differs for single classes, by name; the others stay as they are."
+    )
+    ignore: Polygons = setting(
+        (), "Areas in which nothing is seen: an object whose bottom centre is inside is left out.", max_length=MAX_IGNORED
+    )
+
+
+class MotionConfig(Section):
+    """Skips pictures on which nothing moved."""
+
+    enabled: Flag = setting(True, "Whether still pictures are skipped.")
+    threshold: Whole = setting(24, "Change of brightness that counts as motion.", unit="grey levels", ge=1, le=255)
+    min_area_ratio: Number = setting(0.002, "Share of the picture that must change.", unit="ratio", gt=0, le=1)
+    recheck_s: Number = setting(10.0, "A still picture is looked at anyway after this.", unit="s", ge=0.2, le=3600)
+    ignore: Polygons = setting(
+        (), "Areas whose motion does not count, e.g. a tree or the clock in the picture.", max_length=MAX_IGNORED
+    )
+
+
+class TrackConfig(Section):
+    """How objects are followed from picture to picture."""
+
+    confirm_s: Number = setting(
+        default_of(TrackerSettings, "confirm_s"), "An object is believed once it was seen for this long.", unit="s", ge=0, le=60
+    )
+    lost_s: Number = setting(
+        default_of(TrackerSettings, "lost_s"), "It is given up once it was not seen for this long.", unit="s", ge=0.2, le=600
+    )
+    stationary_s: Number = setting(
+        default_of(TrackerSettings, "stationary_s"),
+        "It counts as standing once it kept its place for this long.",
+        unit="s",
+        ge=0.5,
+        le=3600,
+    )
+    stationary_lost_s: Number = setting(
+        default_of(TrackerSettings, "stationary_lost_s"),
+        "A standing one is given up once it was not seen for this long.",
+        unit="s",
+        ge=0.2,
+        le=3600,
+    )
+
+
+class CameraConfig(Section):
+    """One camera and everything that is said about it."""
+
+    source: SourceKey = setting(
+        text="Where its pictures come from: rtsp://…, http://…, /dev/video0, a file, a folder/, street:, or a mapping with type."
+    )
+    detect_source: SourceKey | None = setting(
+        None, "A smaller stream of the same camera to detect on; source then serves the best shots."
+    )
+    enabled: Flag = setting(True, "Whether it is watched at all.")
+    schedule: Annotated[tuple[OnTimeConfig, ...], EMPTY_IS_LIST] = setting(
+        (), "When it is watched; always if left out.", max_length=64
+    )
+    fps: Number = setting(5.0, "Pictures a second to analyse.", unit="1/s", gt=0, le=60)
+    timeout_s: Number = setting(10.0, "No picture for this long: connect anew.", unit="s", ge=1, le=300)
+    motion: MotionConfig = setting(MotionConfig, "Skips pictures on which nothing moved.")
+    detect: DetectConfig = setting(DetectConfig, "What counts as seen.")
+    track: TrackConfig = setting(TrackConfig, "How objects are followed.")
+    objects: ObjectsConfig = setting(ObjectsConfig, "Which objects make events.")
+    zones: Annotated[dict[Name, ZoneConfig], EMPTY_IS_MAPPING] = setting(dict, "Areas, by name.", max_length=MAX_ZONES)
+    lines: Annotated[dict[Name, LineConfig], EMPTY_IS_MAPPING] = setting(dict, "Lines, by name.", max_length=MAX_LINES)
+
+
+class Config(Section):
+    """The whole file."""
+
+    version: Literal[1] = setting(1, "Version of this format.")
+    device: Name = setting(None, "Name of this machine in topics and events; the host name if left out.", validate_default=True)
+    state_dir: FilePath = setting(
+        None, "Where state is kept; $STATE_DIRECTORY or ~/.local/state/edged if left out.", validate_default=True
+    )
+    log: LogConfig = setting(LogConfig, "What edged says about itself.")
+    mqtt: MqttConfig | None = setting(
+        None, "The broker that gets the events; if left out, they go to standard output as JSON lines."
+    )
+    detector: DetectorConfig = setting(DetectorConfig, "The network that sees objects.")
+    cameras: Annotated[dict[CameraId, CameraConfig], EMPTY_IS_MAPPING] = setting(
+        text="The cameras, by id.", min_length=1, max_length=MAX_CAMERAS
+    )
+    _reading: Reading = PrivateAttr(default_factory=Reading)
+
+    @field_validator("device", mode="before")
+    @classmethod
+    def _default_device(cls, device: Any, info: ValidationInfo) -> Any:
+        if device is not None:
+            return device
+        host_name = ReadingContext.of(info).host_name.split(".")[0]
+        return make_name_safe(host_name) or "edge"
+
+    @field_validator("state_dir", mode="before")
+    @classmethod
+    def _default_state_dir(cls, path: Any, info: ValidationInfo) -> Any:
+        return default_state_directory(ReadingContext.of(info)) if path is None else path
+
+    @property
+    def directory(self) -> Path:
+        """Where the file lies; relative paths in it start here."""
+        return self._reading.directory
+
+    @property
+    def warnings(self) -> tuple[Mistake, ...]:
+        """What is allowed but unwise, in file order."""
+        return self._reading.warnings
+
+    def line_of(self, path: KeyPath) -> int | None:
+        """The line of a key, or of the nearest thing above it; None where the file has neither."""
+        while path:
+            if path in self._reading.lines:
+                return self._reading.lines[path]
+            path = path[:-1]
+        return None
+
+    def with_reading(self, reading: Reading) -> Config:
+        """The same settings, knowing where they were read."""
+        copy = self.model_copy()
+        copy._reading = reading
+        return copy

@@ -1,0 +1,55 @@
+"""What a configuration may say although it is unwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from edged.config.models import Config
+from edged.config.secret import Secret
+from edged.config.source import AnySource, NetworkSourceConfig, SnapshotSourceConfig
+from edged.errors import Mistake
+from edged.sources.url import has_credentials
+from edged.strict_yaml import KeyPath, format_path
+
+
+def find_warnings(config: Config) -> list[Mistake]:
+    """Everything unwise, in the order of the file."""
+    found = [*_broker(config), *_cameras(config)]
+    warnings = [Mistake(code, format_path(path), message, config.line_of(path)) for code, path, message in found]
+    return sorted(warnings, key=lambda warning: warning.line or 0)
+
+
+_Warning = tuple[str, KeyPath, str]
+
+
+def _broker(config: Config) -> Iterator[_Warning]:
+    mqtt = config.mqtt
+    if mqtt is None:
+        return
+    yield from _secret(mqtt.password, ("mqtt", "password"))
+    if mqtt.tls is not None and not mqtt.tls.verify:
+        yield "config.insecure", ("mqtt", "tls", "verify"), "any machine can pose as the broker: leave verify out, or give ca"
+    if mqtt.password is not None and mqtt.tls is None and mqtt.host not in ("127.0.0.1", "::1", "localhost"):
+        yield "config.insecure", ("mqtt", "password"), "travels readable through the network: give tls"
+
+
+def _cameras(config: Config) -> Iterator[_Warning]:
+    if not any(camera.enabled for camera in config.cameras.values()):
+        yield "config.idle", ("cameras",), "no camera is enabled"
+    for name, camera in config.cameras.items():
+        yield from _source(camera.source, ("cameras", name, "source"))
+        if camera.detect_source is not None:
+            yield from _source(camera.detect_source, ("cameras", name, "detect_source"))
+
+
+def _source(source: AnySource, path: KeyPath) -> Iterator[_Warning]:
+    if not isinstance(source, NetworkSourceConfig | SnapshotSourceConfig):
+        return
+    yield from _secret(source.password, path)
+    if has_credentials(source.url):
+        yield "config.insecure", path, "the URL seems to hold a token: it is never shown, but it stands in this file"
+
+
+def _secret(secret: Secret | None, path: KeyPath) -> Iterator[_Warning]:
+    if secret is not None and secret.warning is not None:
+        yield "config.secret", path, secret.warning
