@@ -40,6 +40,11 @@ class Mistake:
     message: str
     line: int | None = None
 
+    def __str__(self) -> str:
+        place = f"line {self.line}: " if self.line else ""
+        path = f"{self.where}: " if self.where else ""
+        return f"{place}{path}{self.message} [{self.code}]"
+
 
 class ConfigError(EdgedError):
     """The configuration is wrong. Holds every mistake found, in file order."""
@@ -48,10 +53,7 @@ class ConfigError(EdgedError):
         self.source = source
         self.mistakes = tuple(mistakes)
         lines = [f"{source}: {len(mistakes)} mistake{'s' if len(mistakes) != 1 else ''}"]
-        for mistake in mistakes:
-            place = f"line {mistake.line}: " if mistake.line else ""
-            path = f"{mistake.where}: " if mistake.where else ""
-            lines.append(f"  {place}{path}{mistake.message} [{mistake.code}]")
+        lines += [f"  {mistake}" for mistake in mistakes]
         super().__init__("\n".join(lines))
 
 
