@@ -46,6 +46,7 @@ from edged.rules.settings import (
 )
 from edged.strict_yaml import KeyPath
 from edged.tracking.tracker import TrackerSettings
+from edged.vision.motion import MotionSettings
 
 MAX_CAMERAS = 64
 MAX_IGNORED = 32
@@ -81,11 +82,13 @@ class Reading:
         directory: of the file.
         lines: line of every key and item.
         warnings: what is allowed but unwise.
+        notify_socket: address of the service manager's socket; None outside systemd.
     """
 
     directory: Path = Path()
     lines: Mapping[KeyPath, int] = field(default_factory=dict, repr=False)
     warnings: tuple[Mistake, ...] = ()
+    notify_socket: str | None = None
 
 
 class LogConfig(Section):
@@ -149,9 +152,22 @@ class MotionConfig(Section):
     """Skips pictures on which nothing moved."""
 
     enabled: Flag = setting(True, "Whether still pictures are skipped.")
-    threshold: Whole = setting(24, "Change of brightness that counts as motion.", unit="grey levels", ge=1, le=255)
-    min_area_ratio: Number = setting(0.002, "Share of the picture that must change.", unit="ratio", gt=0, le=1)
-    recheck_s: Number = setting(10.0, "A still picture is looked at anyway after this.", unit="s", ge=0.2, le=3600)
+    threshold: Number = setting(
+        default_of(MotionSettings, "threshold"), "Change of brightness that counts as motion.", unit="grey levels", ge=1, le=254
+    )
+    min_area_ratio: Number = setting(
+        default_of(MotionSettings, "min_area_ratio"), "Share of the picture that must change.", unit="ratio", gt=0, lt=1
+    )
+    recheck_s: Number = setting(
+        default_of(MotionSettings, "recheck_s"), "A still picture is looked at anyway after this.", unit="s", ge=0.2, le=3600
+    )
+    linger_s: Number = setting(
+        default_of(MotionSettings, "linger_s"),
+        "Pictures are looked at for this long after the last motion.",
+        unit="s",
+        ge=0,
+        le=600,
+    )
     ignore: Polygons = setting(
         (), "Areas whose motion does not count, e.g. a tree or the clock in the picture.", max_length=MAX_IGNORED
     )
@@ -245,6 +261,11 @@ class Config(Section):
     def warnings(self) -> tuple[Mistake, ...]:
         """What is allowed but unwise, in file order."""
         return self._reading.warnings
+
+    @property
+    def notify_socket(self) -> str | None:
+        """Address of the service manager's socket; None outside systemd. Not from the file."""
+        return self._reading.notify_socket
 
     def line_of(self, path: KeyPath) -> int | None:
         """The line of a key, or of the nearest thing above it; None where the file has neither."""

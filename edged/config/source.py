@@ -126,7 +126,7 @@ class StreetSourceConfig(Section):
     """The drawn street."""
 
     type: Literal["street"] = setting(text="The drawn street: a camera for trying things out.")
-    scene_seed: Whole = setting(1, "Which street.", unit="count", ge=0, le=2**31 - 1)
+    scene_seed: Whole = setting(0, "Which street.", unit="count", ge=0, le=2**31 - 1)
     width: Whole = setting(640, "Width of the pictures.", unit="px", ge=64, le=4096)
     height: Whole = setting(360, "Height of the pictures.", unit="px", ge=36, le=4096)
     fps: Number = setting(15.0, "Frames a second.", unit="1/s", gt=0, le=60)
