@@ -1,0 +1,108 @@
+"""Pictures for people."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edged.types import Track, TrackState
+from edged.vision.draw import PALETTE, colour_of, draw_overlay
+
+NAMES = ["person", "car"]
+
+
+def make_track(box: tuple[float, float, float, float], *, state: TrackState = TrackState.CONFIRMED, class_id: int = 0) -> Track:
+    number = 0 if state is TrackState.TENTATIVE else 7
+    return Track(number, class_id, np.array(box, np.float32), 0.9, state, False, True, 0.0, 0.0)
+
+
+def grey() -> np.ndarray:
+    return np.full((360, 640, 3), 100, np.uint8)
+
+
+def test_draw_overlay_of_nothing_is_an_equal_copy() -> None:
+    """Without anything to show the picture comes back unchanged, and never the very same array."""
+    pixels = grey()
+
+    drawn = draw_overlay(pixels, tracks=[], class_names=NAMES)
+
+    np.testing.assert_array_equal(drawn, pixels)
+    assert not np.shares_memory(drawn, pixels)
+
+
+def test_draw_overlay_of_a_track_paints_its_box_in_the_colour_of_its_class() -> None:
+    """The box's rim has the class's colour in RGB, its inside and the caller's picture stay."""
+    pixels = grey()
+
+    drawn = draw_overlay(pixels, tracks=[make_track((200, 100, 260, 220), class_id=1)], class_names=NAMES)
+
+    assert tuple(drawn[160, 200]) == colour_of(1)
+    assert tuple(drawn[219, 230]) == colour_of(1)
+    assert tuple(drawn[160, 230]) == (100, 100, 100)
+    assert (pixels == 100).all()
+
+
+@pytest.mark.parametrize(
+    ("state", "has_label"),
+    [(TrackState.CONFIRMED, True), (TrackState.LOST, True), (TrackState.TENTATIVE, False)],
+)
+def test_draw_overlay_labels_what_is_believed(state: TrackState, has_label: bool) -> None:
+    """A tentative track has a box only."""
+    drawn = draw_overlay(grey(), tracks=[make_track((200, 100, 260, 220), state=state)], class_names=NAMES)
+
+    assert bool((drawn[85:97, 200:240] != 100).any()) is has_label
+
+
+@pytest.mark.parametrize(
+    "box",
+    [(-50, -50, 10, 10), (630, 350, 700, 400), (0, 0, 640, 360), (-10, -10, -5, -5), (100, 100, 100, 100)],
+    ids=["over the top left", "over the bottom right", "all", "outside", "empty"],
+)
+def test_draw_overlay_of_boxes_at_the_rim_draws_what_fits(box: tuple[float, float, float, float]) -> None:
+    """No box breaks the drawing, and a label is moved into the picture."""
+    drawn = draw_overlay(grey(), tracks=[make_track(box)], class_names=NAMES)
+
+    assert drawn.shape == (360, 640, 3)
+    assert (drawn != 100).any()
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "arrow"),
+    [
+        pytest.param((0.25, 0.5), (0.75, 0.5), (320, 195), id="left to right points down"),
+        pytest.param((0.75, 0.5), (0.25, 0.5), (320, 165), id="right to left points up"),
+    ],
+)
+def test_draw_overlay_of_a_line_points_where_crossing_counts_as_in(start: tuple, end: tuple, arrow: tuple[int, int]) -> None:
+    """Seen from its start towards its end, the arrow points to the right hand."""
+    drawn = draw_overlay(grey(), tracks=[], class_names=NAMES, lines={"gate": (start, end)})
+
+    x, y = arrow
+    assert tuple(drawn[y, x]) != (100, 100, 100)
+    assert tuple(drawn[360 - y, x]) == (100, 100, 100)
+
+
+def test_draw_overlay_of_a_zone_tints_its_inside() -> None:
+    """A zone is a little brighter inside, outlined, and leaves the rest alone."""
+    zone = [(0.25, 0.25), (0.75, 0.25), (0.75, 0.75), (0.25, 0.75)]
+
+    drawn = draw_overlay(grey(), tracks=[], class_names=NAMES, zones={"porch": zone})
+
+    assert drawn[180, 320].min() > 110
+    assert drawn[90, 400].min() > 200
+    assert tuple(drawn[20, 20]) == (100, 100, 100)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (8, 8), (90, 160), (2160, 3840)], ids=str)
+def test_draw_overlay_of_any_size_writes_its_caption(size: tuple[int, int]) -> None:
+    """A caption fits or is cut, at any size."""
+    drawn = draw_overlay(np.full((*size, 3), 100, np.uint8), tracks=[], class_names=NAMES, caption="street: frame 1")
+
+    assert drawn.shape == (*size, 3)
+    assert (drawn != 100).any()
+
+
+def test_colour_of_the_street_classes_differ() -> None:
+    """The six classes of the shipped detector have six colours, and any further class has one too."""
+    assert len({colour_of(class_id) for class_id in range(6)}) == 6
+    assert colour_of(1000) in PALETTE

@@ -1,0 +1,74 @@
+"""Areas that people draw."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edged.vision.masks import points_inside, points_inside_any, polygon_mask
+
+SQUARE = [(0.2, 0.2), (0.8, 0.2), (0.8, 0.8), (0.2, 0.8)]
+HOLLOW = [(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.4), (0.0, 1.0)]
+BOW = [(0.0, 0.0), (1.0, 1.0), (1.0, 0.0), (0.0, 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("point", "polygon", "expected"),
+    [
+        pytest.param((0.5, 0.5), SQUARE, True, id="inside"),
+        pytest.param((0.1, 0.5), SQUARE, False, id="left"),
+        pytest.param((0.9, 0.5), SQUARE, False, id="right"),
+        pytest.param((0.5, 0.9), SQUARE, False, id="below"),
+        pytest.param((0.2, 0.5), SQUARE, True, id="left edge"),
+        pytest.param((0.8, 0.5), SQUARE, True, id="right edge"),
+        pytest.param((0.5, 0.8), SQUARE, True, id="bottom edge"),
+        pytest.param((0.5, 0.2), SQUARE, True, id="top edge"),
+        pytest.param((0.8, 0.8), SQUARE, True, id="corner"),
+        pytest.param((0.9, 0.8), SQUARE, False, id="on the line of an edge, beyond it"),
+        pytest.param((0.1, 0.2), SQUARE, False, id="level with two corners, outside"),
+        pytest.param((0.5, 0.7), HOLLOW, False, id="in the notch"),
+        pytest.param((0.1, 0.7), HOLLOW, True, id="beside the notch"),
+        pytest.param((0.5, 0.4), HOLLOW, True, id="tip of the notch"),
+        pytest.param((0.5, 0.2), BOW, False, id="above a bow's knot"),
+        pytest.param((0.9, 0.5), BOW, True, id="right wing of a bow"),
+        pytest.param((1.0, 1.0), [(0.0, 0.9), (1.0, 0.9), (1.0, 1.0), (0.0, 1.0)], True, id="picture's last corner"),
+    ],
+)
+def test_points_inside_of_a_point_holds_edges_too(point: tuple, polygon: list, expected: bool) -> None:
+    """Edges and corners belong to a polygon, whichever way round it is drawn."""
+    points = np.array([point], np.float32).astype(np.float64).round(7)
+
+    assert points_inside(points, polygon).tolist() == [expected]
+    assert points_inside(points, polygon[::-1]).tolist() == [expected]
+    assert points_inside(points, polygon[1:] + polygon[:1]).tolist() == [expected]
+
+
+def test_points_inside_of_random_points_equals_angles_summed() -> None:
+    """A point is inside a simple polygon when the corners go once round it."""
+    rng = np.random.default_rng(5)
+    points = rng.random((2000, 2))
+    rays = np.array(HOLLOW)[None] - points[:, None]
+    angles = np.arctan2(rays[..., 1], rays[..., 0])
+    turns = np.diff(np.concatenate([angles, angles[:, :1]], axis=1), axis=1)
+    wound = ((turns + np.pi) % (2 * np.pi) - np.pi).sum(axis=1)
+
+    assert points_inside(points, HOLLOW).tolist() == (np.abs(wound) > np.pi).tolist()
+
+
+def test_points_inside_any_without_polygons_or_points_is_none() -> None:
+    """No polygon holds no point, and no points give no answers."""
+    assert points_inside_any(np.zeros((2, 2)), []).tolist() == [False, False]
+    assert points_inside_any(np.zeros((0, 2)), [SQUARE]).shape == (0,)
+
+
+def test_polygon_mask_of_two_areas_is_their_union_by_pixel_centres() -> None:
+    """A pixel counts when its centre lies in any of the polygons."""
+    left = [(0, 0), (0.25, 0), (0.25, 1), (0, 1)]
+    bottom = [(0, 0.75), (1, 0.75), (1, 1), (0, 1)]
+
+    mask = polygon_mask([left, bottom], width=8, height=4)
+
+    expected = np.zeros((4, 8), bool)
+    expected[:, :2] = True
+    expected[3:] = True
+    np.testing.assert_array_equal(mask, expected)
