@@ -1,0 +1,234 @@
+"""The manifest beside a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from models_onnx import make_manifest, save_engine
+
+from edged.errors import ModelError
+from edged.models.manifest import Manifest, digest_file, dump_manifest, find_engine, load_manifest
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Path:
+    """A directory with a good manifest and its network."""
+    save_engine(tmp_path / "tiny", make_manifest(), boxes=np.zeros((2, 4)), scores=np.zeros((2, 2)))
+    return tmp_path / "tiny"
+
+
+def rewrite(engine: Path, change: Callable[[dict[str, Any]], object]) -> str:
+    """Change the manifest as a person would, and return what loading it says."""
+    path = engine / "model.yaml"
+    data = yaml.safe_load(path.read_text())
+    change(data)
+    path.write_text(yaml.safe_dump(data, sort_keys=False))
+    with pytest.raises(ModelError) as caught:
+        load_manifest(engine)
+    return str(caught.value)
+
+
+def test_load_manifest_of_a_good_engine_gives_its_parts(engine: Path) -> None:
+    """What the file says is what the manifest holds, with the number of candidates worked out."""
+    manifest = load_manifest(engine)
+
+    assert manifest.classes == ("person", "car")
+    assert manifest.class_names == {0: "person", 1: "car"}
+    assert manifest.candidates == 2
+    assert manifest.measured == "not measured"
+
+
+def test_candidates_of_three_strides_are_those_of_the_grid() -> None:
+    """At 320x320 with three anchors a cell: 3 * (40² + 20² + 10²)."""
+    wanted = {"name": "images", "width": 320, "height": 320, "colour": "rgb", "layout": "nchw", "dtype": "float32"}
+
+    manifest = make_manifest(input=wanted, strides=[8, 16, 32], anchors=[[[1.0, 2.0]] * 3] * 3)
+
+    assert manifest.candidates == 6300
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({}, id="plain"),
+        pytest.param({"revision": "1e5"}, id="revision like a number"),
+        pytest.param({"revision": "012"}, id="revision like another number"),
+        pytest.param({"revision": "2026-11-20"}, id="revision like a date"),
+        pytest.param({"revision": "no", "licence": "Ünïcode: # 'x'"}, id="surprises and signs"),
+        pytest.param({"measured": {"person": {"ap50": 0.51}, "bicycle": "not measured", "note": None}}, id="figures"),
+        pytest.param({"trained": {"learning_rate": 1e-05, "seeds": [1, 2], "mixed": True}}, id="settings"),
+        pytest.param({"thresholds": {"score": 0.05, "nms_iou": 0.6, "per_class": {"car": {"nms_iou": 0.7}}}}, id="thresholds"),
+        pytest.param(
+            {"data": [{"name": "s", "licence_mark": "P", "licence": "CC0", "source": "https://x", "use": "train"}]}, id="data"
+        ),
+    ],
+)
+def test_dump_manifest_then_load_gives_it_back(engine: Path, changes: dict[str, Any]) -> None:
+    """The written form is read back equal, and writing it twice gives the same bytes."""
+    manifest = make_manifest(onnx={"file": "model.onnx", "sha256": digest_file(engine / "model.onnx"), "opset": 17}, **changes)
+
+    (engine / "model.yaml").write_text(dump_manifest(manifest), encoding="utf-8")
+
+    assert load_manifest(engine) == manifest
+    assert dump_manifest(load_manifest(engine)) == dump_manifest(manifest)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        pytest.param(
+            lambda data: data.update(clases=data.pop("classes")),
+            "clases: unknown key; did you mean 'classes'?",
+            id="typing error",
+        ),
+        pytest.param(
+            lambda data: data["input"].update(widht=3), "input.widht: unknown key; did you mean 'width'?", id="inner typing error"
+        ),
+        pytest.param(
+            lambda data: data["thresholds"].update(per_class={"car": {"scor": 0.3}}),
+            "did you mean 'score'?",
+            id="deep typing error",
+        ),
+        pytest.param(lambda data: data.pop("strides"), "strides: is missing", id="missing"),
+        pytest.param(lambda data: data.update(classes=["a", "a"]), "'a' stands more than once [model.classes]", id="class twice"),
+        pytest.param(lambda data: data.update(classes=[]), "[model.classes]", id="no class"),
+        pytest.param(lambda data: data["thresholds"].update(score=1.0), "less than 1, got '1.0'", id="score too high"),
+        pytest.param(lambda data: data["thresholds"].update(score=0.04), "0.05", id="score below the floor"),
+        pytest.param(lambda data: data["thresholds"].update(nms_iou=0), "greater than 0", id="iou of nothing"),
+        pytest.param(lambda data: data["thresholds"].update(score="0.4"), "valid number, got '0.4'", id="number in quotes"),
+        pytest.param(
+            lambda data: data["thresholds"].update(per_class={"carr": {}}),
+            "thresholds.per_class.carr: no class of this network; did you mean 'car'?",
+            id="unknown class",
+        ),
+        pytest.param(lambda data: data.update(strides=[16, 32]), "anchors has 1 lists and strides 2", id="anchors and strides"),
+        pytest.param(lambda data: data.update(anchors=[[[4.0, 0.0]]]), "width or height of 0", id="empty anchor"),
+        pytest.param(lambda data: data.update(anchors=[[]]), "anchors[0]", id="no anchors"),
+        pytest.param(lambda data: data["input"].update(width=100), "multiple of every stride (32", id="size off the grid"),
+        pytest.param(lambda data: data["input"].update(width=99999), "less than or equal to 4096", id="giant input"),
+        pytest.param(lambda data: data["input"].update(scale=0.5), "scales inside", id="uint8 with scale"),
+        pytest.param(lambda data: data["input"].update(dtype="float32", std=[1.0, 0.0, 1.0]), "divided by 0", id="std of 0"),
+        pytest.param(lambda data: data["onnx"].update(file="../model.onnx"), "onnx.file", id="network elsewhere"),
+        pytest.param(lambda data: data["onnx"].update(file="model.pth"), "onnx.file", id="torch checkpoint"),
+        pytest.param(lambda data: data["onnx"].update(opset=18), "less than or equal to 17", id="opset too new"),
+        pytest.param(lambda data: data.update(task="face"), "task", id="other task"),
+        pytest.param(lambda data: data.update(measured="soon"), "'not measured'", id="measured"),
+    ],
+)
+def test_load_manifest_with_a_mistake_names_it(engine: Path, change: Callable[[dict[str, Any]], object], words: str) -> None:
+    """Each mistake is refused with its place, what is wrong, and how to mend it."""
+    message = rewrite(engine, change)
+
+    assert words in message
+    assert str(engine / "model.yaml") in message
+    assert "line " in message
+
+
+def test_load_manifest_with_many_mistakes_tells_all_with_their_lines(engine: Path) -> None:
+    """All mistakes come at once, those of the YAML itself included."""
+    path = engine / "model.yaml"
+    text = path.read_text().replace("task: detector", "task: detektor").replace("nms_iou: 0.5", "nms_iou: 5") + "extra: 012\n"
+    path.write_text(text)
+
+    with pytest.raises(ModelError) as caught:
+        load_manifest(engine)
+
+    message = str(caught.value)
+    assert "4 mistakes" in message
+    assert "line 2: task" in message
+    assert "thresholds.nms_iou" in message
+    assert message.count(f"line {len(text.splitlines())}: extra") == 2  # its value surprises, and its key is unknown
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"- a\n- b\n", b"\xff\xfe\x00", b"a: [", b"a: 1\x00"],
+    ids=["empty", "list", "not text", "broken", "unprintable"],
+)
+def test_load_manifest_of_no_manifest_raises_model_error(engine: Path, content: bytes) -> None:
+    """Whatever the file holds, the error is ours and names it."""
+    (engine / "model.yaml").write_bytes(content)
+
+    with pytest.raises(ModelError, match=r"model\.yaml"):
+        load_manifest(engine)
+
+
+def test_load_manifest_of_an_empty_directory_raises_model_error(tmp_path: Path) -> None:
+    """A directory without a manifest is no engine."""
+    with pytest.raises(ModelError, match=r"\[model\.unreadable\]"):
+        load_manifest(tmp_path)
+
+
+def test_load_manifest_with_one_flipped_bit_in_the_network_is_refused(engine: Path) -> None:
+    """Another digest means another network: both are told, twelve digits each."""
+    expected = load_manifest(engine).onnx.sha256
+    network = engine / "model.onnx"
+    content = bytearray(network.read_bytes())
+    content[len(content) // 2] ^= 1
+    network.write_bytes(content)
+
+    with pytest.raises(ModelError) as caught:
+        load_manifest(engine)
+
+    assert f"expected sha256 {expected[:12]}…, found {digest_file(network)[:12]}…" in str(caught.value)
+    assert "[model.hash]" in str(caught.value)
+
+
+def test_load_manifest_without_its_network_is_refused(engine: Path) -> None:
+    """A manifest alone is no engine."""
+    (engine / "model.onnx").unlink()
+
+    with pytest.raises(ModelError, match=r"model\.onnx.*\[model\.unreadable\]"):
+        load_manifest(engine)
+
+
+def put_engine(directory: Path) -> Path:
+    directory.mkdir(parents=True)
+    (directory / "model.yaml").write_text("name: x")
+    return directory
+
+
+def test_find_engine_looks_beside_the_config_then_on_the_device_then_in_the_package_then_in_the_checkout(tmp_path: Path) -> None:
+    """The nearest engine of that name wins; without it, the next."""
+    config_dir, state_dir, package_dir = tmp_path / "etc", tmp_path / "state", tmp_path / "checkout" / "edged"
+    roots = [config_dir, state_dir / "engines", package_dir / "engines", tmp_path / "checkout" / "engines"]
+    expected = [put_engine(root / "detector") for root in roots]
+    found = []
+
+    for engine in expected:
+        found.append(find_engine("detector", config_dir=config_dir, state_dir=state_dir, package_dir=package_dir))
+        (engine / "model.yaml").unlink()
+
+    assert found == expected
+
+
+def test_find_engine_by_a_path_takes_it_from_the_config(tmp_path: Path) -> None:
+    """A relative path counts from the configuration, an absolute one from nowhere."""
+    engine = put_engine(tmp_path / "etc" / "nets" / "mine")
+
+    relative = find_engine("nets/mine", config_dir=tmp_path / "etc", state_dir=None)
+    absolute = find_engine(str(engine), config_dir=tmp_path / "elsewhere", state_dir=None)
+
+    assert relative == absolute == engine
+
+
+def test_find_engine_that_is_nowhere_lists_where_it_looked(tmp_path: Path) -> None:
+    """The error names every directory that was tried."""
+    with pytest.raises(ModelError) as caught:
+        find_engine("nope", config_dir=tmp_path / "etc", state_dir=tmp_path / "state", package_dir=tmp_path / "edged")
+
+    for place in ("etc/nope", "state/engines/nope", "edged/engines/nope", "engines/nope"):
+        assert f"  {tmp_path / place}" in str(caught.value).splitlines()
+
+
+def test_manifest_once_made_cannot_be_changed() -> None:
+    """A manifest is a value."""
+    manifest: Manifest = make_manifest()
+
+    with pytest.raises(ValueError, match="frozen"):
+        manifest.name = "other"
