@@ -21,8 +21,7 @@ from edged.config import CameraConfig, Config, load_config
 from edged.errors import EXIT_CONFIG, ConfigError, EdgedError, ModelError, StateError
 from edged.events.event import Event, EventType
 from edged.log import configure_logging
-from edged.models.detector import Detector
-from edged.models.manifest import load_manifest
+from edged.models.manifest import Manifest
 from edged.pipeline import CameraPipeline, FrameResult
 from edged.rules.counters import CounterState
 from edged.runtime.analysis import Analysis
@@ -81,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     daemon = Daemon(
         config,
         stop=stop,
-        notifier=Notifier(config.notify_socket),
+        notifier=Notifier.of_service(),
         run_for_s=arguments.run_for_s,
         record_directory=arguments.record,
     )
@@ -137,9 +136,7 @@ class Daemon:
         config = self._config
         with ExitStack() as stack:
             state = stack.enter_context(StateDirectory(config.state_dir))
-            engine = assembly.find_engine(config)
-            manifest = load_manifest(engine)
-            assembly.check_classes(config, manifest)
+            engine, manifest = assembly.find_manifest(config)
             counters = _load_counters(state)
             sinks = [assembly.make_sink(config, backoff=_make_backoff())]
             self._journal = Journal(
@@ -155,7 +152,7 @@ class Daemon:
                 if camera.enabled
             }
             try:
-                self._start(engine, pipelines, sinks)
+                self._start(engine, manifest, pipelines, sinks)
                 self._watch(state, sinks)
             except LoopFailureError as failure:
                 return self._report(failure)
@@ -165,7 +162,7 @@ class Daemon:
         logger.info("stopped")
         return 0
 
-    def _start(self, engine: Path, pipelines: dict[str, CameraPipeline], sinks: list[Sink]) -> None:
+    def _start(self, engine: Path, manifest: Manifest, pipelines: dict[str, CameraPipeline], sinks: list[Sink]) -> None:
         config, now_s = self._config, self._clock.now_s()
         logger.info("edged %s starts: device=%s cameras=%s", __version__, config.device, ", ".join(config.cameras))
         for name, camera in config.cameras.items():
@@ -178,7 +175,7 @@ class Daemon:
                 )
         listeners: list[Callable[[FrameResult], None]] = []
         if self._record_directory:
-            recorder = Recorder(self._record_directory, assembly.make_overlays(config))
+            recorder = self._make_recorder(self._record_directory, manifest)
             self._supervisor.run(self._loop("recorder", recorder.run, ANALYSIS_LIMIT_S))
             listeners.append(recorder.put)
         self._supervisor.run(
@@ -198,7 +195,7 @@ class Daemon:
         listeners: list[Callable[[FrameResult], None]],
     ) -> None:
         """The analysis thread opens, uses and closes the detector."""
-        with self._open_detector(engine) as detector:
+        with assembly.open_detector(engine, threads=self._config.detector.threads) as detector:
             logger.info("detector ready: %s", detector.label)
             self._analysis_ready.set()
             Analysis(
@@ -213,11 +210,13 @@ class Daemon:
                 listeners=listeners,
             ).run(loop)
 
-    def _open_detector(self, engine: Path) -> Detector:
-        return assembly.open_detector(engine, threads=self._config.detector.threads)
+    def _make_recorder(self, directory: Path, manifest: Manifest) -> Recorder:
+        cameras = self._config.cameras
+        overlays = {name: assembly.make_overlay(camera, manifest.classes, caption=name) for name, camera in cameras.items()}
+        return Recorder(directory, overlays, fps={name: camera.fps for name, camera in cameras.items()})
 
     def _make_capture_loop(self, name: str, camera: CameraConfig) -> Loop:
-        source = assembly.make_source(camera)
+        source = assembly.make_source(camera.detect_source or camera.source, timeout_s=camera.timeout_s)
         capture = Capture(
             camera=name,
             source=source,

@@ -98,10 +98,14 @@ class Capture:
         if self._status.snapshot().state is not CameraState.OFFLINE:  # while it is tried again it stays offline
             self._enter(CameraState.CONNECTING)
         with self._source.open() as stream:
-            next_check_s = self._clock.now_s() + SCHEDULE_CHECK_S
+            opened_s = self._clock.now_s()
+            next_check_s = opened_s + SCHEDULE_CHECK_S
             while True:
                 loop.beat()
                 source_frame = stream.read()
+                if not self._source.is_live and source_frame.stream_s is not None:
+                    # A recording plays at its own speed, as the camera did that it stands for.
+                    loop.wait(max(0.0, opened_s + source_frame.stream_s - self._clock.now_s()))
                 if loop.stopping:  # asked to stop, or given up as stuck while it was reading
                     return
                 now_s = self._clock.now_s()

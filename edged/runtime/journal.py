@@ -23,12 +23,12 @@ class Journal:
         device: id of this device.
         epoch: of this start.
         clock: turns the time of an event into wall time.
-        quality: how far the wall clock can be trusted just now.
+        quality: how far the wall clock can be trusted just now; None where no wall clock takes part.
         sinks: take every message.
     """
 
     def __init__(
-        self, *, device: str, epoch: str, clock: Clock, quality: Callable[[], ClockQuality], sinks: Sequence[Sink]
+        self, *, device: str, epoch: str, clock: Clock, quality: Callable[[], ClockQuality | None], sinks: Sequence[Sink]
     ) -> None:
         self._device = device
         self._epoch = epoch

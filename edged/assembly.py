@@ -1,0 +1,318 @@
+"""From the configuration to the parts of the daemon and of a replay: which setting goes where."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from edged.backends.onnx import open_onnx_backend
+from edged.config import CameraConfig, Config, check_against_manifest
+from edged.config.models import OnTimeConfig
+from edged.config.rules import ClassLimitsConfig
+from edged.config.rules import SizeLimits as SizeLimitsConfig
+from edged.config.source import (
+    AnySource,
+    FileSourceConfig,
+    FolderSourceConfig,
+    GstreamerSourceConfig,
+    NetworkSourceConfig,
+    SnapshotSourceConfig,
+    V4l2SourceConfig,
+)
+from edged.errors import ConfigError, InferenceError, InputError, ModelError
+from edged.models.detector import Detector, DetectorThresholds, SizeLimits, thresholds_of
+from edged.models.manifest import Manifest, find_engine, load_manifest
+from edged.pipeline import CameraPipeline, DetectionSettings, FrameResult
+from edged.rules.counters import CounterState
+from edged.rules.engine import Rules
+from edged.rules.settings import ClassLimits, CrowdSettings, LineSettings, ObjectSettings, ZoneSettings
+from edged.runtime.pacing import OnTime
+from edged.runtime.recorder import Overlay
+from edged.sinks.base import Sink
+from edged.sinks.jsonl import JsonLinesSink
+from edged.sinks.mqtt import MqttSink, RetryWait
+from edged.sinks.mqtt_settings import MqttProtocol, MqttSettings, MqttTls
+from edged.sources.base import FrameSource
+from edged.sources.folder import FolderSource
+from edged.sources.gstreamer import GstreamerSource
+from edged.sources.network import FileSource, NetworkSource, SnapshotSource
+from edged.sources.street import StreetSource
+from edged.sources.v4l2 import V4l2Source
+from edged.tracking.tracker import Tracker, TrackerSettings
+from edged.types import Pixels
+from edged.vision.draw import draw_overlay
+from edged.vision.motion import MotionGate, MotionSettings
+
+_WEEKDAYS = {name: number for number, name in enumerate(("mon", "tue", "wed", "thu", "fri", "sat", "sun"))}
+_CPU_BATCH = 1
+
+
+def parse_overrides(texts: Iterable[str]) -> dict[str, str]:
+    """`KEY=VALUE` arguments as values by dotted path.
+
+    Raises:
+        InputError: one has no `=`.
+    """
+    overrides = {}
+    for text in texts:
+        path, equals, value = text.partition("=")
+        if not equals or not path:
+            raise InputError(f"--set {text}: expected KEY=VALUE, e.g. --set mqtt.port=1884")
+        overrides[path] = value
+    return overrides
+
+
+def find_manifest(config: Config) -> tuple[Path, Manifest]:
+    """The directory and the manifest of the engine that a configuration asks for.
+
+    Raises:
+        ModelError: there is none, or it cannot be used.
+        ConfigError: the configuration names classes that it does not know.
+    """
+    directory = find_engine(config.detector.engine, config_dir=config.directory, state_dir=config.state_dir)
+    manifest = load_manifest(directory)
+    mistakes = check_against_manifest(config, manifest.classes)
+    if mistakes:
+        raise ConfigError("configuration", mistakes)
+    return directory, manifest
+
+
+def open_detector(directory: Path, *, threads: int) -> Detector:
+    """The detector of an engine directory, warm. Used and closed by the thread that opens it.
+
+    Raises:
+        ModelError: the manifest or the network cannot be used.
+    """
+    manifest = load_manifest(directory)
+    backend = open_onnx_backend(directory / manifest.onnx.file, threads=threads)
+    try:
+        detector = Detector(manifest, backend)
+        detector.warm_up()
+    except InferenceError as error:
+        backend.close()
+        raise ModelError(f"{directory}: the network fails on a grey picture: {error} [model.invalid]") from error
+    except ModelError:
+        backend.close()
+        raise
+    return detector
+
+
+def batch_size(config: Config) -> int:
+    """The most frames computed at once."""
+    return _CPU_BATCH if config.detector.batch == "auto" else config.detector.batch
+
+
+def make_source(settings: AnySource, *, timeout_s: float) -> FrameSource:
+    """How to reach what a configuration names as a source."""
+    match settings:
+        case NetworkSourceConfig(url=url, transport=transport, username=username, password=password):
+            return NetworkSource(
+                url, transport=transport, username=username, password=password and password.reveal(), timeout_s=timeout_s
+            )
+        case SnapshotSourceConfig(url=url, interval_s=interval_s, username=username, password=password):
+            return SnapshotSource(
+                url, interval_s=interval_s, username=username, password=password and password.reveal(), timeout_s=timeout_s
+            )
+        case FileSourceConfig(path=path):
+            return FileSource(path)
+        case FolderSourceConfig(path=path, fps=fps):
+            return FolderSource(path, fps=fps)
+        case V4l2SourceConfig(device=device, width=width, height=height, fps=fps):
+            return V4l2Source(device, width=width, height=height, fps=fps, timeout_s=timeout_s)
+        case GstreamerSourceConfig(pipeline=pipeline, width=width, height=height, fps=fps):
+            return GstreamerSource(pipeline, width=width, height=height, fps=fps, timeout_s=timeout_s)
+        case _:
+            return StreetSource(
+                seed=settings.scene_seed,
+                width=settings.width,
+                height=settings.height,
+                fps=settings.fps,
+                seconds=settings.seconds,
+            )
+
+
+def make_schedule(camera: CameraConfig) -> tuple[OnTime, ...]:
+    """When a camera is on."""
+    return tuple(_make_on_time(entry) for entry in camera.schedule)
+
+
+def make_pipeline(
+    camera: CameraConfig, config: Config, manifest: Manifest, *, counters: CounterState | None = None
+) -> CameraPipeline:
+    """Everything that one camera remembers from frame to frame."""
+    detection = make_detection_settings(camera, config, manifest)
+    motion = camera.motion
+    gate = MotionGate(
+        MotionSettings(
+            threshold=motion.threshold,
+            min_area_ratio=motion.min_area_ratio,
+            recheck_s=motion.recheck_s,
+            ignore=motion.ignore,
+        )
+    )
+    return CameraPipeline(
+        gate=gate if motion.enabled else None,
+        detection=detection,
+        tracker=make_tracker(camera, detection.thresholds, manifest.classes),
+        rules=make_rules(camera, manifest.classes, counters=counters),
+    )
+
+
+def make_detection_settings(camera: CameraConfig, config: Config, manifest: Manifest) -> DetectionSettings:
+    """What one camera accepts from the detector: its own settings, else the detector's, else the manifest's."""
+    shipped, site, own = thresholds_of(manifest), config.detector, camera.detect
+    scores, overlaps, sizes = {}, {}, {}
+    for class_id, name in enumerate(manifest.classes):
+        levels = (
+            own.classes.get(name),
+            own,
+            site.classes.get(name),
+            site,
+        )
+        scores[class_id] = _first(
+            *(level.score for level in levels if level), shipped.score_by_class.get(class_id), shipped.score
+        )
+        overlaps[class_id] = _first(
+            *(level.nms_iou for level in levels if level), shipped.nms_iou_by_class.get(class_id), shipped.nms_iou
+        )
+        if name in own.classes:
+            sizes[class_id] = _make_size_limits(own.classes[name])
+    return DetectionSettings(
+        thresholds=DetectorThresholds(
+            score=_first(own.score, site.score, shipped.score),
+            nms_iou=_first(own.nms_iou, site.nms_iou, shipped.nms_iou),
+            score_by_class=scores,
+            nms_iou_by_class=overlaps,
+        ),
+        sizes=sizes,
+        ignore=own.ignore,
+    )
+
+
+def make_tracker(camera: CameraConfig, thresholds: DetectorThresholds, class_names: tuple[str, ...]) -> Tracker:
+    """One camera's tracker; a detection is sure from the score on that counts as seen."""
+    track, defaults = camera.track, TrackerSettings()
+    lead = defaults.new_score - defaults.high_score
+    settings = TrackerSettings(
+        high_score=thresholds.score,
+        new_score=min(1.0, thresholds.score + lead),
+        low_score=min(defaults.low_score, thresholds.score),
+        class_high_scores={class_names[class_id]: score for class_id, score in thresholds.score_by_class.items()},
+        confirm_s=track.confirm_s,
+        lost_s=track.lost_s,
+        gap_s=min(defaults.gap_s, track.lost_s / 2),
+        stationary_s=track.stationary_s,
+        stationary_lost_s=track.stationary_lost_s,
+    )
+    return Tracker(settings, class_names=class_names)
+
+
+def make_rules(camera: CameraConfig, class_names: tuple[str, ...], *, counters: CounterState | None) -> Rules:
+    """One camera's zones, lines and objects."""
+    zones = [
+        ZoneSettings(
+            name=name,
+            polygon_norm=zone.polygon,
+            classes=_make_class_limits(zone.classes),
+            anchor=zone.anchor,
+            dwell_s=zone.dwell_s,
+            dwell_repeat_s=zone.dwell_repeat_s,
+            crowd=CrowdSettings(at=zone.crowd.at, for_s=zone.crowd.for_s) if zone.crowd else None,
+            hysteresis_ratio=zone.hysteresis_ratio,
+            settle_s=zone.settle_s,
+        )
+        for name, zone in camera.zones.items()
+    ]
+    lines = [
+        LineSettings(
+            name=name,
+            start_norm=line.from_,
+            end_norm=line.to,
+            classes=_make_class_limits(line.classes),
+            anchor=line.anchor,
+            hysteresis_ratio=line.hysteresis_ratio,
+        )
+        for name, line in camera.lines.items()
+    ]
+    objects = ObjectSettings(
+        classes=_make_class_limits(camera.objects.classes),
+        update_every_s=camera.objects.update_every_s,
+        update_min_s=camera.objects.update_min_s,
+    )
+    return Rules(zones=zones, lines=lines, objects=objects, class_names=class_names, counters=counters)
+
+
+def make_sink(config: Config, *, backoff: RetryWait) -> Sink:
+    """Where messages go: the broker, or standard output where none is configured."""
+    mqtt = config.mqtt
+    if mqtt is None:
+        return JsonLinesSink(sys.stdout.buffer)
+    tls = mqtt.tls and MqttTls(ca=mqtt.tls.ca, certificate=mqtt.tls.certificate, key=mqtt.tls.key, verify=mqtt.tls.verify)
+    settings = MqttSettings(
+        host=mqtt.host,
+        port=mqtt.port,
+        device=config.device,
+        protocol=MqttProtocol(mqtt.protocol),
+        username=mqtt.username,
+        password=mqtt.password and mqtt.password.reveal(),
+        tls=tls,
+        prefix=mqtt.prefix,
+        client_id=mqtt.client_id,
+        qos_event=mqtt.qos.event,
+        qos_state=mqtt.qos.state,
+        keepalive_s=mqtt.keepalive_s,
+        queue_limit=mqtt.queue_limit,
+    )
+    return MqttSink(settings, backoff=backoff)
+
+
+def make_overlay(camera: CameraConfig, class_names: tuple[str, ...], *, caption: str) -> Overlay:
+    """Draws a camera's zones, lines and tracks into its pictures."""
+    zones = {name: zone.polygon for name, zone in camera.zones.items()}
+    lines = {name: (line.from_, line.to) for name, line in camera.lines.items()}
+
+    def overlay(result: FrameResult) -> Pixels:
+        return draw_overlay(
+            result.frame.pixels_rgb,
+            tracks=result.tracks.live,
+            class_names=class_names,
+            zones=zones,
+            lines=lines,
+            caption=caption,
+        )
+
+    return overlay
+
+
+def _first(*values: float | None) -> float:
+    """The first that was set; the last one always is."""
+    return next(value for value in values if value is not None)
+
+
+def _make_on_time(entry: OnTimeConfig) -> OnTime:
+    return OnTime(frozenset(_WEEKDAYS[day] for day in entry.days), entry.from_, entry.to)
+
+
+def _make_size_limits(limits: SizeLimitsConfig) -> SizeLimits:
+    return SizeLimits(
+        min_width_ratio=limits.min_width_ratio,
+        min_height_ratio=limits.min_height_ratio,
+        max_width_ratio=limits.max_width_ratio,
+        max_height_ratio=limits.max_height_ratio,
+    )
+
+
+def _make_class_limits(classes: Mapping[str, ClassLimitsConfig] | None) -> dict[str, ClassLimits] | None:
+    if classes is None:
+        return None
+    return {
+        name: ClassLimits(
+            min_score=limits.min_score,
+            min_width_ratio=limits.min_width_ratio,
+            min_height_ratio=limits.min_height_ratio,
+            max_width_ratio=limits.max_width_ratio,
+            max_height_ratio=limits.max_height_ratio,
+        )
+        for name, limits in classes.items()
+    }
