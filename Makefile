@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEMO ?= once
-SOURCE ?=
+export SOURCE ?=
 PYTEST_ARGS ?=
 TORCH ?= $(if $(CI),1,auto)
 
@@ -12,7 +12,7 @@ TORCH ?= $(if $(CI),1,auto)
 
 demo: $(VENV)/demo.stamp
 	@.ci/debian-packages mosquitto
-	@$(BIN)/edged demo $(if $(filter forever,$(DEMO)),--forever) $(if $(SOURCE),--source '$(SOURCE)')
+	@$(BIN)/edged demo $(if $(filter forever,$(DEMO)),--forever) $(if $(SOURCE),--source env:SOURCE)
 
 test: $(VENV)/test.stamp $(VENV)/torch.stamp
 	@.ci/debian-packages mosquitto gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good \

@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     daemon = Daemon(
         config,
         stop=stop,
-        notifier=Notifier.of_service(),
+        notifier=Notifier(config.notify_socket),
         run_for_s=arguments.run_for_s,
         record_directory=arguments.record,
     )
@@ -102,6 +102,7 @@ class Daemon:
         notifier: to systemd.
         run_for_s: stop by itself after this time; None: never.
         record_directory: where annotated clips go; None: nowhere.
+        record_s: how much of each camera they show; None: everything.
     """
 
     def __init__(
@@ -112,12 +113,14 @@ class Daemon:
         notifier: Notifier,
         run_for_s: float | None = None,
         record_directory: Path | None = None,
+        record_s: float | None = None,
     ) -> None:
         self._config = config
         self._stop = stop
         self._notifier = notifier
         self._run_for_s = run_for_s
         self._record_directory = record_directory
+        self._record_s = record_s
         self._clock = SystemClock(self._on_clock_step)
         self._supervisor = Supervisor(_start_thread)
         self._board = FrameBoard()
@@ -213,7 +216,8 @@ class Daemon:
     def _make_recorder(self, directory: Path, manifest: Manifest) -> Recorder:
         cameras = self._config.cameras
         overlays = {name: assembly.make_overlay(camera, manifest.classes, caption=name) for name, camera in cameras.items()}
-        return Recorder(directory, overlays, fps={name: camera.fps for name, camera in cameras.items()})
+        fps = {name: camera.fps for name, camera in cameras.items()}
+        return Recorder(directory, overlays, fps=fps, most_s=self._record_s)
 
     def _make_capture_loop(self, name: str, camera: CameraConfig) -> Loop:
         source = assembly.make_source(camera.detect_source or camera.source, timeout_s=camera.timeout_s)

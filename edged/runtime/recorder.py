@@ -35,18 +35,26 @@ class Recorder:
         directory: gets the clips; made if missing.
         overlays: of each camera.
         fps: of each camera's clip.
+        most_s: how much of each camera is recorded; None: everything.
     """
 
-    def __init__(self, directory: Path, overlays: Mapping[str, Overlay], *, fps: Mapping[str, float]) -> None:
+    def __init__(
+        self, directory: Path, overlays: Mapping[str, Overlay], *, fps: Mapping[str, float], most_s: float | None = None
+    ) -> None:
         self._directory = directory
         self._overlays = overlays
         self._fps = fps
         self._queue: queue.Queue[FrameResult] = queue.Queue(QUEUE)
         self._left_out = 0
+        self._most_s = most_s
+        self._end_s: dict[str, float] = {}
         self._failed: set[str] = set()
 
     def put(self, result: FrameResult) -> None:
         """Offer a result; never blocks."""
+        frame = result.frame
+        if self._most_s is not None and frame.captured_s > self._end_s.setdefault(frame.camera, frame.captured_s + self._most_s):
+            return
         try:
             self._queue.put_nowait(result)
         except queue.Full:

@@ -19,11 +19,6 @@ class Notifier:
     def __init__(self, address: str | None) -> None:
         self._address = "\0" + address[1:] if address and address.startswith("@") else address
 
-    @classmethod
-    def of_service(cls) -> Notifier:
-        """For the service manager that started this process, if one did."""
-        return cls(os.environ.get("NOTIFY_SOCKET"))
-
     def ready(self, status: str) -> None:
         """The service is up."""
         self._send(f"READY=1\nSTATUS={status}")

@@ -1,0 +1,123 @@
+"""`edged demo`: broker, daemon and subscriber on one machine, for a minute."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from edged.brokers import RunningBroker, open_broker
+from edged.config import Config, load_config
+from edged.daemon import Daemon
+from edged.errors import InputError
+from edged.log import configure_logging
+from edged.runtime.systemd import Notifier
+
+CAMERA = "street"
+DEMO_S = 60.0
+RECORD_S = 60.0
+"""A demo that runs on for ever does not fill the disk."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `edged demo`."""
+    parser.add_argument(
+        "--source",
+        metavar="SOURCE",
+        help="watch this instead of the drawn street: rtsp://…, /dev/video0, clip.mp4, …; "
+        "env:NAME takes it from the environment, so that no process list shows a password in it",
+    )
+    parser.add_argument("--forever", action="store_true", help="run until Ctrl-C instead of for a minute")
+    parser.add_argument(
+        "--out", type=Path, default=Path("demo-out"), metavar="DIR", help="where clip and log go (default: %(default)s)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Start the parts, say where everything is, stop them again."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    out: Path = arguments.out
+    out.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        broker = stack.enter_context(open_broker())
+        state = stack.enter_context(tempfile.TemporaryDirectory(prefix="edged-demo-"))
+        log = stack.enter_context((out / "edged.log").open("w", encoding="utf-8"))
+        config = _load_demo_config(broker, state=Path(state), source=_read_source(arguments.source))
+        configure_logging(level="info", style="text", stream=log)
+        _introduce(config, broker, out, is_forever=arguments.forever)
+        stack.enter_context(_subscriber(broker))
+        daemon = Daemon(
+            config,
+            stop=stop,
+            notifier=Notifier(None),
+            run_for_s=None if arguments.forever else DEMO_S,
+            record_directory=out,
+            record_s=RECORD_S,
+        )
+        status = daemon.run()
+    clip = out / f"{CAMERA}.mp4"
+    if status:
+        print(f"\nthe daemon stopped with status {status}; see {out / 'edged.log'}", file=sys.stderr)
+    elif clip.exists():
+        print(f"\nannotated clip: {clip}\nlog:            {out / 'edged.log'}")
+    return status
+
+
+def _read_source(text: str | None) -> str | None:
+    if text is None or not text.startswith("env:"):
+        return text
+    name = text.removeprefix("env:")
+    if name not in os.environ:
+        raise InputError(f"--source {text}: the environment has no {name}")
+    return os.environ[name]
+
+
+def _load_demo_config(broker: RunningBroker, *, state: Path, source: str | None) -> Config:
+    overrides = {
+        "mqtt.host": broker.host,
+        "mqtt.port": str(broker.port),
+        "mqtt.protocol": json.dumps(broker.protocol.value),
+        "state_dir": json.dumps(str(state)),
+    }
+    if source is not None:
+        is_path = Path(source).exists()
+        overrides[f"cameras.{CAMERA}.source"] = json.dumps(str(Path(source).absolute()) if is_path else source)
+    return load_config(_find_config(), overrides=overrides)
+
+
+def _find_config() -> Path:
+    """The demo's configuration: in the package, or in the checkout that the package is run from."""
+    package = Path(__file__).resolve().parent
+    places = [root / "configs" / "demo.yaml" for root in (package, package.parent)]
+    return next((place for place in places if place.is_file()), places[0])
+
+
+def _introduce(config: Config, broker: RunningBroker, out: Path, *, is_forever: bool) -> None:
+    mqtt = config.mqtt
+    length = "until Ctrl-C" if is_forever else f"for {DEMO_S:.0f} s"
+    print(f"edged demo, {length}")
+    print(f"  broker:     {broker.name} on {broker.host}:{broker.port}")
+    print(f"  events:     mosquitto_sub -h {broker.host} -p {broker.port} -v -t '{mqtt.prefix}/#'")
+    print(f"  clip, log:  {out}/\n", flush=True)
+
+
+@contextlib.contextmanager
+def _subscriber(broker: RunningBroker) -> Iterator[None]:
+    """`edged watch` in a process of its own, as any subscriber would be."""
+    command = [sys.executable, "-m", "edged", "watch", "--host", broker.host, "--port", str(broker.port)]
+    watcher = subprocess.Popen(command)
+    try:
+        yield
+    finally:
+        watcher.terminate()
+        watcher.wait(timeout=5)
