@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 Boxes = NDArray[np.float32]
 """(N, 4) float32 xyxy."""
 
+_TINY_AREA = np.float32(1e-12)
+"""Stands for the union of two empty boxes, so that their IoU is 0."""
+
 
 class Anchor(str, Enum):
     """The point of a box that stands for the object, e.g. when it is asked which zone it is in."""
@@ -43,7 +46,9 @@ def iou_matrix(a: Boxes, b: Boxes) -> NDArray[np.float32]:
     shared *= height  # (N, M)
     union = area(a)[:, None] + area(b)[None, :]
     union -= shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    np.maximum(union, _TINY_AREA, out=union)
+    shared /= union
+    return shared
 
 
 def clip_boxes(boxes: Boxes, *, width: int, height: int) -> Boxes:

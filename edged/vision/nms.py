@@ -38,7 +38,8 @@ def nms(
     kept = np.zeros(0, np.int64)  # positions in `order`
     for start in range(0, len(order), _BLOCK):
         block = np.arange(start, min(start + _BLOCK, len(order)))
-        block = block[~_suppresses(boxes, class_ids, thresholds, kept, block).any(axis=0)]
+        if len(kept):
+            block = block[~_suppresses(boxes, class_ids, thresholds, kept, block).any(axis=0)]
         kept = np.concatenate([kept, block[_keep_greedily(_suppresses(boxes, class_ids, thresholds, block, block))]])
     return order[kept]
 
