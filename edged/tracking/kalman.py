@@ -29,8 +29,8 @@ class MotionNoise:
         first_velocity_ratio: standard deviation of the unknown velocity of a new box, sizes per second.
     """
 
-    measured_ratio: float = 0.05
-    acceleration_ratio: float = 1.0
+    measured_ratio: float = 0.12
+    acceleration_ratio: float = 0.5
     first_velocity_ratio: float = 1.5
 
     def __post_init__(self) -> None:

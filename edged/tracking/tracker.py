@@ -53,7 +53,7 @@ class TrackerSettings:
     low_score: float = 0.1
     class_high_scores: Mapping[str, float] = field(default_factory=dict)
     high_iou: float = 0.2
-    low_iou: float = 0.4
+    low_iou: float = 0.2
     tentative_iou: float = 0.3
     margin_sigmas: float = 1.0
     margin_ratio: float = 0.5
@@ -80,6 +80,9 @@ class TrackerSettings:
         for name in ("high_iou", "low_iou", "tentative_iou", "confusable_ratio", "duplicate_iou", "stationary_iou"):
             if not 0.0 < getattr(self, name) <= 1.0:
                 raise ValueError(f"{name}: expected over 0 and at most 1, got {getattr(self, name)}")
+        if min(self.margin_sigmas, self.margin_ratio, self.duplicate_s, self.stationary_s) < 0 or self.still_smooth_s <= 0:
+            raise ValueError(f"expected margins and times of at least 0 and still_smooth_s over 0, got {self}")
+        _ = self.life  # checks its own part
 
     @property
     def life(self) -> LifeSettings:
@@ -97,6 +100,9 @@ class Tracker:
     """Follows the objects of one camera. Used by one thread; deterministic."""
 
     def __init__(self, settings: TrackerSettings, *, class_names: Sequence[str]) -> None:
+        unknown = sorted(set(settings.class_high_scores) - set(class_names))
+        if unknown:
+            raise ValueError(f"class_high_scores: the detector knows {', '.join(class_names)}, but not {', '.join(unknown)}")
         self._settings = settings
         self._life_settings = settings.life
         self._high_scores = np.array([settings.class_high_scores.get(name, settings.high_score) for name in class_names])

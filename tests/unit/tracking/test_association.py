@@ -1,0 +1,140 @@
+"""Rules of overlap and assignment."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edged.tracking.association import Edge, assign, buffered_iou, match
+
+
+def _total(gains, pairs) -> float:
+    return sum(gains[row][column] for row, column in pairs)
+
+
+def _best_by_trying_all(gains) -> float:
+    """The greatest total of all complete assignments of the shorter side."""
+    array = np.asarray(gains)
+    if array.shape[0] > array.shape[1]:
+        array = array.T
+    rows = range(array.shape[0])
+    return max(array[list(rows), list(chosen)].sum() for chosen in itertools.permutations(range(array.shape[1]), len(rows)))
+
+
+@pytest.mark.parametrize(
+    ("gains", "expected"),
+    [
+        pytest.param([], [], id="no rows"),
+        pytest.param([[]], [], id="no columns"),
+        pytest.param([[0.3]], [(0, 0)], id="one"),
+        pytest.param([[0.9, 0.8], [0.8, 0.1]], [(0, 1), (1, 0)], id="greedy would lose"),
+        pytest.param([[0.5, 0.5], [0.5, 0.5]], [(0, 0), (1, 1)], id="ties go to lower indices"),
+        pytest.param([[1.0, 2.0, 3.0]], [(0, 2)], id="more columns"),
+        pytest.param([[1.0], [3.0], [2.0]], [(1, 0)], id="more rows"),
+        pytest.param([[-5.0, -1.0], [-2.0, -9.0]], [(0, 1), (1, 0)], id="negative gains"),
+    ],
+)
+def test_assign_small_table_gives_known_pairs(gains, expected):
+    """Pairs of the greatest total, in order of rows."""
+    pairs = assign(gains)
+
+    assert pairs == expected
+
+
+@given(
+    st.integers(1, 6).flatmap(lambda n: st.lists(st.lists(st.integers(-3, 3), min_size=n, max_size=n), min_size=1, max_size=6))
+)
+@settings(max_examples=150, deadline=None, derandomize=True)
+def test_assign_any_small_matrix_is_optimal(gains):
+    """No other assignment gains more; integers make many ties."""
+    pairs = assign(gains)
+
+    assert len(pairs) == min(len(gains), len(gains[0]))
+    assert len({row for row, _ in pairs}) == len({column for _, column in pairs}) == len(pairs)
+    assert _total(gains, pairs) == _best_by_trying_all(gains)
+
+
+@pytest.mark.parametrize("shape", [(1, 100), (30, 30), (40, 25), (100, 100)], ids=str)
+def test_assign_random_matrix_gains_what_scipy_gains(shape):
+    """Equal to a library's exact solver on matrices up to the size that a crowd gives."""
+    optimize = pytest.importorskip("scipy.optimize")
+    gains = np.random.default_rng(7).random(shape)
+
+    pairs = assign(gains.tolist())
+
+    rows, columns = optimize.linear_sum_assignment(gains, maximize=True)
+    assert _total(gains, pairs) == pytest.approx(gains[rows, columns].sum())
+
+
+def test_match_disputed_detection_goes_where_the_total_is_best():
+    """Two tracks want one detection; the one with a second choice takes that."""
+    edges = [Edge(0, 0, 0.9), Edge(0, 1, 0.8), Edge(1, 0, 0.7)]
+
+    matched = match(edges)
+
+    assert sorted((edge.row, edge.column) for edge in matched) == [(0, 1), (1, 0)]
+
+
+def test_match_pair_without_edge_is_never_made():
+    """Leaving a track unmatched is better than a pair that was not allowed."""
+    edges = [Edge(0, 0, 0.9), Edge(1, 0, 0.2)]
+
+    matched = match(edges)
+
+    assert [(edge.row, edge.column) for edge in matched] == [(0, 0)]
+
+
+def test_match_without_edges_is_empty():
+    """Nothing fits: nothing is matched."""
+    matched = match([])
+
+    assert matched == []
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(1, 9)), max_size=14, unique_by=lambda e: e[:2]))
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_match_sparse_edges_gain_what_the_whole_matrix_gains(triples):
+    """Splitting into groups loses nothing, and the order of the edges does not change the total."""
+    edges = [Edge(row, column, float(gain)) for row, column, gain in triples]
+    gains = np.zeros((6, 6))
+    for edge in edges:
+        gains[edge.row, edge.column] = edge.gain
+
+    matched, matched_backwards = match(edges), match(edges[::-1])
+
+    assert set(matched) <= set(edges)
+    assert len({edge.row for edge in matched}) == len({edge.column for edge in matched}) == len(matched)
+    assert sum(edge.gain for edge in matched) == _total(gains, assign(gains.tolist()))
+    assert sum(edge.gain for edge in matched_backwards) == sum(edge.gain for edge in matched)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "margin", "expected"),
+    [
+        pytest.param([0, 0, 10, 10], [0, 0, 10, 10], 0.0, 1.0, id="same"),
+        pytest.param([0, 0, 10, 10], [5, 0, 15, 10], 0.0, 1 / 3, id="half"),
+        pytest.param([0, 0, 10, 10], [10, 0, 20, 10], 0.0, 0.0, id="touching boxes share nothing"),
+        pytest.param([0, 0, 10, 10], [10, 0, 20, 10], 5.0, 1 / 3, id="a margin lets them meet"),
+        pytest.param([0, 0, 10, 10], [40, 0, 50, 10], 5.0, 0.0, id="too far even so"),
+        pytest.param([3, 3, 3, 3], [3, 3, 3, 3], 0.0, 0.0, id="empty"),
+    ],
+)
+def test_buffered_iou_known_pairs_give_known_overlap(a, b, margin, expected):
+    """IoU of the boxes after both grew by the margin."""
+    overlap = buffered_iou(np.array(a, np.float64), np.array(b, np.float64), np.array([margin, margin]))
+
+    assert overlap == pytest.approx(expected)
+
+
+def test_buffered_iou_broadcasts_to_every_pair():
+    """(N, 1, 4) with (1, M, 4) and a margin per row gives (N, M)."""
+    tracks = np.array([[0, 0, 10, 10], [100, 0, 110, 10]], np.float64)
+    detections = np.array([[0, 0, 10, 10], [12, 0, 22, 10], [112, 0, 122, 10]], np.float64)
+    margins = np.array([[0.0, 0.0], [5.0, 5.0]])
+
+    overlap = buffered_iou(tracks[:, None], detections[None], margins[:, None])
+
+    assert overlap.shape == (2, 3)
+    np.testing.assert_array_equal(overlap > 0, [[True, False, False], [False, False, True]])

@@ -1,0 +1,124 @@
+"""What a tracker setting does on the drawn street: how the shipped settings were chosen, and how to check others.
+
+    python -m tools.tune_tracking high_iou=0.1,0.2,0.3 lost_s=1,2,4
+
+One setting is changed at a time, the others stay as shipped. Detections are simulated from the street's truth (see
+`simulated_detections.py`) for several streets, frame rates and qualities of the detector; printed are the means.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from edged.street.scene import Street, StreetTruth
+from edged.tracking.kalman import MotionNoise
+from edged.tracking.tracker import Tracker, TrackerSettings
+from edged.types import Detections
+from tools.evaluate_tracking import MotSequence, TrackingQuality, evaluate
+from tools.simulated_detections import DetectorFaults, SimulatedDetector
+
+CLASS_NAMES = ["person", "bicycle", "car", "motorcycle", "bus", "truck"]
+STREET_SEEDS = (101, 102, 103)
+FRAME_RATES = (15.0, 5.0)
+SECONDS = 48.0
+WIDTH, HEIGHT = 640, 360
+LEAST_VISIBLE = 0.15
+QUALITIES = {
+    "good": DetectorFaults(),
+    "poor": DetectorFaults(mean_score=0.6, score_spread=0.25, miss_ratio=0.2, jitter_ratio=0.07, phantoms_per_s=3.0),
+    "bad": DetectorFaults(
+        mean_score=0.5, score_spread=0.3, miss_ratio=0.3, jitter_ratio=0.1, double_ratio=0.15, phantoms_per_s=8.0
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scenario:
+    """Detections of a street and its truth as MOT rows."""
+
+    name: str
+    detections: list[Detections]
+    sequence: MotSequence
+
+
+def make_scenarios() -> list[Scenario]:
+    """Every street at every frame rate seen by every detector."""
+    scenarios = []
+    for seed in STREET_SEEDS:
+        street = Street(seed, width=WIDTH, height=HEIGHT, fps=max(FRAME_RATES))
+        truths = [street.truth(index) for index in range(int(SECONDS * street.fps))]
+        for fps in FRAME_RATES:
+            of_rate = truths[:: round(street.fps / fps)]
+            sequence = MotSequence(np.array(list(_truth_rows(of_rate))), len(of_rate), fps)
+            for quality, faults in QUALITIES.items():
+                detector = SimulatedDetector(faults, class_names=CLASS_NAMES, width=WIDTH, height=HEIGHT, seed=seed)
+                seen = [detector.detect(truth, now_s=index / fps, step_s=1 / fps) for index, truth in enumerate(of_rate)]
+                scenarios.append(Scenario(f"{seed} {fps:g} fps {quality}", seen, sequence))
+    return scenarios
+
+
+def run(scenario: Scenario, settings: TrackerSettings) -> TrackingQuality:
+    """The quality of one tracker on one scenario."""
+    tracker = Tracker(settings, class_names=CLASS_NAMES)
+    rows = []
+    for index, detections in enumerate(scenario.detections):
+        tracks = tracker.update(detections, now_s=index / scenario.sequence.fps)
+        for track in tracks.confirmed:
+            x1, y1, x2, y2 = track.box.tolist()
+            rows.append([index + 1, track.number, x1, y1, x2 - x1, y2 - y1, track.score, track.class_id])
+    return evaluate(scenario.sequence, np.array(rows).reshape(-1, 8))
+
+
+def with_setting(settings: TrackerSettings, name: str, value: float) -> TrackerSettings:
+    """The settings with one number changed, which may be one of the filter's noise.
+
+    Raises:
+        ValueError: there is no such number, or the value contradicts others.
+    """
+    if name in {field.name for field in fields(MotionNoise)}:
+        return dataclasses.replace(settings, noise=dataclasses.replace(settings.noise, **{name: value}))
+    if name not in {field.name for field in fields(TrackerSettings)}:
+        raise ValueError(f"{name}: no such setting of the tracker")
+    return dataclasses.replace(settings, **{name: type(getattr(settings, name))(value)})
+
+
+def _truth_rows(truths: list[StreetTruth]) -> Iterator[list[float]]:
+    for frame, truth in enumerate(truths, start=1):
+        for box, name, track_id, visible in zip(
+            truth.boxes.tolist(), truth.class_names, truth.track_ids.tolist(), truth.visible.tolist(), strict=True
+        ):
+            if visible >= LEAST_VISIBLE:
+                x1, y1, x2, y2 = box
+                yield [frame, track_id, x1, y1, x2 - x1, y2 - y1, 1, CLASS_NAMES.index(name)]
+
+
+def _mean_line(name: str, scenarios: list[Scenario], settings: TrackerSettings) -> str:
+    found = [dataclasses.astuple(run(scenario, settings)) for scenario in scenarios]
+    means = np.mean(found, axis=0)
+    return f"{name:30} " + " ".join(f"{value:6.3f}" for value in means[:7]) + f" {means[7]:6.1f} {means[8]:6.1f}"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Prints one line for the shipped settings and one for every other value asked for."""
+    parser = argparse.ArgumentParser(prog="python -m tools.tune_tracking", description="Tracker settings on the street.")
+    parser.add_argument("settings", nargs="*", metavar="NAME=V1,V2", help="values to try")
+    arguments = parser.parse_args(argv)
+    scenarios = make_scenarios()
+    print(f"{'':30}   MOTA   IDF1   HOTA   DetA   AssA recall  prec.   IDSW tracks")
+    print(_mean_line("as shipped", scenarios, TrackerSettings()))
+    for asked in arguments.settings:
+        name, _, values = asked.partition("=")
+        for value in values.split(","):
+            line = _mean_line(f"{name}={value}", scenarios, with_setting(TrackerSettings(), name, float(value)))
+            print(line, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
