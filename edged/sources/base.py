@@ -16,6 +16,9 @@ from typing import Protocol
 
 from edged.types import Pixels
 
+LARGEST_SIDE_PX = 4096
+"""Wider or higher pictures are refused: they are a mistake or an attack on our memory."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SourceFrame:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from edged.errors import SourceCause, SourceError
-from edged.sources.url import HIDDEN, Address, redact_url
+from edged.sources.url import HIDDEN, Address, redact
 
 DIAGNOSIS_LIMIT_S = 1.0
 _DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
@@ -60,7 +60,7 @@ class FailureReporter:
         return self._error(SourceCause.PROTOCOL, reason)
 
     def _judge(self, error: Exception, *, is_late: bool, when_late: SourceCause) -> tuple[SourceCause, str]:
-        from av import error as av_errors  # noqa: PLC0415  (loaded by now: it raised)
+        from av import error as av_errors  # loaded by now: it raised
 
         if isinstance(error, (av_errors.HTTPUnauthorizedError, av_errors.HTTPForbiddenError)):
             return SourceCause.AUTH, f"user name or password refused: {_reason(error)}"
@@ -75,7 +75,7 @@ class FailureReporter:
         return SourceCause.PROTOCOL, f"no usable video: {_reason(error)}"
 
     def _error(self, cause: SourceCause, message: str) -> SourceError:
-        message = redact_url(message)
+        message = redact(message)
         secrets = (self.address.password, self.address.username) if self.address else ()
         for secret in secrets:
             if secret and len(secret) >= _SHORTEST_SECRET:

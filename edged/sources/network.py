@@ -21,17 +21,14 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from edged.errors import InputError, SourceCause, SourceError
-from edged.sources.base import SourceFrame
+from edged.sources.base import LARGEST_SIDE_PX, SourceFrame
 from edged.sources.failures import FailureReporter
 from edged.sources.timeline import Timeline
-from edged.sources.url import Address, redact_url, scheme_of, split_credentials
+from edged.sources.url import Address, redact, scheme_of, split_credentials
 from edged.types import Pixels
 
 if TYPE_CHECKING:
     import av
-
-LARGEST_SIDE_PX = 4096
-"""Wider or higher pictures are refused: they are a mistake or an attack on our memory."""
 
 MOST_UNDECODABLE = 250
 """So many packets in a row without one picture are no video."""
@@ -85,7 +82,7 @@ class NetworkSource:
 
     @property
     def label(self) -> str:
-        return redact_url(self.address.url)
+        return redact(self.address.url)
 
     @property
     def deadline_s(self) -> float:
@@ -130,7 +127,7 @@ class SnapshotSource:
 
     def __post_init__(self) -> None:
         if scheme_of(self.url) not in ("http", "https"):
-            raise InputError(f"{redact_url(self.url)}: snapshots are polled over http or https only")
+            raise InputError(f"{redact(self.url)}: snapshots are polled over http or https only")
         if self.interval_s <= 0:
             raise InputError(f"snapshot_every_s: expected more than 0 seconds, got {self.interval_s}")
         self.request.__post_init__()
@@ -342,7 +339,7 @@ class RgbConverter:
     """
 
     def __init__(self) -> None:
-        from av.video.reformatter import VideoReformatter  # noqa: PLC0415
+        from av.video.reformatter import VideoReformatter
 
         self._reformatter = VideoReformatter()
         self._lock = threading.Lock()
@@ -394,7 +391,7 @@ def _microseconds(seconds: float) -> str:
 def _open_container(
     url: str, options: dict[str, str], *, timeout_s: float | None, reporter: FailureReporter
 ) -> av.container.InputContainer:
-    import av  # noqa: PLC0415  (loading FFmpeg takes a moment and memory: only who reads video pays)
+    import av  # loading FFmpeg takes a moment and memory: only who reads video pays
 
     limits_s = (timeout_s * CONNECT_SHARE, timeout_s * SILENCE_SHARE) if timeout_s else None
     started_s = time.monotonic()

@@ -15,8 +15,8 @@ HIDDEN = "***"
 
 _URL_CREDENTIALS = re.compile(r"""([A-Za-z][A-Za-z0-9+.-]*://)[^\s'"<>]*@""")
 _SECRET_PARAMETER = re.compile(
-    r"""((?<![A-Za-z])(?:user(?:name|-id|_id)?|usr|login|password|passwd|pass|pwd|user-pw|pw|psk
-        |(?:access|auth|api|refresh)?[_-]?token|secret|api[_-]?key|key|auth|sig|signature|session(?:id)?)\s*[=:]\s*)
+    r"""((?<![A-Za-z])(?:user(?:name|-id|_id)?|usr|login|password|passwd|pass|pwd|user-pw|psk|auth|sig|signature
+        |(?:access|auth|api|refresh)?[_-]?token|secret|(?:api|access|secret)[_-]?key|session[_-]?id)=)
         (?:"[^"]*"|'[^']*'|[^\s&;,'"<>]+)""",
     re.IGNORECASE | re.VERBOSE,
 )
@@ -24,7 +24,7 @@ _AUTHORIZATION = re.compile(r"(authorization\s*:\s*|\b(?:basic|bearer)\s+(?=[A-Z
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 
 
-def redact_url(text: str) -> str:
+def redact(text: str) -> str:
     """The text with every user name, password and token in it replaced by `***`.
 
     Works on URLs and on whatever contains them, such as FFmpeg's messages. Rather hides too much: everything from
@@ -35,9 +35,12 @@ def redact_url(text: str) -> str:
     return _SECRET_PARAMETER.sub(rf"\g<1>{HIDDEN}", text)
 
 
+redact_url = redact
+
+
 def has_credentials(text: str) -> bool:
-    """Whether `redact_url` would hide something of it."""
-    return redact_url(text) != text
+    """Whether `redact` would hide something of it."""
+    return redact(text) != text
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class Address:
     """A camera's URL with its credentials apart.
 
     Attributes:
-        url: without user name and password; may still hold a token in its query, so show it through `redact_url` only.
+        url: without user name and password; may still hold a token in its query, so show it through `redact` only.
         username, password: as the camera knows them (not percent-encoded), None where the URL has none.
     """
 
@@ -75,11 +78,11 @@ def split_credentials(url: str) -> Address:
         has_host = False
     if not has_host and "@" in url:
         raise InputError(
-            f"{redact_url(url)}: no host name found. Write the password's special signs percent-encoded "
+            f"{redact(url)}: no host name found. Write the password's special signs percent-encoded "
             "(/ as %2F, ? as %3F, # as %23, @ as %40), or give username and password as keys of their own"
         )
     if not has_host or any(character.isspace() or ord(character) < 32 for character in url):
-        raise InputError(f"{redact_url(url)}: expected a URL such as rtsp://192.168.1.20:554/stream, without spaces")
+        raise InputError(f"{redact(url)}: expected a URL such as rtsp://192.168.1.20:554/stream, without spaces")
     authority, host = parts.netloc, parts.netloc.rpartition("@")[2]
     if authority == host:
         return Address(url)
@@ -102,4 +105,4 @@ def check_scheme(url: str) -> None:
     scheme = scheme_of(url)
     if scheme not in SCHEMES or "://" not in url:
         found = f"scheme {scheme!r}" if scheme else "no scheme"
-        raise InputError(f"{redact_url(url)}: {found}; allowed are {', '.join(f'{name}://' for name in SCHEMES)}")
+        raise InputError(f"{redact(url)}: {found}; allowed are {', '.join(f'{name}://' for name in SCHEMES)}")
