@@ -37,6 +37,7 @@ from edged.runtime.supervisor import LoopFailureError, Supervisor
 from edged.runtime.systemd import Notifier
 from edged.sinks.base import Sink
 from edged.sinks.mqtt import MqttSink
+from edged.sinks.video import VideoWriter
 from edged.state import StateDirectory
 
 logger = logging.getLogger(__name__)
@@ -217,7 +218,7 @@ class Daemon:
         cameras = self._config.cameras
         overlays = {name: assembly.make_overlay(camera, manifest.classes, caption=name) for name, camera in cameras.items()}
         fps = {name: camera.fps for name, camera in cameras.items()}
-        return Recorder(directory, overlays, fps=fps, most_s=self._record_s)
+        return Recorder(directory, VideoWriter, overlays=overlays, fps=fps, most_s=self._record_s)
 
     def _make_capture_loop(self, name: str, camera: CameraConfig) -> Loop:
         source = assembly.make_source(camera.detect_source or camera.source, timeout_s=camera.timeout_s)

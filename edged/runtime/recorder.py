@@ -8,13 +8,12 @@ from __future__ import annotations
 import logging
 import queue
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from pathlib import Path
 
 from edged.errors import SinkError
 from edged.pipeline import FrameResult
 from edged.runtime.loop import Loop
-from edged.sinks.video import VideoWriter
+from edged.sinks.base import PictureWriter
 from edged.types import Pixels
 
 logger = logging.getLogger(__name__)
@@ -33,15 +32,23 @@ class Recorder:
 
     Args:
         directory: gets the clips; made if missing.
+        open_writer: opens a clip of that path and rate.
         overlays: of each camera.
         fps: of each camera's clip.
         most_s: how much of each camera is recorded; None: everything.
     """
 
     def __init__(
-        self, directory: Path, overlays: Mapping[str, Overlay], *, fps: Mapping[str, float], most_s: float | None = None
+        self,
+        directory: Path,
+        open_writer: Callable[[Path, float], PictureWriter],
+        *,
+        overlays: Mapping[str, Overlay],
+        fps: Mapping[str, float],
+        most_s: float | None = None,
     ) -> None:
         self._directory = directory
+        self._open_writer = open_writer
         self._overlays = overlays
         self._fps = fps
         self._queue: queue.Queue[FrameResult] = queue.Queue(QUEUE)
@@ -61,30 +68,33 @@ class Recorder:
             self._left_out += 1
 
     def run(self, loop: Loop) -> None:
-        """Write until told to stop and nothing waits; then close the clips."""
-        writers: dict[tuple[str, int, int], VideoWriter] = {}
-        with ExitStack() as clips:
-            while not (loop.stopping and self._queue.empty()):
-                loop.beat()
-                try:
-                    result = self._queue.get(timeout=POLL_S)
-                except queue.Empty:
-                    continue
-                try:
-                    self._write(result, writers, clips)
-                except (SinkError, OSError) as error:
-                    self._failed.add(result.frame.camera)
-                    logger.error("clip is not written: camera=%s error=%s", result.frame.camera, error)
+        """Write until told to stop and nothing waits; then finish the clips."""
+        writers: dict[tuple[str, int, int], PictureWriter] = {}
+        while not (loop.stopping and self._queue.empty()):
+            loop.beat()
+            try:
+                result = self._queue.get(timeout=POLL_S)
+            except queue.Empty:
+                continue
+            if result.frame.camera not in self._failed:
+                self._try(result.frame.camera, lambda result=result: self._write(result, writers))
+        for (camera, _, _), writer in writers.items():
+            self._try(camera, writer.close)
         logger.info("clips written: folder=%s frames_left_out=%d", self._directory, self._left_out)
 
-    def _write(self, result: FrameResult, writers: dict[tuple[str, int, int], VideoWriter], clips: ExitStack) -> None:
+    def _write(self, result: FrameResult, writers: dict[tuple[str, int, int], PictureWriter]) -> None:
         frame = result.frame
-        if frame.camera in self._failed:
-            return
         key = (frame.camera, frame.width, frame.height)
         if key not in writers:
             self._directory.mkdir(parents=True, exist_ok=True)
             is_first = all(camera != frame.camera for camera, _, _ in writers)
             name = frame.camera if is_first else f"{frame.camera}-{frame.width}x{frame.height}"
-            writers[key] = clips.enter_context(VideoWriter(self._directory / f"{name}.mp4", self._fps[frame.camera]))
+            writers[key] = self._open_writer(self._directory / f"{name}.mp4", self._fps[frame.camera])
         writers[key].write(self._overlays[frame.camera](result))
+
+    def _try(self, camera: str, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except (SinkError, OSError) as error:
+            self._failed.add(camera)
+            logger.error("clip is not written: camera=%s error=%s", camera, error)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from edged.types import Pixels
+
 
 class MessageKind(str, Enum):
     """What a message is, which decides whether a broker keeps it."""
@@ -43,4 +45,24 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Hand on what is waiting, within 5 s, then let go."""
+        ...
+
+
+class PictureWriter(Protocol):
+    """Takes the pictures of a clip, one after the other; used by one thread."""
+
+    def write(self, pixels_rgb: Pixels) -> None:
+        """Append a picture: (H, W, 3) uint8 RGB; all of one size.
+
+        Raises:
+            SinkError: it cannot be written.
+        """
+        ...
+
+    def close(self) -> None:
+        """Finish the clip.
+
+        Raises:
+            SinkError: it cannot be finished.
+        """
         ...
