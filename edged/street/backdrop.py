@@ -91,11 +91,11 @@ class _Painter:
         return cv2.resize(self.big, self._size, interpolation=cv2.INTER_AREA)
 
 
-def paint_backdrop(seed: int, *, width: int, height: int) -> Pixels:
+def paint_backdrop(seed: int, *, sky: int, width: int, height: int) -> Pixels:
     """Paint everything behind the actors: (height, width, 3) uint8 RGB."""
     rng = np.random.default_rng([seed, 102])
     painter = _Painter(width, height)
-    top, bottom = _SKIES[make_light(seed).sky]
+    top, bottom = _SKIES[sky]
     painter.gradient(0, place.WALL_Y, top, bottom)
     _paint_houses(painter, rng)
     _paint_ground(painter)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.street import geometry as place
-from edged.street.backdrop import Fixture, make_fixtures, make_light, paint_backdrop
+from edged.street.backdrop import Light, make_fixtures, make_light, paint_backdrop
+from edged.street.blit import Rect, blend, warp
 from edged.street.people import STANDING, WALK_POSES, draw_person, draw_rider
 from edged.street.plan import CYCLE_S, FUTURE_CYCLES, PAST_CYCLES, Actor, CyclePlan, Kind, Leg, View
 from edged.street.sprites import Shadow, Sprite, make_shadow, tinted
@@ -70,19 +71,13 @@ class _Placed:
         return self.x + x1 * size, self.y + y1 * size, self.x + x2 * size, self.y + y2 * size
 
 
-@dataclass(frozen=True, slots=True)
-class _Rect:
-    x1: int
-    y1: int
-    x2: int
-    y2: int
+@dataclass(frozen=True, slots=True, eq=False)
+class _Standing:
+    """A fixture in the backdrop: `y` of its ground point, where it is, and (H, W) uint8 that is 255 where it hides."""
 
-    @property
-    def is_empty(self) -> bool:
-        return self.x1 >= self.x2 or self.y1 >= self.y2
-
-    def cut(self, other: _Rect) -> _Rect:
-        return _Rect(max(self.x1, other.x1), max(self.y1, other.y1), min(self.x2, other.x2), min(self.y2, other.y2))
+    y: float
+    rect: Rect
+    solid: NDArray[np.uint8]
 
 
 def check_street(seed: int, *, width: int, height: int, fps: float) -> None:
@@ -103,31 +98,35 @@ class Street:
         seed: which street, >= 0.
         width, height: of the frames, pixels; the scene is stretched to them, people are sized by the height.
         fps: frames per second of the scene.
+        light: the weather; None: the seed's own.
 
     Raises:
         ValueError: see `check_street`.
     """
 
-    def __init__(self, seed: int, *, width: int = 640, height: int = 360, fps: float = 15.0) -> None:
+    def __init__(self, seed: int, *, width: int = 640, height: int = 360, fps: float = 15.0, light: Light | None = None) -> None:
         check_street(seed, width=width, height=height, fps=fps)
         self.seed, self.width, self.height, self.fps = seed, width, height, fps
         self._scale_x, self._scale = width / place.DESIGN_WIDTH, height / place.DESIGN_HEIGHT
-        self._picture = _Rect(0, 0, width, height)
-        self._light = make_light(seed)
-        self._fixtures = [self._light_up(fixture) for fixture in make_fixtures(seed, scale=self._scale)]
-        self._backdrop = self._make_backdrop()
+        self._picture = Rect(0, 0, width, height)
+        self._light = light or make_light(seed)
+        self._backdrop, self._fixtures = self._make_backdrop()
         self._noise_up, self._noise_down = self._make_noise()
         self._sprites: OrderedDict[tuple[int, str, View, int, int], tuple[Sprite, Shadow]] = OrderedDict()
         self._plans: OrderedDict[int, tuple[Actor, ...]] = OrderedDict()
 
-    def frame(self, index: int) -> Pixels:
-        """Draw frame `index` (from 0): (height, width, 3) uint8 RGB, the caller's own."""
+    def frame(self, index: int, *, only: Collection[int] | None = None) -> Pixels:
+        """Draw frame `index` (from 0): (height, width, 3) uint8 RGB, the caller's own.
+
+        Args:
+            only: draw these track ids alone, for cutting somebody out; None: everybody.
+        """
         pixels = self._backdrop.copy()
-        placed = list(self._placed(index))
+        placed = [one for one in self._placed(index) if only is None or one.track_id in only]
         drawn = [self._cast(pixels, one.shadow, x=one.x, y=one.y, scale=one.scale) for one in placed]
         waiting = list(self._fixtures)
         for one in placed:
-            while waiting and waiting[0].y * self._scale < one.y:
+            while waiting and waiting[0].y < one.y:
                 self._redraw(pixels, waiting.pop(0), drawn)
             drawn.append(self._draw(pixels, one))
         for fixture in waiting:
@@ -210,18 +209,24 @@ class Street:
     def _is_inside(self, box: tuple[float, float, float, float]) -> bool:
         return box[0] < self.width - 1 and box[2] > 1 and box[1] < self.height - 1 and box[3] > 1
 
-    def _light_up(self, fixture: Fixture) -> Fixture:
-        return Fixture(tinted(fixture.sprite, self._light.tint), fixture.x, fixture.y)
-
-    def _make_backdrop(self) -> Pixels:
-        pixels = paint_backdrop(self.seed, width=self.width, height=self.height)
+    def _make_backdrop(self) -> tuple[Pixels, list[_Standing]]:
+        """Everything that stands still, and which of it can hide something."""
+        pixels = paint_backdrop(self.seed, sky=self._light.sky, width=self.width, height=self.height)
         pixels = np.clip(pixels * np.array(self._light.tint), 0, 255).astype(np.uint8)
-        for fixture in self._fixtures:
+        fixtures = make_fixtures(self.seed, scale=self._scale)
+        points = [(fixture.x * self._scale_x, fixture.y * self._scale) for fixture in fixtures]
+        for fixture, (x, y) in zip(fixtures, points, strict=True):
             shadow = make_shadow(fixture.sprite, lean=self._light.shadow_lean, opacity=self._light.shadow_opacity)
-            self._cast(pixels, shadow, x=fixture.x * self._scale_x, y=fixture.y * self._scale, scale=1.0)
-        for fixture in self._fixtures:
-            self._redraw(pixels, fixture, [self._picture])
-        return pixels
+            self._cast(pixels, shadow, x=x, y=y, scale=1.0)
+        standing = []
+        for fixture, (x, y) in zip(fixtures, points, strict=True):
+            lit = tinted(fixture.sprite, self._light.tint)
+            rect, warped = warp(lit.pixels, lit.origin, x=x, y=y, scale=1.0, picture=self._picture)
+            blend(rect.of(pixels), warped)
+            solid = np.zeros((self.height, self.width), np.uint8)
+            rect.of(solid)[:] = np.where(warped[..., 3] >= _HALF_OPAQUE, 255, 0)
+            standing.append(_Standing(y, rect, solid))
+        return pixels, standing
 
     def _make_noise(self) -> tuple[Pixels, Pixels]:
         rng = np.random.default_rng([self.seed, 104])
@@ -236,37 +241,27 @@ class Street:
         cv2.add(pixels, self._noise_up[window], dst=pixels)
         return cv2.subtract(pixels, self._noise_down[window], dst=pixels)
 
-    def _cast(self, pixels: Pixels, shadow: Shadow, *, x: float, y: float, scale: float) -> _Rect:
+    def _cast(self, pixels: Pixels, shadow: Shadow, *, x: float, y: float, scale: float) -> Rect:
         """Darken the ground by a shadow; where that was."""
         zoom = scale * shadow.zoom
-        rect, keep = _warp(shadow.keep, shadow.origin, x=x, y=y, scale=zoom, picture=self._picture, outside=255)
+        rect, keep = warp(shadow.keep, shadow.origin, x=x, y=y, scale=zoom, picture=self._picture, outside=255)
         if not rect.is_empty:
-            region = pixels[rect.y1 : rect.y2, rect.x1 : rect.x2]
+            region = rect.of(pixels)
             cv2.multiply(region, cv2.cvtColor(keep, cv2.COLOR_GRAY2RGB), dst=region, scale=1 / 255)
         return rect
 
-    def _draw(self, pixels: Pixels, one: _Placed) -> _Rect:
-        rect, warped = _warp(one.sprite.pixels, one.sprite.origin, x=one.x, y=one.y, scale=one.scale, picture=self._picture)
+    def _draw(self, pixels: Pixels, one: _Placed) -> Rect:
+        rect, warped = warp(one.sprite.pixels, one.sprite.origin, x=one.x, y=one.y, scale=one.scale, picture=self._picture)
         if not rect.is_empty:
-            _blend(pixels[rect.y1 : rect.y2, rect.x1 : rect.x2], warped)
+            blend(rect.of(pixels), warped)
         return rect
 
-    def _redraw(self, pixels: Pixels, fixture: Fixture, drawn: list[_Rect]) -> None:
-        """Draw a fixture over what stands behind it: the rest of it is in the backdrop already."""
-        left, top = self._corner(fixture)
-        height, width = fixture.sprite.pixels.shape[:2]
-        whole = _Rect(left, top, left + width, top + height).cut(self._picture)
+    def _redraw(self, pixels: Pixels, fixture: _Standing, drawn: list[Rect]) -> None:
+        """Put a fixture back over what was drawn behind it; drawn again, the backdrop it stands in stays as it is."""
         for rect in drawn:
-            part = rect.cut(whole)
+            part = rect.cut(fixture.rect)
             if not part.is_empty:
-                _blend(
-                    pixels[part.y1 : part.y2, part.x1 : part.x2],
-                    fixture.sprite.pixels[part.y1 - top : part.y2 - top, part.x1 - left : part.x2 - left],
-                )
-
-    def _corner(self, fixture: Fixture) -> tuple[int, int]:
-        x, y = fixture.x * self._scale_x, fixture.y * self._scale
-        return round(x - fixture.sprite.origin[0]), round(y - fixture.sprite.origin[1])
+                cv2.copyTo(part.of(self._backdrop), part.of(fixture.solid), part.of(pixels))
 
     def _visible(self, placed: list[_Placed]) -> list[float]:
         """Share of each one's pixels that no nearer one, and no edge of the picture, hides."""
@@ -274,26 +269,20 @@ class Street:
         waiting = list(self._fixtures)
         shares: list[float] = []
         for one in reversed(placed):
-            while waiting and waiting[-1].y * self._scale >= one.y:
-                self._hide_behind(hidden_by, waiting.pop())
+            while waiting and waiting[-1].y >= one.y:
+                fixture = waiting.pop()
+                region = fixture.rect.of(hidden_by)
+                region[(fixture.rect.of(fixture.solid) > 0) & (region == 0)] = -1
             solid = one.sprite.pixels[..., 3]
-            rect, opacity = _warp(
+            rect, opacity = warp(
                 np.ascontiguousarray(solid), one.sprite.origin, x=one.x, y=one.y, scale=one.scale, picture=self._picture
             )
-            region = hidden_by[rect.y1 : rect.y2, rect.x1 : rect.x2]
+            region = rect.of(hidden_by)
             mask = opacity >= _HALF_OPAQUE
             seen = np.count_nonzero(mask & ((region == 0) | (region == one.group + 1)))
             region[mask & (region == 0)] = one.group + 1
             shares.append(min(1.0, seen / max(1.0, np.count_nonzero(solid >= _HALF_OPAQUE) * one.scale**2)))
         return shares[::-1]
-
-    def _hide_behind(self, hidden_by: NDArray[np.int64], fixture: Fixture) -> None:
-        left, top = self._corner(fixture)
-        height, width = fixture.sprite.pixels.shape[:2]
-        rect = _Rect(left, top, left + width, top + height).cut(self._picture)
-        solid = fixture.sprite.pixels[rect.y1 - top : rect.y2 - top, rect.x1 - left : rect.x2 - left, 3] >= _HALF_OPAQUE
-        region = hidden_by[rect.y1 : rect.y2, rect.x1 : rect.x2]
-        region[solid & (region == 0)] = -1
 
 
 def _recall(kept: OrderedDict[_Key, _Value], key: _Key, make: Callable[[], _Value], limit: int) -> _Value:
@@ -305,36 +294,3 @@ def _recall(kept: OrderedDict[_Key, _Value], key: _Key, make: Callable[[], _Valu
     else:
         kept.move_to_end(key)
     return kept[key]
-
-
-def _warp(
-    pixels: NDArray[np.uint8],
-    origin: tuple[float, float],
-    *,
-    x: float,
-    y: float,
-    scale: float,
-    picture: _Rect,
-    outside: int = 0,
-) -> tuple[_Rect, NDArray[np.uint8]]:
-    """Scale a sprite and move its origin to (x, y); gives the part inside the picture and where that is."""
-    left, top = x - origin[0] * scale, y - origin[1] * scale
-    height, width = pixels.shape[:2]
-    whole = _Rect(int(left) - 1, int(top) - 1, int(left + width * scale) + 2, int(top + height * scale) + 2)
-    rect = whole.cut(picture)
-    if rect.is_empty:
-        empty = _Rect(0, 0, 0, 0)
-        return empty, np.zeros((0, 0, *pixels.shape[2:]), np.uint8)
-    centre = 0.5 * scale - 0.5
-    matrix = np.array([[scale, 0, left - rect.x1 + centre], [0, scale, top - rect.y1 + centre]])
-    size = (rect.x2 - rect.x1, rect.y2 - rect.y1)
-    return rect, cv2.warpAffine(
-        pixels, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(outside,) * 4
-    )
-
-
-def _blend(region: Pixels, sprite: NDArray[np.uint8]) -> None:
-    """Lay a sprite (colours multiplied by opacity) over a region, in place."""
-    keep = cv2.cvtColor(cv2.bitwise_not(cv2.extractChannel(sprite, 3)), cv2.COLOR_GRAY2RGB)
-    cv2.multiply(region, keep, dst=region, scale=1 / 255)
-    cv2.add(region, cv2.cvtColor(sprite, cv2.COLOR_RGBA2RGB), dst=region)
