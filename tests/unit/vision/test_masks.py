@@ -9,6 +9,7 @@ from edged.vision.masks import points_inside, points_inside_any, polygon_mask
 
 SQUARE = [(0.2, 0.2), (0.8, 0.2), (0.8, 0.8), (0.2, 0.8)]
 HOLLOW = [(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.4), (0.0, 1.0)]
+DIAMOND = [(0.5, 0.0), (1.0, 0.5), (0.5, 1.0), (0.0, 0.5)]
 BOW = [(0.0, 0.0), (1.0, 1.0), (1.0, 0.0), (0.0, 1.0)]
 
 
@@ -31,6 +32,8 @@ BOW = [(0.0, 0.0), (1.0, 1.0), (1.0, 0.0), (0.0, 1.0)]
         pytest.param((0.5, 0.4), HOLLOW, True, id="tip of the notch"),
         pytest.param((0.5, 0.2), BOW, False, id="above a bow's knot"),
         pytest.param((0.9, 0.5), BOW, True, id="right wing of a bow"),
+        pytest.param((0.4, 0.5), DIAMOND, True, id="level with the corners left and right"),
+        pytest.param((0.1, 0.0), DIAMOND, False, id="level with the top corner"),
         pytest.param((1.0, 1.0), [(0.0, 0.9), (1.0, 0.9), (1.0, 1.0), (0.0, 1.0)], True, id="picture's last corner"),
     ],
 )
