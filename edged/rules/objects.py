@@ -110,7 +110,7 @@ class KnownObject:
             is_stationary=self.is_stationary,
             first_s=self.first_s,
             zones=self.zones,
-            best=self.best if self.is_announced else None,
+            best=self.best,
         )
 
     def changes(self, settings: ObjectSettings, *, now_s: float) -> tuple[Change, ...]:

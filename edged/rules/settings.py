@@ -82,7 +82,7 @@ class ZoneSettings:
     dwell_s: float | None = None
     dwell_repeat_s: float | None = None
     crowd: CrowdSettings | None = None
-    hysteresis_ratio: float = 0.05
+    hysteresis_ratio: float = 0.06
     settle_s: float = 0.2
 
     def __post_init__(self) -> None:
@@ -119,7 +119,7 @@ class LineSettings:
     end_norm: Point
     classes: Mapping[str, ClassLimits] | None = None
     anchor: Anchor = Anchor.BOTTOM_CENTRE
-    hysteresis_ratio: float = 0.05
+    hysteresis_ratio: float = 0.06
 
     def __post_init__(self) -> None:
         _check_name(self.name)
