@@ -1,0 +1,207 @@
+"""The daemon as a user runs it: a child process, real cameras on loopback, real ONNX."""
+
+import json
+import os
+import signal
+import time
+
+import pytest
+from daemons import DaemonProcess, save_still_engine
+from servers.rtsp import FakeRtspServer, Faults, moving_square
+from waiting import wait_until
+
+
+@pytest.fixture(name="engine")
+def fixture_engine(tmp_path):
+    return save_still_engine(tmp_path / "engines" / "still")
+
+
+def make_config(source, **camera):
+    """One camera called door, everything seen as in the middle of one big zone."""
+    zone = {"polygon": [[0.1, 0.1], [0.9, 0.1], [0.9, 0.95], [0.1, 0.95]]}
+    return {
+        "device": "gate",
+        "state_dir": "state",
+        "detector": {"engine": "engines/still"},
+        "cameras": {"door": {"source": source, "fps": 10, "timeout_s": 2, "zones": {"hall": zone}, **camera}},
+    }
+
+
+def read_counters(directory):
+    return json.loads((directory / "state" / "counters.json").read_text())
+
+
+def test_daemon_on_an_rtsp_camera_that_dies_and_comes_back_goes_on(tmp_path, engine):
+    """The camera's death is told with its cause, its return is found, and events come again; SIGTERM ends it with 0."""
+    frames = moving_square(n=30)
+    with FakeRtspServer(frames) as camera, DaemonProcess(tmp_path, make_config(camera.url)) as daemon:
+        daemon.wait_for_event("zone.enter")
+        camera.stop()
+        daemon.wait_for_log("camera lost: name=door")
+        daemon.wait_for_event("object.end", timeout_s=90)
+        n_before = len(daemon.events)
+
+        camera.start()
+        wait_until(lambda: daemon.log.count("camera online: name=door") == 2, timeout_s=60)
+        daemon.wait_for_event("object.new", after=n_before)
+        status = daemon.stop()
+
+    assert status == 0
+    ends = [event for event in daemon.events[n_before:] if event["type"] == "object.end"]
+    assert ends, "what was there when the daemon stopped has ended"
+
+
+def test_daemon_with_a_password_in_the_url_never_shows_it(tmp_path, engine):
+    """Neither log nor events nor the process list hold it, also when the camera refuses it."""
+    secret = "pa55-w0rd"
+    with FakeRtspServer(moving_square(), username="user", password="other") as camera:
+        url = camera.url.replace("rtsp://", f"rtsp://user:{secret}@")
+        with DaemonProcess(tmp_path, make_config(url)) as daemon:
+            daemon.wait_for_log("cause=auth")
+            with open(f"/proc/{daemon.process.pid}/cmdline", encoding="utf-8") as file:
+                command_line = file.read()
+            status = daemon.stop()
+
+    assert status == 0
+    assert secret not in daemon.log
+    assert secret not in json.dumps(daemon.events)
+    assert secret not in command_line
+    assert "the URL holds a password" in daemon.log
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.4, 0.8, 1.6, 3.0])
+def test_daemon_stopped_at_any_moment_exits_with_0_in_time(tmp_path, engine, after_s):
+    """SIGTERM during start, connecting or running: status 0 within 10 s."""
+    with DaemonProcess(tmp_path, make_config("street:")) as daemon:
+        time.sleep(0.1 + after_s)  # a moment, not a state: that is the point
+        began_s = time.monotonic()
+
+        status = daemon.stop()
+
+    assert status == 0, daemon.log
+    assert time.monotonic() - began_s < 10
+
+
+def test_daemon_restarted_keeps_its_counters_and_gets_a_new_epoch(tmp_path, engine):
+    """Totals only rise; ids never repeat."""
+    config = make_config("street:")
+    epochs, totals = [], []
+    for _ in range(2):
+        with DaemonProcess(tmp_path, config) as daemon:
+            epochs.append(daemon.wait_for_event("zone.enter")["epoch"])
+            assert daemon.stop() == 0
+        totals.append(read_counters(tmp_path)["door"]["zones"]["hall"]["person"])
+
+    assert totals[1] == totals[0] + 1 >= 2
+    assert epochs[0] != epochs[1]
+
+
+def test_daemon_killed_has_its_counters_on_disk(tmp_path, engine):
+    """A crash loses at most the last second of counting."""
+    with DaemonProcess(tmp_path, make_config("street:")) as daemon:
+        daemon.wait_for_event("zone.enter")
+        wait_until(lambda: (tmp_path / "state" / "counters.json").exists() and read_counters(tmp_path)["door"]["zones"])
+
+        daemon.stop(number=signal.SIGKILL)
+
+    assert read_counters(tmp_path)["door"]["zones"]["hall"]["person"] >= 1
+
+
+def test_daemon_started_twice_on_one_state_directory_is_refused(tmp_path, engine):
+    """The second one says why and leaves the first alone."""
+    config = make_config("street:")
+    with DaemonProcess(tmp_path, config) as first:
+        first.wait_for_log("camera online")
+
+        with DaemonProcess(tmp_path, config) as second:
+            status = second.process.wait(30)
+
+        assert status == 1
+        assert "in use by another edged" in second.log
+        assert first.process.poll() is None
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        pytest.param({"engine": "engines/none"}, "model.not_found", id="no such engine"),
+        pytest.param({"engine": "engines/still", "thread": 2}, "did you mean threads", id="unknown key"),
+    ],
+)
+def test_daemon_with_a_wrong_configuration_exits_with_78(tmp_path, engine, change, expected):
+    """systemd must not restart it for that."""
+    config = {**make_config("street:"), "detector": change}
+
+    with DaemonProcess(tmp_path, config) as daemon:
+        status = daemon.process.wait(30)
+        wait_until(lambda: expected in daemon.log)
+
+    assert status == 78
+
+
+def test_daemon_with_a_damaged_engine_exits_with_78(tmp_path, engine):
+    """A flipped bit is found before the network is loaded."""
+    body = bytearray((engine / "model.onnx").read_bytes())
+    body[len(body) // 2] ^= 1
+    (engine / "model.onnx").write_bytes(body)
+
+    with DaemonProcess(tmp_path, make_config("street:")) as daemon:
+        status = daemon.process.wait(30)
+        wait_until(lambda: "sha256" in daemon.log or "digest" in daemon.log)
+
+    assert status == 78
+
+
+def test_daemon_with_one_silent_camera_serves_the_other(tmp_path, engine):
+    """A dead camera stalls nobody."""
+    with FakeRtspServer(moving_square(), faults=Faults(silent_at="DESCRIBE")) as silent:
+        config = make_config("street:")
+        config["cameras"]["yard"] = {"source": silent.url, "timeout_s": 1}
+        with DaemonProcess(tmp_path, config) as daemon:
+            event = daemon.wait_for_event("zone.enter")
+            daemon.wait_for_log("camera lost: name=yard cause=timeout")
+            status = daemon.stop()
+
+    assert event["camera"] == "door"
+    assert status == 0
+
+
+def test_daemon_on_a_camera_that_changes_its_size_says_so_and_starts_anew(tmp_path, engine):
+    """Objects end, camera.format is said, boxes are in the new pixels."""
+    faults = Faults(resize_after=30, resize_to=moving_square(n=30, width=480, height=270))
+    with (
+        FakeRtspServer(moving_square(n=30), faults=faults) as camera,
+        DaemonProcess(tmp_path, make_config(camera.url)) as daemon,
+    ):
+        changed = daemon.wait_for_event("camera.format")
+        position = daemon.events.index(changed)
+        again = daemon.wait_for_event("object.new", after=position)
+        daemon.stop()
+
+    assert any(event["type"] == "object.end" for event in daemon.events[:position])
+    assert (changed["frame"]["width"], changed["frame"]["height"]) != (
+        changed["details"]["from_width"],
+        changed["details"]["from_height"],
+    )
+    assert again["frame"]["width"] == changed["frame"]["width"]
+
+
+def test_daemon_sent_sigusr1_dumps_its_threads_and_goes_on(tmp_path, engine):
+    """Whoever operates it can see where it hangs."""
+    with DaemonProcess(tmp_path, make_config("street:")) as daemon:
+        daemon.wait_for_log("camera online")
+
+        os.kill(daemon.process.pid, signal.SIGUSR1)
+
+        daemon.wait_for_log("Current thread")
+        assert daemon.log.count("Thread 0x") >= 3
+        assert daemon.stop() == 0
+
+
+def test_daemon_asked_to_run_for_a_while_stops_by_itself(tmp_path, engine):
+    """`--for` and `--record`: for trying out a configuration."""
+    with DaemonProcess(tmp_path, make_config("street:"), arguments=["--for", "4", "--record", "clips"]) as daemon:
+        status = daemon.process.wait(60)
+
+    assert status == 0, daemon.log
+    assert (tmp_path / "clips" / "door.mp4").stat().st_size > 1000
