@@ -1,0 +1,99 @@
+"""`edged check`: what is wrong with a configuration, all at once, before anything runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from edged.assembly import parse_overrides
+from edged.config import Config, check_against_manifest, load_config
+from edged.config.source import FolderSourceConfig, source_path
+from edged.errors import EXIT_CONFIG, ConfigError, Mistake, ModelError
+from edged.models.manifest import Manifest, find_engine, load_manifest
+from edged.sources.url import redact_url
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `edged check`."""
+    parser.add_argument("file", type=Path, metavar="FILE", help="the configuration")
+    help_text = "replace one value of the file, e.g. mqtt.port=1884; can be given again and again"
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=help_text)
+    parser.add_argument(
+        "--skip-secrets", action="store_true", help="do not read passwords: for configurations of another machine"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print a summary and warnings, or every mistake."""
+    try:
+        overrides = parse_overrides(arguments.set)
+        config = load_config(arguments.file, overrides=overrides, reads_secrets=not arguments.skip_secrets)
+        manifest = check_surroundings(config, source=str(arguments.file))
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return EXIT_CONFIG
+    for warning in config.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(f"{arguments.file}: ok")
+    for line in _summary(config, manifest):
+        print(f"  {line}")
+    return 0
+
+
+def check_surroundings(config: Config, *, source: str) -> Manifest:
+    """The engine's manifest, once everything that the configuration names was found.
+
+    Args:
+        config: as read.
+        source: what it was read from, for messages.
+
+    Raises:
+        ConfigError: an engine, a class or a recording is not there.
+    """
+    mistakes = list(_missing_recordings(config))
+    try:
+        engine = find_engine(config.detector.engine, config_dir=config.directory, state_dir=config.state_dir)
+        manifest = load_manifest(engine)
+        mistakes += check_against_manifest(config, manifest.classes)
+    except ModelError as error:
+        mistakes.append(Mistake("config.engine", "detector.engine", str(error), config.line_of(("detector", "engine"))))
+    if mistakes:
+        raise ConfigError(source, sorted(mistakes, key=lambda found: found.line or 0))
+    return manifest
+
+
+def _missing_recordings(config: Config) -> Iterator[Mistake]:
+    for name, camera in config.cameras.items():
+        for role, source in (("source", camera.source), ("detect_source", camera.detect_source)):
+            path = source_path(source) if source else None
+            if path is None:
+                continue
+            is_folder = isinstance(source, FolderSourceConfig)
+            if not (path.is_dir() if is_folder else path.is_file()):
+                message = f"{path}: there is no such {'directory' if is_folder else 'file'}"
+                yield Mistake("config.file", f"cameras.{name}.{role}", message, config.line_of(("cameras", name, role)))
+
+
+def _summary(config: Config, manifest: Manifest) -> Iterator[str]:
+    yield f"device {config.device}, state in {config.state_dir}"
+    size = f"{manifest.input.width}x{manifest.input.height}"
+    yield f"engine {manifest.name} ({size}): {', '.join(manifest.classes)}"
+    for name, camera in config.cameras.items():
+        parts = [f"{len(camera.zones)} zones" if len(camera.zones) != 1 else "1 zone"]
+        parts.append(f"{len(camera.lines)} lines" if len(camera.lines) != 1 else "1 line")
+        parts.append(f"{camera.fps:g} fps" if camera.enabled else "not enabled")
+        yield f"camera {name}: {_source_label(camera.source)}, {', '.join(parts)}"
+    if config.mqtt is None:
+        yield "no broker: events go to standard output"
+    else:
+        encryption = "TLS" if config.mqtt.tls else "not encrypted"
+        yield f"broker {config.mqtt.host}:{config.mqtt.port}, {encryption}, topics {config.mqtt.prefix}/{config.device}/…"
+
+
+def _source_label(source: object) -> str:
+    """A source for people, without what may be secret."""
+    path = source_path(source)
+    place = redact_url(getattr(source, "url", "")) or path or getattr(source, "device", "")
+    return f"{source.type} {place}".strip()
