@@ -12,7 +12,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import textwrap
 import time
 from dataclasses import dataclass, field
 from functools import partial
@@ -181,7 +180,8 @@ class GstreamerStream:
         return self._failed(SourceCause.PROTOCOL, "the pipeline failed")
 
     def _failed(self, cause: SourceCause, what: str) -> SourceError:
-        said = textwrap.shorten(redact(self._words.decode("utf-8", "replace")), LONGEST_MESSAGE, placeholder=" …")
+        said = " ".join(redact(self._words.decode("utf-8", "replace")).split())
+        said = said[said.find("ERROR") :][:LONGEST_MESSAGE] if "ERROR" in said else said[-LONGEST_MESSAGE:]
         return SourceError(cause, f"{self._source.label}: {what}" + (f": {said}" if said else ""))
 
     def _end_child(self) -> None:

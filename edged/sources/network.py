@@ -230,6 +230,7 @@ class PictureStream:
         self._packets = container.demux()
         self._decoded: deque[av.VideoFrame] = deque()
         self._undecodable_in_a_row = 0
+        self._is_silent = False
         self._timeline = Timeline(step_s=1 / (self.fps or _FALLBACK_FPS)) if has_time_stamps else None
         self._to_rgb = RgbConverter()
 
@@ -264,6 +265,8 @@ class PictureStream:
             )
 
     def _next_packet(self) -> av.Packet:
+        if self._is_silent:
+            raise self._reporter.stalled("no picture in time")
         started_s = time.monotonic()
         failure: Exception = EOFError()
         try:
@@ -272,6 +275,9 @@ class PictureStream:
             packet, failure = None, error
         if packet is None:  # several of FFmpeg's readers report even an interruption as the end of the stream
             raise self._reporter.reading_failed(failure, is_late=self._is_late(started_s)) from None
+        # FFmpeg's parser keeps the newest frame until the next one begins, or until it is interrupted: a packet that comes
+        # so late is that frame, and waiting once more would double the time limit.
+        self._is_silent = self._is_late(started_s)
         return packet
 
     def _is_late(self, started_s: float) -> bool:

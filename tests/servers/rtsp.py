@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import random
 import re
+import select
 import socket
 import struct
 import threading
@@ -28,6 +29,7 @@ RTP_CLOCK_HZ = 90_000
 PAYLOAD_TYPE = 96
 LARGEST_PAYLOAD_BYTES = 1200
 FIRST_STAMP = 12_345  # FFmpeg takes 0 for "no time stamp"
+NEEDED_TO_START = (5, 7, 8)  # NAL units: key frame, sequence and picture parameter sets
 REALM = "camera"
 NONCE = "0123456789abcdef"
 
@@ -54,6 +56,7 @@ class Faults:
         stall_after: stays connected and sends nothing more.
         close_after: closes the connection.
         resize_after: goes on with `resize_to` frames (new parameter sets in the same stream).
+        without_key_frames: leaves parameter sets and key frames out, so that nothing can be decoded.
         corrupt_ratio: share of RTP payload bytes flipped, seeded; the NAL header stays.
         jump_after, jump_s: adds jump_s to every later RTP time stamp.
     """
@@ -65,6 +68,7 @@ class Faults:
     close_after: int | None = None
     resize_after: int | None = None
     resize_to: Sequence[np.ndarray] = field(default=(), repr=False)
+    without_key_frames: bool = False
     corrupt_ratio: float = 0.0
     jump_after: int | None = None
     jump_s: float = 0.0
@@ -84,6 +88,7 @@ class FakeRtspServer:
     Attributes:
         connections: how many were accepted so far.
         requests: first line of every request, in order.
+        sent_s: monotonic moments at which the newest connection's frames were sent.
     """
 
     def __init__(
@@ -105,6 +110,7 @@ class FakeRtspServer:
         self.port = port
         self.connections = 0
         self.requests: list[str] = []
+        self.sent_s: list[float] = []
         self._units = encode_h264(frames, fps=fps)
         self._listener: socket.socket | None = None
         self._acceptor: threading.Thread | None = None
@@ -115,6 +121,11 @@ class FakeRtspServer:
     def url(self) -> str:
         """Without credentials."""
         return f"rtsp://127.0.0.1:{self.port}/live"
+
+    @property
+    def open_connections(self) -> int:
+        """How many clients are connected now."""
+        return len(self._open)
 
     def __enter__(self) -> FakeRtspServer:
         self.start()
@@ -283,6 +294,7 @@ class _Session:
 
     def _stream(self) -> None:
         started_s = time.monotonic()
+        self.server.sent_s.clear()
         for index, unit in enumerate(self._schedule()):
             if index == self.faults.stall_after:
                 self._wait_for_end()
@@ -291,8 +303,19 @@ class _Session:
                 return
             jump_s = self.faults.jump_s if self.faults.jump_after is not None and index >= self.faults.jump_after else 0.0
             stamp = FIRST_STAMP + int((index / self.server.fps + jump_s) * RTP_CLOCK_HZ) & 0xFFFFFFFF
+            self.server.sent_s.append(time.monotonic())
             self._send_unit(unit, stamp)
-            time.sleep(max(0.0, started_s + (index + 1) / self.server.fps - time.monotonic()))
+            if self._has_left(until_s=started_s + (index + 1) / self.server.fps):
+                return
+
+    def _has_left(self, *, until_s: float) -> bool:
+        """Wait until then for the client to leave or to end its session; whatever else it says is not answered."""
+        while (rest_s := until_s - time.monotonic()) > 0:
+            if select.select([self.connection], [], [], rest_s)[0]:
+                received = self.connection.recv(4096)
+                if not received or b"TEARDOWN" in received:
+                    return True
+        return False
 
     def _schedule(self) -> Iterator[list[bytes]]:
         """The access units of this connection, without end."""
@@ -304,6 +327,8 @@ class _Session:
             yield from resized if n_before is not None else self.server._units
 
     def _send_unit(self, unit: list[bytes], stamp: int) -> None:
+        if self.faults.without_key_frames:
+            unit = [nal for nal in unit if nal[0] & 31 not in NEEDED_TO_START]
         for position, nal in enumerate(unit):
             payloads = list(_fragments(nal))
             for part, payload in enumerate(payloads):

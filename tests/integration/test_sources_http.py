@@ -1,0 +1,154 @@
+"""HTTP cameras: MJPEG, snapshots and recordings, against a server of our own on loopback."""
+
+import time
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from servers.http_camera import FakeHttpCamera
+from servers.rtsp import moving_square
+
+from edged.errors import SourceCause, SourceError
+from edged.sources.base import FrameSource
+from edged.sources.network import NetworkSource, SnapshotSource
+
+TIMEOUT_S = 1.5  # where the wait is the matter
+PATIENCE_S = 10.0  # where frames are expected, however busy the machine is
+
+
+def first_failure(source: FrameSource, *, n: int = 99) -> tuple[int, SourceError]:
+    """How many frames came before the failure, and the failure."""
+    count = 0
+    try:
+        with source.open() as stream:
+            while count < n:
+                stream.read()
+                count += 1
+    except SourceError as error:
+        return count, error
+    pytest.fail(f"{count} frames and no failure")
+
+
+def test_mjpeg_camera_gives_frames_without_times() -> None:
+    """MJPEG has no time stamps, and FFmpeg's invented ones are not believed."""
+    with FakeHttpCamera(moving_square(n=10)) as server, NetworkSource(server.url("mjpeg"), timeout_s=PATIENCE_S).open() as stream:
+        frames = [stream.read() for _ in range(5)]
+
+    assert {(frame.width, frame.height, frame.stream_s) for frame in frames} == {(320, 240, None)}
+    assert stream.codec == "mjpeg"
+    assert stream.fps is None
+    red = frames[0].make_pixels_rgb()[120, 20].astype(int)
+    assert red[0] > red[1] + 100
+
+
+def test_snapshots_come_at_their_interval() -> None:
+    """One request a frame, one interval apart, each a new picture."""
+    with FakeHttpCamera(moving_square(n=10)) as server:
+        source = SnapshotSource(server.url("snapshot.jpg"), interval_s=0.2, timeout_s=PATIENCE_S)
+        with source.open() as stream:
+            started_s = time.monotonic()
+            frames = [stream.read() for _ in range(4)]
+            took_s = time.monotonic() - started_s
+
+    assert len(server.requests) == 4
+    assert took_s == pytest.approx(0.6, abs=0.3)
+    assert not np.array_equal(frames[0].make_pixels_rgb(), frames[1].make_pixels_rgb())
+
+
+@pytest.mark.parametrize(
+    ("settings", "path", "cause"),
+    [
+        pytest.param({"is_silent": True}, "mjpeg", SourceCause.TIMEOUT, id="silent"),
+        pytest.param({"username": "u", "password": "p"}, "mjpeg", SourceCause.AUTH, id="login needed"),
+        pytest.param({}, "nothing", SourceCause.NOT_FOUND, id="404"),
+        pytest.param({"status": 503}, "mjpeg", SourceCause.PROTOCOL, id="503"),
+        pytest.param({"files": {"a": b"<html>login</html>" * 50}}, "file/a", SourceCause.PROTOCOL, id="web page"),
+        pytest.param({"files": {"a": bytes(range(256)) * 50}}, "file/a", SourceCause.PROTOCOL, id="noise"),
+        pytest.param({"files": {"a": b""}}, "file/a", SourceCause.PROTOCOL, id="empty"),
+    ],
+)
+@pytest.mark.parametrize("kind", [NetworkSource, SnapshotSource])
+def test_http_bad_camera_fails_with_its_cause(
+    kind: type[NetworkSource] | type[SnapshotSource], settings: dict[str, object], path: str, cause: SourceCause
+) -> None:
+    """Streams and snapshots fail with the same causes, in time."""
+    started_s = time.monotonic()
+
+    with FakeHttpCamera(moving_square(n=2), **settings) as server:
+        _, failure = first_failure(kind(server.url(path), timeout_s=TIMEOUT_S), n=1)
+
+    assert failure.cause is cause
+    assert time.monotonic() - started_s < TIMEOUT_S + 2.0
+
+
+@pytest.mark.parametrize("kind", [NetworkSource, SnapshotSource])
+def test_http_login_is_accepted(kind: type[NetworkSource] | type[SnapshotSource]) -> None:
+    """User name and password reach the camera."""
+    with FakeHttpCamera(moving_square(n=2), username="u", password="p@:/") as server:
+        path = "mjpeg" if kind is NetworkSource else "snapshot.jpg"
+        with kind(server.url(path), username="u", password="p@:/", timeout_s=PATIENCE_S).open() as stream:
+            frame = stream.read()
+
+    assert frame.width == 320
+
+
+@pytest.mark.parametrize(
+    ("settings", "cause"),
+    [
+        pytest.param({"stall_after": 4}, SourceCause.STALLED, id="stalls"),
+        pytest.param({"close_after": 4}, SourceCause.EOF, id="hangs up"),
+    ],
+)
+def test_mjpeg_stream_that_stops_says_why(settings: dict[str, int], cause: SourceCause) -> None:
+    """Silence is a stall, hanging up an end."""
+    with FakeHttpCamera(moving_square(n=4), **settings) as server:
+        n_frames, failure = first_failure(NetworkSource(server.url("mjpeg"), timeout_s=TIMEOUT_S))
+
+    assert n_frames >= 3  # the last one's end shows only with the next one's beginning
+    assert failure.cause is cause
+
+
+def test_http_recording_plays_at_its_pace(tmp_path: Path) -> None:
+    """A film over HTTP is a camera: it takes as long as it was recorded."""
+    with av.open(str(tmp_path / "film.mp4"), "w") as container:
+        film = container.add_stream("libx264", rate=20, options={"tune": "zerolatency"})
+        film.width, film.height, film.pix_fmt = 320, 240, "yuv420p"
+        for pixels in moving_square(n=20):
+            container.mux(film.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(film.encode(None))
+    content = (tmp_path / "film.mp4").read_bytes()
+
+    with FakeHttpCamera(files={"film.mp4": content}) as server:
+        source = NetworkSource(server.url("file/film.mp4"), timeout_s=PATIENCE_S)
+        started_s = time.monotonic()
+        n_frames, failure = first_failure(source)
+
+    assert n_frames == 20
+    assert failure.cause is SourceCause.EOF
+    assert time.monotonic() - started_s >= 0.9
+
+
+def test_snapshot_too_large_is_refused() -> None:
+    """A picture that would take our memory is refused by its header."""
+    _, data = cv2.imencode(".jpg", np.zeros((16, 4112, 3), np.uint8))
+
+    with FakeHttpCamera(files={"a.jpg": data.tobytes()}) as server:
+        _, failure = first_failure(SnapshotSource(server.url("file/a.jpg"), timeout_s=PATIENCE_S), n=1)
+
+    assert failure.cause is SourceCause.PROTOCOL
+    assert "too large" in str(failure)
+
+
+def test_http_redirect_to_a_file_is_not_followed(tmp_path: Path) -> None:
+    """A camera cannot make us read our own files: a playlist that names one gives nothing."""
+    secret = tmp_path / "secret.ts"
+    secret.write_bytes(b"G" * 188 * 10)
+    playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile://{secret}\n#EXT-X-ENDLIST\n"
+
+    with FakeHttpCamera(files={"a.m3u8": playlist.encode()}) as server:
+        n_frames, failure = first_failure(NetworkSource(server.url("file/a.m3u8"), timeout_s=PATIENCE_S))
+
+    assert n_frames == 0
+    assert failure.cause in (SourceCause.PROTOCOL, SourceCause.EOF)
