@@ -15,7 +15,7 @@ from edged.models.detector import Detector, DetectorThresholds, SizeLimits, filt
 from edged.rules.counters import CounterState
 from edged.rules.engine import Rules
 from edged.tracking.tracker import Tracker
-from edged.types import Detections, Frame, Tracks
+from edged.types import Detections, Frame, Tracks, TrackState
 from edged.vision.masks import Polygon
 from edged.vision.motion import MotionGate
 
@@ -88,6 +88,7 @@ class CameraPipeline:
         self._tracker = tracker
         self._rules = rules
         self._size: tuple[int, int] | None = None
+        self._is_undecided = False
 
     @property
     def count_changes(self) -> int:
@@ -103,8 +104,11 @@ class CameraPipeline:
         return self._rules.counters()
 
     def needs_detection(self, frame: Frame) -> bool:
-        """Whether something may have changed since the last frame that the detector saw."""
-        return self._gate is None or self._gate.update(frame.pixels_rgb, now_s=frame.captured_s)
+        """Whether something may have changed since the last frame that the detector saw, or is not yet decided."""
+        if self._gate is None:
+            return True
+        has_moved = self._gate.update(frame.pixels_rgb, now_s=frame.captured_s)  # always: it follows the light
+        return has_moved or self._is_undecided
 
     def follow(self, frame: Frame, detections: Detections | None, timer: StageTimer) -> tuple[Tracks, tuple[Event, ...]]:
         """Tracks and rules for one frame; `detections` is None when it was still."""
@@ -121,6 +125,7 @@ class CameraPipeline:
                     ignore=self.detection.ignore,
                 )
                 tracks = self._tracker.update(accepted, now_s=frame.captured_s)
+        self._is_undecided = any(track.state is TrackState.TENTATIVE for track in tracks.live)
         with timer.stage("rules"):
             events += self._judge(tracks, frame)
         return tracks, tuple(events)

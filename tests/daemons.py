@@ -77,6 +77,12 @@ class DaemonProcess:
         wait_until(lambda: any(event["type"] == type for event in self.events[after:]), timeout_s=timeout_s)
         return next(event for event in self.events[after:] if event["type"] == type)
 
+    def wait_until_catching(self, number: signal.Signals) -> None:
+        """Return once the process has a handler for a signal; before, Python itself is still starting."""
+        status = Path(f"/proc/{self.process.pid}/status")
+        bit = 1 << (number - 1)
+        wait_until(lambda: int(status.read_text().split("SigCgt:")[1].split()[0], 16) & bit)
+
     def stop(self, *, number: int = signal.SIGTERM, timeout_s: float = 30.0) -> int:
         """Send a signal; the exit status."""
         self.process.send_signal(number)

@@ -1,0 +1,107 @@
+"""The supervisor opens stuck captures anew and tells what failed."""
+
+import threading
+
+import pytest
+from fakes import FakeClock
+
+from edged.runtime.loop import Loop
+from edged.runtime.supervisor import MOST_ABANDONED, LoopFailureError, Supervisor
+
+
+class Rig:
+    """Loops whose bodies sit in foreign code until the test lets them go."""
+
+    def __init__(self):
+        self.clock = FakeClock()
+        self.release = threading.Event()
+        self.made = []
+        self.supervisor = Supervisor(self.start)
+
+    def start(self, loop):
+        thread = threading.Thread(target=loop.run, name=loop.name, daemon=True)
+        thread.start()
+        return thread
+
+    def make_stuck_loop(self):
+        loop = Loop("capture door", lambda loop: self.release.wait(10), limit_s=5, now_s=self.clock.now_s)
+        self.made.append(loop)
+        return loop
+
+
+@pytest.fixture(name="rig")
+def fixture_rig():
+    rig = Rig()
+    yield rig
+    rig.release.set()
+
+
+def test_supervisor_with_a_stuck_capture_opens_it_anew(rig):
+    """The old one is told to stop and left alone, the new one runs, the abandonment is counted."""
+    rig.supervisor.run_replaceable(rig.make_stuck_loop)
+    rig.clock.advance(6)
+
+    rig.supervisor.check()
+
+    assert len(rig.made) == 2
+    assert rig.made[0].stopping
+    assert not rig.made[1].stopping
+    assert rig.supervisor.abandonments == 1
+    assert rig.supervisor.left_running == ["capture door", "capture door"]
+
+
+def test_supervisor_with_too_many_stuck_captures_gives_up(rig):
+    """Threads that never come back must not pile up without end."""
+    rig.supervisor.run_replaceable(rig.make_stuck_loop)
+    for _ in range(MOST_ABANDONED):
+        rig.clock.advance(6)
+        rig.supervisor.check()
+    rig.clock.advance(6)
+
+    with pytest.raises(LoopFailureError, match="made no progress for 5 s"):
+        rig.supervisor.check()
+
+
+def test_supervisor_with_another_stuck_loop_fails(rig):
+    """Only captures can be opened anew."""
+    rig.supervisor.run(rig.make_stuck_loop())
+    rig.clock.advance(6)
+
+    with pytest.raises(LoopFailureError, match="capture door made no progress"):
+        rig.supervisor.check()
+
+
+def test_supervisor_with_a_failed_loop_passes_its_error_on(rig):
+    """The reason decides over the exit status."""
+    failure = RuntimeError("broken")
+
+    def body(loop):
+        raise failure
+
+    loop = Loop("analysis", body, limit_s=5, now_s=rig.clock.now_s)
+    rig.supervisor.run(loop)
+    rig.supervisor.stop({"analysis": 5})
+
+    with pytest.raises(LoopFailureError) as raised:
+        rig.supervisor.check()
+
+    assert raised.value.__cause__ is failure
+
+
+def test_supervisor_with_a_loop_that_ends_unasked_fails(rig):
+    """A loop that simply returns would be a daemon that does nothing."""
+    rig.supervisor.run(Loop("analysis", lambda loop: None, limit_s=5, now_s=rig.clock.now_s))
+    while rig.supervisor.left_running:
+        pass
+
+    with pytest.raises(LoopFailureError, match="ended unasked"):
+        rig.supervisor.check()
+
+
+def test_supervisor_stopping_waits_no_longer_than_told(rig):
+    """What is stuck is left behind and named."""
+    rig.supervisor.run(rig.make_stuck_loop())
+
+    rig.supervisor.stop({"capture door": 0.01, "never started": 1.0})
+
+    assert rig.supervisor.left_running == ["capture door"]

@@ -1,0 +1,169 @@
+"""One frame through everything, with a backend that answers what the test says."""
+
+import numpy as np
+import pytest
+from models_onnx import make_manifest
+
+from edged.backends.base import TensorSpec
+from edged.events.event import EventType
+from edged.models.detector import Detector, SizeLimits
+from edged.pipeline import CameraPipeline, DetectionSettings, process
+from edged.rules.engine import Rules
+from edged.rules.settings import ObjectSettings, ZoneSettings
+from edged.tracking.tracker import Tracker, TrackerSettings
+from edged.types import Frame, TrackState
+from edged.vision.motion import MotionGate, MotionSettings
+
+PERSON = np.float32([24, 8, 40, 30])
+
+
+class ScriptedBackend:
+    """Answers the same two boxes for every picture of a batch and counts the batches."""
+
+    label = "scripted"
+
+    def __init__(self):
+        self.inputs = {"images": TensorSpec("uint8", (None, 3, 32, 64))}
+        self.outputs = {"boxes": TensorSpec("float32", (None, 2, 4)), "scores": TensorSpec("float32", (None, 2, 2))}
+        self.batches = []
+        self.scores = np.float32([[0.9, 0.0], [0.0, 0.0]])
+
+    def infer(self, feeds):
+        n = len(feeds["images"])
+        self.batches.append(n)
+        boxes = np.stack([PERSON, PERSON])
+        return {"boxes": np.stack([boxes] * n), "scores": np.stack([self.scores] * n)}
+
+    def close(self):
+        pass
+
+
+class Rig:
+    def __init__(self, *, cameras=("door",), gate=None, **detection):
+        self.backend = ScriptedBackend()
+        self.detector = Detector(make_manifest(), self.backend)
+        self.settings = DetectionSettings(thresholds=self.detector.thresholds, **detection)
+        self.pipelines = {name: self.make_pipeline(gate) for name in cameras}
+        self.seq = 0
+
+    def make_pipeline(self, gate):
+        names = self.detector.class_names
+        zone = ZoneSettings("hall", ((0.1, 0.1), (0.9, 0.1), (0.9, 0.99), (0.1, 0.99)), dwell_s=2.0)
+        return CameraPipeline(
+            gate=MotionGate(gate) if gate else None,
+            detection=self.settings,
+            tracker=Tracker(TrackerSettings(), class_names=names),
+            rules=Rules(zones=[zone], objects=ObjectSettings(), class_names=names),
+        )
+
+    def make_frame(self, now_s, *, camera="door", width=64, height=32, shade=100):
+        self.seq += 1
+        return Frame(camera, self.seq, now_s, now_s, width, height, lambda: np.full((height, width, 3), shade, np.uint8))
+
+    def process(self, *frames):
+        return process(frames, self.pipelines, self.detector, now_s=lambda: 0.0)
+
+    def play(self, seconds, *, fps=10, **frame):
+        results = []
+        for index in range(int(seconds * fps)):
+            results += self.process(self.make_frame(index / fps, **frame))
+        return results
+
+
+def events_of(results):
+    return [event.type for result in results for event in result.events]
+
+
+def test_pipeline_with_a_standing_person_tells_new_enter_and_dwell():
+    """Detections become a track, the track an object in a zone."""
+    rig = Rig()
+
+    results = rig.play(3.0)
+
+    assert events_of(results)[:3] == [EventType.OBJECT_NEW, EventType.ZONE_ENTER, EventType.ZONE_DWELL]
+    assert results[-1].tracks.confirmed[0].number == 1
+
+
+def test_pipeline_with_still_frames_holds_tracks_and_lets_dwell_go_on():
+    """The gate spares the detector; the object neither ages nor ends, and its dwell is told on time."""
+    rig = Rig(gate=MotionSettings(recheck_s=60.0, linger_s=0.5))
+
+    results = rig.play(4.0)
+
+    gated = [result for result in results if result.detections is None]
+    dwell = next(event for result in results for event in result.events if event.type is EventType.ZONE_DWELL)
+    assert len(gated) > 30
+    assert dwell in [event for result in gated for event in result.events]
+    assert dwell.dwell_s == pytest.approx(2.0, abs=0.11)
+    assert results[-1].tracks.live[0].state is TrackState.CONFIRMED
+
+
+def test_pipeline_in_an_ignored_area_sees_nothing():
+    """What must not be seen leaves no trace; what the network said is still there to be looked at."""
+    rig = Rig(ignore=(((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)),))
+
+    results = rig.play(1.0)
+
+    assert events_of(results) == []
+    assert len(results[-1].detections) == 1
+
+
+def test_pipeline_with_a_least_size_leaves_smaller_boxes_out():
+    """The limits are shares of the picture: this box is a quarter wide."""
+    rig = Rig(sizes={0: SizeLimits(min_width_ratio=0.3)})
+
+    assert events_of(rig.play(1.0)) == []
+
+
+def test_pipeline_whose_frames_change_their_size_ends_objects_and_says_so():
+    """Boxes of one size mean nothing in another."""
+    rig = Rig()
+    rig.play(1.0)
+
+    (result,) = rig.process(rig.make_frame(1.1, width=128, height=64))
+
+    types = [event.type for event in result.events]
+    assert types[-1] is EventType.CAMERA_FORMAT
+    assert EventType.OBJECT_END in types
+    assert result.events[-1].details == {"from_width": 64, "from_height": 32}
+
+
+def test_pipeline_ended_closes_what_is_open():
+    """Whoever waits for the end of an object gets it."""
+    rig = Rig()
+    rig.play(1.0)
+
+    events = rig.pipelines["door"].end(now_s=2.0)
+
+    assert [event.type for event in events] == [EventType.ZONE_LEAVE, EventType.OBJECT_END]
+    assert rig.pipelines["door"].end(now_s=3.0) == ()
+
+
+def test_process_of_two_cameras_computes_one_batch_and_keeps_them_apart():
+    """Results come in the order of the frames; each camera has tracks of its own."""
+    rig = Rig(cameras=("door", "yard"))
+
+    results = rig.process(rig.make_frame(0.0, camera="yard"), rig.make_frame(0.0, camera="door"))
+
+    assert rig.backend.batches == [2]
+    assert [result.frame.camera for result in results] == ["yard", "door"]
+
+
+def test_process_of_still_frames_only_asks_no_network():
+    """A gated batch costs no inference."""
+    rig = Rig(gate=MotionSettings(recheck_s=60.0, linger_s=0.1))
+    rig.play(1.0)
+    n_before = len(rig.backend.batches)
+
+    rig.process(rig.make_frame(1.0))
+
+    assert len(rig.backend.batches) == n_before
+
+
+def test_process_names_every_stage_it_timed():
+    """The first message on the wire already carries them."""
+    rig = Rig()
+
+    (result,) = rig.process(rig.make_frame(0.0))
+
+    assert list(result.stages_ms) == ["convert", "motion", "letterbox", "infer", "nms", "track", "rules"]
