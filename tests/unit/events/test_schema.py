@@ -1,0 +1,89 @@
+"""The schemas that ship, and the page that explains them, say what the code says."""
+
+import json
+import re
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from edged.events import wire
+from edged.events.counts import Counts, LineCount, ZoneCount
+from edged.events.event import EventType
+from edged.events.schema import CameraStateMessage, CountersMessage, EventMessage, make_schemas
+
+DOCS = Path(__file__).parents[3] / "docs"
+PAGE = (DOCS / "events.md").read_text(encoding="utf-8")
+MODELS = {"event": EventMessage, "camera_state": CameraStateMessage, "counters": CountersMessage}
+EXAMPLES = re.findall(r"^```json (\w+)\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
+
+
+def make_validator(kind):
+    schema = json.loads((DOCS / "schema" / f"{kind}.schema.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+@pytest.mark.parametrize("name", sorted(make_schemas()))
+def test_schema_that_ships_is_what_the_code_makes(name):
+    """After a change of the models: python -m tools.schemas."""
+    shipped = json.loads((DOCS / "schema" / name).read_text(encoding="utf-8"))
+
+    assert shipped == make_schemas()[name]
+
+
+def test_schema_admits_a_full_event(full_event, full_stamp):
+    """What we send is what we promise."""
+    make_validator("event").validate(json.loads(wire.encode_event(full_event, full_stamp)))
+
+
+def test_schema_admits_counters():
+    """What we send is what we promise."""
+    counts = Counts(lines={"gate": LineCount({"person": 3}, {})}, zones={"porch": ZoneCount({"person": 1}, {"person": 0})})
+
+    body = wire.encode_counters(counts, device="gate", camera="door", epoch="0123456789ab", at=0.0)
+
+    make_validator("counters").validate(json.loads(body))
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [
+        pytest.param("event", "seq", -1, id="negative number"),
+        pytest.param("event", "type", "zone.wait", id="unknown type"),
+        pytest.param("event", "captured_at", "2026-11-20 21:30", id="other form of time"),
+        pytest.param("event", "schema_version", 2, id="other version"),
+        pytest.param("camera_state", "state", "asleep", id="unknown state"),
+        pytest.param("camera_state", "cause", "unplugged", id="unknown cause"),
+        pytest.param("counters", "lines", {"gate": {"in": {}}}, id="half a line"),
+    ],
+)
+def test_schema_refuses_a_wrong_message(kind, field, value):
+    """A schema that lets everything pass would prove nothing."""
+    example = json.loads(next(text for name, text in EXAMPLES if name == kind))
+
+    errors = list(make_validator(kind).iter_errors(example | {field: value}))
+
+    assert errors
+
+
+@pytest.mark.parametrize(("kind", "text"), EXAMPLES)
+def test_page_example_fits_its_schema_and_has_no_unknown_field(kind, text):
+    """An example can be taken at its word."""
+    example = json.loads(text)
+
+    make_validator(kind).validate(example)
+    again = MODELS[kind].model_validate_json(text).model_dump(by_alias=True, exclude_none=True, mode="json")
+
+    assert again == example
+
+
+def test_page_has_an_example_of_every_message():
+    """Nothing is left to guess."""
+    assert {kind for kind, _ in EXAMPLES} == set(MODELS)
+
+
+@pytest.mark.parametrize("type", list(EventType))
+def test_page_explains_every_type_of_event(type):
+    """Each type has its row."""
+    assert f"| `{type.value}` |" in PAGE
