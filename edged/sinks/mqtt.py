@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from edged.events.topics import STATUS_TOPIC
 from edged.sinks.base import Message, MessageKind
 from edged.sinks.mqtt_connection import MqttCause, MqttConnection, MqttError, Will, open_connection
 from edged.sinks.mqtt_settings import MqttProtocol, MqttSettings
@@ -24,7 +25,6 @@ from edged.sinks.wake import Wake
 
 logger = logging.getLogger(__name__)
 
-STATUS_TOPIC = "status"
 ONLINE, OFFLINE = b"online", b"offline"
 
 _WINDOW = 16
@@ -35,6 +35,7 @@ _GOOD_AFTER_S = 10.0  # a connection that lasted this long makes the next failur
 _REPORT_S = 60.0
 _STATE_LIMIT = 4096  # topics; a configuration has a few per camera
 _WARNED_LIMIT = 256
+_TRIES = 5  # connections that one event may cost before it is given up
 _NO_SUBSCRIBER = 0x10
 _REFUSED_FROM = 0x80
 _RETRY_CODES = frozenset({0x80, 0x83, 0x97})  # unspecified, implementation specific, quota: another time perhaps
@@ -47,16 +48,16 @@ class DropReason(str, Enum):
     QUEUE_FULL = "queue_full"
     NOT_AUTHORIZED = "not_authorized"
     TOPIC_INVALID = "topic_invalid"
-    TOO_LARGE = "too_large"
+    TOO_LARGE = "too_large"  # for the packet size that the broker announced
     PAYLOAD_INVALID = "payload_invalid"
     REFUSED = "refused"
+    UNDELIVERABLE = "undeliverable"  # the connection ended every time it was sent
     STOPPED = "stopped"
 
 
 _REASONS = {
     0x87: DropReason.NOT_AUTHORIZED,
     0x90: DropReason.TOPIC_INVALID,
-    0x95: DropReason.TOO_LARGE,
     0x99: DropReason.PAYLOAD_INVALID,
 }
 
@@ -106,6 +107,7 @@ class _Sent:
 
     topic: str
     event: PendingEvent | None
+    sent_s: float
 
 
 class MqttSink:
@@ -127,6 +129,7 @@ class MqttSink:
         self._drain_until_s: float | None = None
         self._hold_until_s = 0.0
         self._window = _WINDOW
+        self._suspect: tuple[PendingEvent, int] | None = None  # sent when the connection ended, and how many times
         self._is_fallback_known = False
         self._warned: set[str] = set()
         self._reported_s = 0.0
@@ -142,7 +145,7 @@ class MqttSink:
         self._states_delivered = self._states_refused = 0
         self._connections = 0
         self._protocol: str | None = None
-        self._failure: MqttError | None = None
+        self._failure: tuple[MqttCause, str] | None = None  # not the error: it would keep its frames, and their sockets, alive
         self._is_running = self._is_over = False
         self._wake: Wake | None = None
 
@@ -180,8 +183,8 @@ class MqttSink:
                 states_delivered=self._states_delivered,
                 states_refused=self._states_refused,
                 connections=self._connections,
-                cause=self._failure.cause.value if self._failure else None,
-                error=str(self._failure) if self._failure else None,
+                cause=self._failure[0].value if self._failure else None,
+                error=self._failure[1] if self._failure else None,
             )
 
     def run(self, stop: threading.Event, *, beat: Callable[[], None] = lambda: None) -> None:
@@ -260,27 +263,30 @@ class MqttSink:
                 self._beat()
                 wake.clear()
                 self._send(connection)
+                if self._is_unanswered():
+                    return MqttError(MqttCause.UNANSWERED, f"{self._settings.broker} acknowledges nothing any more")
                 self._report_drops()
                 if self._is_stopping() and self._is_drained():
                     self._say_goodbye(connection)
                     return None
                 connection.turn(_TURN_S, wake=wake.receiver)
                 self._settle(connection)
+            self._suspect_oldest()
             return connection.lost
         finally:
             self._take_back()
 
     def _send(self, connection: MqttConnection) -> None:
         """Send what may be sent now: inside the window, states first, events in order."""
-        window = min(self._window, connection.receive_maximum)
+        window = 1 if self._suspect else min(self._window, connection.receive_maximum)
         while len(self._inflight) < window and not connection.lost and time.monotonic() >= self._hold_until_s:
             with self._lock:
                 if self._dirty:
                     topic = next(iter(self._dirty))
                     del self._dirty[topic]
-                    body, sent = self._states[topic], _Sent(topic, None)
+                    body, sent = self._states[topic], _Sent(topic, None, time.monotonic())
                 elif event := self._pending.take():
-                    body, sent = event.message.body, _Sent(event.message.topic, event)
+                    body, sent = event.message.body, _Sent(event.message.topic, event, time.monotonic())
                 else:
                     return
             self._send_one(connection, sent, body)
@@ -311,6 +317,8 @@ class MqttSink:
                 sent = self._inflight.pop(mid, None)
             if sent is None:
                 continue
+            if self._suspect and sent.event is self._suspect[0]:
+                self._suspect = None
             if code in _RETRY_CODES:
                 later += self._hold(sent)
             elif code >= _REFUSED_FROM:
@@ -351,6 +359,23 @@ class MqttSink:
             topic = self._settings.topic_head + sent.topic
             logger.warning("mqtt message refused: topic=%s reason=%s detail=%s", topic, reason.value, why)
 
+    def _suspect_oldest(self) -> None:
+        """The connection was ended: perhaps because of the oldest un-acknowledged event.
+
+        Some brokers answer a message that they dislike so, and it would come first again for ever. Until it is
+        acknowledged messages go one by one, so that no other is blamed; after `_TRIES` connections it is given up.
+        """
+        oldest = next((sent for sent in self._inflight.values() if sent.event), None)
+        if oldest is None or oldest.event is None:
+            return
+        times = self._suspect[1] + 1 if self._suspect and self._suspect[0] is oldest.event else 1
+        self._suspect = (oldest.event, times)
+        if times >= _TRIES:
+            self._suspect = None
+            with self._lock:
+                self._inflight = {mid: sent for mid, sent in self._inflight.items() if sent is not oldest}
+            self._refuse(oldest, DropReason.UNDELIVERABLE, f"{times} connections ended when it was sent")
+
     def _take_back(self) -> None:
         """Un-acknowledged events wait again; they go out once more after the next connection."""
         with self._lock:
@@ -377,8 +402,8 @@ class MqttSink:
         if error.cause is MqttCause.RATE:
             self._window = max(1, self._window // 2)
         with self._lock:
-            is_news = self._failure is None or self._failure.cause is not error.cause
-            self._failure = error
+            is_news = self._failure is None or self._failure[0] is not error.cause
+            self._failure = (error.cause, str(error))
         level = logging.WARNING if is_news else logging.DEBUG
         logger.log(level, "mqtt not connected: cause=%s error=%s retry=%.1fs", error.cause.value, error, wait_s)
         return wait_s
@@ -413,6 +438,11 @@ class MqttSink:
         with self._lock:
             has_work = self._pending.waiting or self._dirty or self._inflight
         return not has_work or not self._has_drain_time()
+
+    def _is_unanswered(self) -> bool:
+        """Whether the broker, though alive, has not acknowledged the oldest message in twice the keepalive."""
+        oldest = next(iter(self._inflight.values()), None)
+        return oldest is not None and time.monotonic() - oldest.sent_s > 2 * self._settings.keepalive_s
 
     def _has_drain_time(self) -> bool:
         return self._drain_until_s is None or time.monotonic() < self._drain_until_s

@@ -57,6 +57,7 @@ class MqttCause(str, Enum):
     REJECTED = "rejected"  # any other refusal of CONNECT
     CLOSED = "closed"
     KEEPALIVE = "keepalive"  # the broker fell silent
+    UNANSWERED = "unanswered"  # the broker answers pings, but acknowledges nothing
     TAKEN_OVER = "taken_over"  # another client uses our client id
     RATE = "rate"  # we sent more at once than the broker wants
     PROTOCOL = "protocol"
@@ -138,6 +139,7 @@ def make_tls_context(tls: MqttTls) -> ssl.SSLContext:
             context.load_cert_chain(tls.certificate, tls.key)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         raise MqttError(MqttCause.TLS, f"mqtt tls: cannot use {place}: {error}; expected PEM files we may read") from error
+    context.sslsocket_class = _ClosingSocket
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if not tls.verify:
         context.check_hostname = False
@@ -390,6 +392,17 @@ class MqttConnection:
 
         if level == LogLevel.MQTT_LOG_ERR:
             self._complaint = f": {text}"
+
+
+class _ClosingSocket(ssl.SSLSocket):
+    """Closes itself when the handshake fails: paho 2.2.0 forgets that socket open."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
 
 
 def _decrypted_bytes(sock: Any) -> int:
