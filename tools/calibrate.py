@@ -1,0 +1,115 @@
+"""Choose an engine's thresholds and measure it, on the val split: `python -m tools.calibrate engines/detector --data DATA`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edged.errors import EdgedError
+from edged.models.detector import SCORE_FLOOR, open_detector
+from edged.models.manifest import MANIFEST_NAME, ClassThresholds, Manifest, Thresholds, dump_manifest, load_manifest
+from tools.datasets import CLASSES, PictureSet, load_coco
+from tools.drawn import draw_set
+from tools.evaluate import Found, find, score_classes
+from tools.metrics import ClassScore, collect_matches, score_class
+
+FEWEST = 20
+"""A class with fewer labelled objects gets the common threshold, and no figure."""
+NOT_MEASURED = "not measured"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write thresholds and `measured` into model.yaml; the network stays as it is."""
+    parser = argparse.ArgumentParser(prog="python -m tools.calibrate", description=main.__doc__)
+    parser.add_argument("engine", type=Path, help="directory with model.yaml and model.onnx")
+    parser.add_argument("--data", type=Path, required=True, help="folder of sets, each with annotations.json")
+    parser.add_argument("--drawn", type=int, default=64, metavar="N", help="also N pictures of the drawn street")
+    arguments = parser.parse_args(argv)
+    try:
+        manifest = calibrate(arguments.engine, arguments.data, drawn=arguments.drawn)
+    except EdgedError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 78
+    print(dump_manifest(manifest)[dump_manifest(manifest).index("thresholds:") :])
+    return 0
+
+
+def calibrate(engine: Path, data: Path, *, drawn: int) -> Manifest:
+    """Measure the engine in a directory on every set's val split and rewrite its manifest.
+
+    Raises:
+        ModelError, InputError: the engine or the data cannot be used.
+    """
+    sets = [load_coco(path.parent, split="val") for path in sorted(data.glob("*/annotations.json"))]
+    if drawn:
+        sets.append(draw_set(drawn, split="val"))
+    with open_detector(engine) as detector:
+        found = [find(detector, one) for one in sets]
+    manifest = load_manifest(engine)
+    thresholds = _choose(found, manifest)
+    manifest = manifest.model_copy(update={"thresholds": thresholds, "measured": _measured(sets, found, thresholds, manifest)})
+    partial = engine / (MANIFEST_NAME + ".partial")
+    partial.write_text(dump_manifest(manifest), encoding="utf-8")
+    os.replace(partial, engine / MANIFEST_NAME)
+    return manifest
+
+
+def _choose(found: Sequence[Found], manifest: Manifest) -> Thresholds:
+    """Each class's score at which recall and precision are best together; the median of these for classes with few objects."""
+    own = {}
+    for name in manifest.classes:
+        score, hit, n = _pool(found, name)
+        if n >= FEWEST:
+            own[name] = best_threshold(score, hit, n)
+    common = float(np.median(list(own.values()))) if own else manifest.thresholds.score
+    per_class = {name: ClassThresholds(score=score) for name, score in own.items()}
+    return Thresholds(score=round(common, 3), nms_iou=manifest.thresholds.nms_iou, per_class=per_class)
+
+
+def _pool(found: Sequence[Found], name: str) -> tuple[np.ndarray, np.ndarray, int]:
+    """All detections of a class over all sets that label it: scores, hits, and the number of objects."""
+    parts = [collect_matches(one.truths, one.detections, CLASSES.index(name)) for one in found]
+    return (
+        np.concatenate([part.scores for part in parts]),
+        np.concatenate([part.hits for part in parts]),
+        sum(part.n for part in parts),
+    )
+
+
+def best_threshold(scores: np.ndarray, hits: np.ndarray, n: int) -> float:
+    """The score with the highest F1 = 2 hits / (detections + objects), never below what a daemon reports."""
+    order = np.argsort(-scores, kind="stable")
+    f1 = 2 * np.cumsum(hits[order]) / (np.arange(1, len(order) + 1) + n)
+    best = float(scores[order[int(np.argmax(f1))]])
+    return round(max(best, SCORE_FLOOR), 3)
+
+
+def _measured(sets: Sequence[PictureSet], found: Sequence[Found], thresholds: Thresholds, manifest: Manifest) -> dict[str, Any]:
+    """AP50, recall and precision with n for every class: over the photographs of all sets, and on the drawn street."""
+    scores = {name: thresholds.per_class.get(name, ClassThresholds()).score or thresholds.score for name in manifest.classes}
+    photographs = [one for one, kind in zip(found, sets, strict=True) if kind.name != "drawn"]
+    measured: dict[str, Any] = {"on": "val split of the training sets, at overlap 0.5", "ap50": {}}
+    truths = [truth for one in photographs for truth in one.truths]
+    detections = [each for one in photographs for each in one.detections]
+    for name in manifest.classes:
+        score = score_class(truths, detections, CLASSES.index(name), threshold=scores[name])
+        measured["ap50"][name] = _figures(score) if score.n >= FEWEST else NOT_MEASURED
+    for one, kind in zip(found, sets, strict=True):
+        if kind.name == "drawn":
+            measured["drawn_street"] = {name: _figures(score) for name, score in score_classes(one, scores).items()}
+    return measured
+
+
+def _figures(score: ClassScore) -> dict[str, float]:
+    values = {"ap50": score.ap50, "recall": score.recall, "precision": score.precision}
+    return {"n": score.n, **{key: round(value, 3) for key, value in values.items() if value is not None}}
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

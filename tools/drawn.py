@@ -1,0 +1,34 @@
+"""Pictures of the drawn street, as one more labelled set. The tests draw seeds below 1000, training others."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from edged.street.scene import Street, StreetTruth
+from edged.types import Pixels
+from tools.datasets import CLASSES, Picture, PictureSet
+
+FIRST_SEED = {"test": 0, "train": 1000, "val": 900_000}
+PICTURES_PER_SEED = 8
+SECONDS_APART = 7
+LEAST_VISIBLE = 0.3
+"""An object with less of it to be seen is ignored: neither taught nor held against anyone."""
+
+
+def draw_set(count: int, *, split: str) -> PictureSet:
+    """So many frames of streets of the split's own seeds, `PICTURES_PER_SEED` of each, seconds apart."""
+    pictures = []
+    for number in range(0, count, PICTURES_PER_SEED):
+        seed = FIRST_SEED[split] + number // PICTURES_PER_SEED
+        street = Street(seed, fps=1.0)
+        for index in range(min(PICTURES_PER_SEED, count - number)):
+            frame = (1 + index) * SECONDS_APART
+            pictures.append(_picture(f"drawn/{seed}/{frame}", street.frame(frame), street.truth(frame)))
+    return PictureSet("drawn", np.ones(len(CLASSES), np.bool_), tuple(pictures))
+
+
+def _picture(name: str, pixels_rgb: Pixels, truth: StreetTruth) -> Picture:
+    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(pixels_rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])
+    class_ids = np.array([CLASSES.index(kind) for kind in truth.class_names], np.int64)
+    return Picture(name, encoded.tobytes(), truth.boxes, class_ids, truth.visible < LEAST_VISIBLE)

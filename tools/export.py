@@ -1,0 +1,159 @@
+"""Make an engine of a checkpoint: `python -m tools.export CHECKPOINT --out engines/detector`."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+import warnings
+from pathlib import Path
+
+import onnx
+import torch
+
+from edged.errors import EdgedError, InputError
+from edged.models.manifest import (
+    MANIFEST_NAME,
+    DataSource,
+    InputSpec,
+    Manifest,
+    OnnxFile,
+    OutputNames,
+    Thresholds,
+    digest_file,
+    dump_manifest,
+)
+from tools.nets.convolution import Conv
+from tools.nets.yolo import STRIDES, ExportedYolo
+from tools.train_detector import TrainSettings
+from tools.training import load_checkpoint
+
+OPSET = 17
+IR_VERSION = 8
+"""What opset 17 came with: every ONNX Runtime from 1.12 on reads it."""
+ONNX_NAME = "model.onnx"
+LICENCES = {"R": "research-only", "D": "evaluation-only", "P": "Apache-2.0"}
+"""The licence that a network gets from the worst mark among its data, worst first."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write model.onnx and model.yaml; thresholds and figures are `tools.calibrate`'s work."""
+    parser = argparse.ArgumentParser(prog="python -m tools.export", description=main.__doc__)
+    parser.add_argument("checkpoint", type=Path, help="last.pt of tools.train_detector")
+    parser.add_argument("--out", type=Path, required=True, help="the engine's directory; its name is the engine's")
+    arguments = parser.parse_args(argv)
+    try:
+        manifest = export_engine(arguments.checkpoint, arguments.out)
+    except EdgedError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 78
+    print(f"{arguments.out}: revision {manifest.revision}, {(arguments.out / ONNX_NAME).stat().st_size / 1e6:.2f} MB")
+    return 0
+
+
+def export_engine(checkpoint: Path, out: Path) -> Manifest:
+    """Write an engine's two files; the same checkpoint gives the same bytes.
+
+    Raises:
+        InputError: the checkpoint cannot be read or belongs to another version of the network.
+    """
+    state = load_checkpoint(checkpoint)
+    settings = TrainSettings.model_validate(state["settings"])
+    network = ExportedYolo(settings.network(), input_px=settings.input_px)
+    try:
+        network.load_state_dict(state["averaged"])
+    except RuntimeError as error:
+        raise InputError(f"{checkpoint}: its weights do not fit the network that its settings describe: {error}") from error
+    out.mkdir(parents=True, exist_ok=True)
+    _write(out / ONNX_NAME, make_onnx(network, input_px=settings.input_px))
+    manifest = _manifest(out, settings, epochs=state["epoch"])
+    _write(out / MANIFEST_NAME, dump_manifest(manifest).encode())
+    return manifest
+
+
+def make_onnx(network: ExportedYolo, *, input_px: int) -> bytes:
+    """The network as an ONNX file: weights folded and named as in torch, the number of pictures free.
+
+    Raises:
+        ValueError: the exporter made something else than promised: our mistake or a new torch's.
+    """
+    for module in network.modules():
+        if isinstance(module, Conv):
+            module.fold()
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns of its own successor
+        torch.onnx.export(
+            network.eval(),
+            (torch.zeros(2, 3, input_px, input_px, dtype=torch.uint8),),
+            file,
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=["images"],
+            output_names=["boxes", "scores"],
+            dynamic_axes={name: {0: "n"} for name in ("images", "boxes", "scores")},
+        )
+    model = onnx.load_from_string(file.getvalue())
+    model.ir_version = IR_VERSION
+    for node in model.graph.node:
+        node.doc_string = ""
+    _fix_output_shapes(model, input_px=input_px, network=network)
+    onnx.checker.check_model(model, full_check=True)
+    _check_names(model, network)
+    return model.SerializeToString(deterministic=True)
+
+
+def _fix_output_shapes(model: onnx.ModelProto, *, input_px: int, network: ExportedYolo) -> None:
+    """Say the outputs' sizes, which follow from the input's and which the exporter leaves open."""
+    rows = sum(len(sizes) * (input_px // stride) ** 2 for stride, sizes in zip(STRIDES, network.settings.anchors, strict=True))
+    for output, last in zip(model.graph.output, (4, len(network.settings.classes)), strict=True):
+        for axis, length in ((1, rows), (2, last)):
+            output.type.tensor_type.shape.dim[axis].dim_value = length
+
+
+def _check_names(model: onnx.ModelProto, network: ExportedYolo) -> None:
+    """Whoever starts from this file finds the weights by their names."""
+    missing = {name for name, _ in network.named_parameters()} - {tensor.name for tensor in model.graph.initializer}
+    if missing or any(node.op_type == "Pad" for node in model.graph.node):
+        raise ValueError(f"the exporter renamed or split what it should not: {sorted(missing)[:3]}")
+
+
+def _manifest(out: Path, settings: TrainSettings, *, epochs: int) -> Manifest:
+    digest = digest_file(out / ONNX_NAME)
+    network = settings.network()
+    return Manifest(
+        name=out.resolve().name,
+        task="detector",
+        revision=digest[:12],
+        licence=licence_of(settings.data),
+        onnx=OnnxFile(file=ONNX_NAME, sha256=digest, opset=OPSET),
+        input=InputSpec(
+            name="images", width=settings.input_px, height=settings.input_px, colour="rgb", layout="nchw", dtype="uint8"
+        ),
+        outputs=OutputNames(boxes="boxes", scores="scores"),
+        classes=network.classes,
+        strides=STRIDES,
+        anchors=network.anchors,
+        thresholds=Thresholds(score=0.3, nms_iou=0.6),
+        data=settings.data,
+        measured="not measured",
+        trained={"epochs": epochs, **settings.model_dump(mode="json", exclude={"data", "anchors"})},
+    )
+
+
+def licence_of(data: tuple[DataSource, ...]) -> str:
+    """What the worst mark among the data allows."""
+    marks = {source.licence_mark for source in data}
+    return next((licence for mark, licence in LICENCES.items() if mark in marks), "unknown: the data's licence marks are missing")
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file in one piece."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(content)
+    os.replace(partial, path)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

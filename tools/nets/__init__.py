@@ -1,0 +1,1 @@
+"""Networks in torch; nothing here knows pictures, labels or files of training data."""

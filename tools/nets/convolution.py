@@ -1,0 +1,87 @@
+"""The one convolution block that every network here is made of: no normalisation layer, TF 'SAME' padding."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Conv(nn.Module):
+    """A convolution with bias and, unless linear, ReLU6.
+
+    There is no batch normalisation: published MobileNetV2 weights have it folded, it costs a third of a training step on a CPU,
+    and without it what is trained is exactly what is exported. To keep training well conditioned all the same, the weights of
+    each output channel are stored at unit size and multiplied by that channel's fixed `scale`, so that one learning rate suits
+    channels whose folded weights differ by orders of magnitude.
+
+    Source: the separation of size and direction is Salimans & Kingma, Weight Normalization, 2016, with the size held fixed.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, kernel: int, stride: int = 1, groups: int = 1, linear: bool = False) -> None:
+        super().__init__()
+        self.stride, self.groups, self.kernel, self.linear = stride, groups, kernel, linear
+        self.weight = nn.Parameter(torch.randn(outputs, inputs // groups, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        fan_in = inputs // groups * kernel * kernel
+        self.register_buffer("scale", torch.full((outputs, 1, 1, 1), math.sqrt((1 if linear else 2) / fan_in)))
+
+    def set_weights(self, weight: Tensor, bias: Tensor) -> None:
+        """Take over plain convolution weights, (outputs, inputs / groups, kernel, kernel), and biases, (outputs,)."""
+        with torch.no_grad():
+            scale = weight.square().mean(dim=(1, 2, 3), keepdim=True).sqrt().clamp_min(1e-6)
+            self.scale.copy_(scale)
+            self.weight.copy_(weight / scale)
+            self.bias.copy_(bias)
+
+    def fold(self) -> None:
+        """Make `weight` the plain convolution weights for export; training goes on from the unfolded module only."""
+        with torch.no_grad():
+            self.weight.mul_(self.scale)
+            self.scale.fill_(1.0)
+        self.folded = True
+
+    folded = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight if self.folded else self.weight * self.scale
+        if self.stride == 1:
+            x = F.conv2d(x, weight, self.bias, padding=self.kernel // 2, groups=self.groups)
+        else:
+            x = _SameConv.apply(x, weight, self.bias, self) if torch.onnx.is_in_onnx_export() else self._same(x, weight)
+        return x if self.linear else F.relu6(x, inplace=True)
+
+    def _same(self, x: Tensor, weight: Tensor) -> Tensor:
+        """TF 'SAME' on even sizes at stride 2: for a kernel of 3, nothing left and above, one pixel right and below."""
+        before, after = same_padding(self.kernel)
+        return F.conv2d(F.pad(x, (before, after, before, after)), weight, self.bias, stride=self.stride, groups=self.groups)
+
+
+def same_padding(kernel: int) -> tuple[int, int]:
+    """Pixels (before, after) that TF's 'SAME' adds on an axis of even size at stride 2: `kernel - 2`, the odd one after."""
+    total = kernel - 2
+    return total // 2, total - total // 2
+
+
+class _SameConv(torch.autograd.Function):
+    """Only for export: the exporter would write an asymmetric padding as a node of its own instead of the Conv's `pads`."""
+
+    @staticmethod
+    def forward(ctx: object, x: Tensor, weight: Tensor, _bias: Tensor, conv: Conv) -> Tensor:  # noqa: ARG004
+        return conv._same(x, weight)
+
+    @staticmethod
+    def symbolic(g, x, weight, bias, conv):
+        before, after = same_padding(conv.kernel)
+        return g.op(
+            "Conv",
+            x,
+            weight,
+            bias,
+            kernel_shape_i=[conv.kernel, conv.kernel],
+            strides_i=[conv.stride, conv.stride],
+            pads_i=[before, before, after, after],
+            group_i=conv.groups,
+        )

@@ -1,0 +1,225 @@
+"""Train the detector: `python -m tools.train_detector --config configs/train/detector.yaml --data DATA --out DIR`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor, nn
+
+from edged.errors import ConfigError, EdgedError, InputError
+from edged.models.manifest import DataSource
+from edged.strict_yaml import read_yaml
+from edged.types import Detections
+from edged.vision.letterbox import letterbox
+from edged.vision.nms import nms
+from tools.augmentation import AugmentationSettings
+from tools.datasets import CLASSES, Picture, PictureSet, load_coco
+from tools.detection_loss import LossSettings, detection_loss
+from tools.drawn import draw_set
+from tools.metrics import Truth, score_class
+from tools.nets.yolo import Yolo, YoloSettings
+from tools.training import ScheduleSettings, Trainer, load_checkpoint
+from tools.training_data import Batch, EpochPlan, TrainingPictures, make_loader
+from tools.weights import initialise
+
+log = logging.getLogger("tools.train_detector")
+
+LAST = "last.pt"
+
+
+class TrainSettings(BaseModel):
+    """The training configuration. The parts are described where they are used.
+
+    Attributes:
+        seed: of the order, the changes and the fresh weights.
+        input_px: side of the square input of the exported network.
+        sizes_px: sides that training draws from, batch by batch; multiples of 32.
+        closing_epochs: so many last epochs run at `input_px` only.
+        sets: how often each set's pictures are shown in an epoch, by folder.
+        drawn: so many pictures of the drawn street beside them.
+        backbone_rate: the backbone's share of the learning rate.
+        frozen_rows: so many rows of the backbone, and its stem, are not trained.
+        data: where the pictures and first weights come from and what their licences allow; goes into the manifest.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = 1
+    input_px: int = 320
+    sizes_px: tuple[int, ...] = (320,)
+    closing_epochs: int = 0
+    batch: Annotated[int, Field(ge=1)] = 16
+    sets: dict[str, float]
+    drawn: Annotated[int, Field(ge=0)] = 0
+    width: float = 1.0
+    neck: int = 96
+    anchors: tuple[tuple[tuple[float, float], ...], ...]
+    backbone_rate: float = 0.3
+    frozen_rows: Annotated[int, Field(ge=0, le=7)] = 0
+    schedule: ScheduleSettings = ScheduleSettings()
+    augmentation: AugmentationSettings = AugmentationSettings()
+    loss: LossSettings = LossSettings()
+    data: tuple[DataSource, ...] = ()
+
+    def network(self) -> YoloSettings:
+        """What the network is built from."""
+        return YoloSettings(classes=CLASSES, anchors=self.anchors, width=self.width, neck=self.neck)
+
+
+def load_settings(path: Path) -> TrainSettings:
+    """Read a training configuration.
+
+    Raises:
+        InputError: with every mistake in it.
+    """
+    try:
+        document = read_yaml(path.read_text(encoding="utf-8"), source=str(path))
+        return TrainSettings.model_validate(document.data)
+    except (OSError, ConfigError, ValidationError) as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train, resume or fine-tune; write `last.pt` after every epoch and `epochs.jsonl` beside it."""
+    parser = argparse.ArgumentParser(prog="python -m tools.train_detector", description=main.__doc__)
+    parser.add_argument("--config", type=Path, required=True, help="configs/train/detector.yaml")
+    parser.add_argument("--data", type=Path, required=True, help="folder of sets, each with annotations.json")
+    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and figures")
+    parser.add_argument("--init", type=Path, help="ImageNet npz, a checkpoint, or an engine's model.onnx")
+    parser.add_argument("--resume", action="store_true", help="go on from last.pt in --out")
+    parser.add_argument("--threads", type=int, default=2, help="of torch")
+    parser.add_argument("--workers", type=int, default=1, help="processes that make batches")
+    parser.add_argument("--evaluate-every", type=int, default=2, help="epochs between measurements on the val split; 0: never")
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stdout)
+    try:
+        train(arguments, load_settings(arguments.config))
+    except EdgedError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 78 if isinstance(error, InputError) else 1
+    return 0
+
+
+def train(arguments: argparse.Namespace, settings: TrainSettings) -> None:
+    """Everything in order: network, pictures, epochs."""
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(settings.seed)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    network = Yolo(settings.network())
+    if arguments.init:
+        initialise(network, arguments.init)
+    network = network.to(memory_format=torch.channels_last)
+    _freeze(network, rows=settings.frozen_rows)
+    training_sets = _load_sets(arguments.data, settings, split="train")
+    pictures = TrainingPictures(training_sets, settings=settings.augmentation, seed=settings.seed)
+    plan = _plan(training_sets, settings)
+    trainer = Trainer(network, _parameter_groups(network, settings), settings.schedule, steps_per_epoch=len(plan))
+    if arguments.resume:
+        trainer.resume(load_checkpoint(arguments.out / LAST))
+    validation = _load_sets(arguments.data, settings, split="val") if arguments.evaluate_every else []
+    loss = _step_loss(settings)
+    while trainer.epoch < settings.schedule.epochs:
+        plan.epoch = trainer.epoch
+        is_closing = trainer.epoch >= settings.schedule.epochs - settings.closing_epochs
+        plan.sizes = (settings.input_px,) if is_closing else settings.sizes_px
+        started_s = time.monotonic()
+        figures: dict[str, Any] = trainer.train_epoch(make_loader(pictures, plan, workers=arguments.workers), loss)
+        trainer.save(arguments.out / LAST, {"settings": settings.model_dump(mode="json")})
+        figures |= {"epoch": trainer.epoch, "seconds": round(time.monotonic() - started_s)}
+        if arguments.evaluate_every and trainer.epoch % arguments.evaluate_every == 0:
+            figures["val"] = measure(trainer.averaged, validation, input_px=settings.input_px)
+        _report(arguments.out, figures)
+
+
+def _load_sets(data: Path, settings: TrainSettings, *, split: str) -> list[PictureSet]:
+    sets = [load_coco(data / name, split=split) for name in settings.sets]
+    if settings.drawn:
+        sets.append(draw_set(settings.drawn if split == "train" else settings.drawn // 8, split=split))
+    return sets
+
+
+def _plan(sets: list[PictureSet], settings: TrainSettings) -> EpochPlan:
+    return EpochPlan(
+        counts=[len(one.pictures) for one in sets],
+        weights=[*settings.sets.values(), 1.0][: len(sets)],
+        sizes=settings.sizes_px,
+        batch=settings.batch,
+        seed=settings.seed,
+    )
+
+
+def _freeze(network: Yolo, *, rows: int) -> None:
+    """Keep the weights of the stem and so many rows: edges and colours are the same everywhere, and cost most to train."""
+    if rows:
+        for part in (network.backbone.stem, *network.backbone.rows[:rows]):
+            part.requires_grad_(False)
+
+
+def _parameter_groups(network: Yolo, settings: TrainSettings) -> list[dict[str, Any]]:
+    """The pretrained backbone learns slower; biases do not decay."""
+    groups = []
+    for prefix, rate in (("backbone.", settings.backbone_rate), ("", 1.0)):
+        named = {n: p for n, p in network.named_parameters() if n.startswith("backbone.") == bool(prefix)}
+        weights = [p for n, p in named.items() if n.endswith("weight")]
+        biases = [p for n, p in named.items() if n.endswith("bias")]
+        groups.append({"params": weights, "rate": rate, "weight_decay": settings.schedule.weight_decay})
+        groups.append({"params": biases, "rate": rate, "weight_decay": 0.0})
+    return groups
+
+
+def _step_loss(settings: TrainSettings):
+    places = {}
+
+    def step_loss(network: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        size = batch.images.shape[-1]
+        if size not in places:
+            places[size] = network.places(size, size)
+        predictions = network(batch.images)
+        with torch.autocast("cpu", enabled=False):
+            loss = detection_loss(predictions, places[size], batch.targets, settings.loss)
+        return loss.total, {"box": loss.box, "score": loss.score}
+
+    return step_loss
+
+
+@torch.inference_mode()
+def measure(network: Yolo, sets: list[PictureSet], *, input_px: int) -> dict[str, dict[str, float]]:
+    """AP50 of every labelled class of every set, with the daemon's letterbox and suppression."""
+    network.eval()
+    figures = {}
+    for one in sets:
+        truths = [Truth(p.boxes, p.class_ids, p.ignored, one.labelled) for p in one.pictures]
+        found = [_detect(network, picture, input_px) for picture in one.pictures]
+        scores = {name: score_class(truths, found, k, threshold=0.3) for k, name in enumerate(CLASSES)}
+        figures[one.name] = {name: round(score.ap50, 3) for name, score in scores.items() if score.ap50 is not None}
+    return figures
+
+
+def _detect(network: Yolo, picture: Picture, input_px: int) -> Detections:
+    pixels, transform = letterbox(picture.pixels_rgb(), width=input_px, height=input_px)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        predictions = network(torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None])
+    scores = torch.sigmoid(predictions.logits[0]).numpy()
+    rows, class_ids = np.nonzero(scores > 0.02)
+    boxes = transform.to_source(predictions.boxes[0].numpy()[rows])
+    found = Detections(boxes, scores[rows, class_ids], class_ids)
+    return found[nms(found.boxes, found.scores, found.class_ids, iou_threshold=0.6)]
+
+
+def _report(out: Path, figures: dict[str, Any]) -> None:
+    with (out / "epochs.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(figures) + "\n")
+    log.info("epoch done: %s", json.dumps(figures))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

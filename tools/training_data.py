@@ -1,0 +1,124 @@
+"""What one epoch shows the network: which pictures, in which order, at which size, changed how; all follows from the seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from tools.augmentation import AugmentationSettings, Sample, change_light, mosaic, tile
+from tools.datasets import Picture, PictureSet
+from tools.detection_loss import Targets
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Pictures of one size and what is known of them.
+
+    Attributes:
+        images: (N, 3, size, size) uint8 RGB.
+        targets: N of them.
+    """
+
+    images: torch.Tensor
+    targets: list[Targets]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One sample of one epoch."""
+
+    epoch: int
+    position: int
+    picture: int
+    size: int
+
+
+class TrainingPictures(Dataset):
+    """Decoded pictures of several sets, changed anew for every key; the same key gives the same sample."""
+
+    def __init__(self, sets: Sequence[PictureSet], *, settings: AugmentationSettings, seed: int) -> None:
+        self._settings, self._seed = settings, seed
+        self._samples = [_decode(picture) for one in sets for picture in one.pictures]
+        self._set_of = np.repeat(np.arange(len(sets)), [len(one.pictures) for one in sets])
+        self._labelled = [one.labelled for one in sets]
+        self._members = [np.flatnonzero(self._set_of == number) for number in range(len(sets))]
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, key: Key) -> tuple[NDArray[np.uint8], Targets]:
+        rng = np.random.default_rng((self._seed, key.epoch, key.position))
+        set_number = self._set_of[key.picture]
+        source = self._samples[key.picture]
+        if rng.random() < self._settings.mosaic:  # of one set only: one rule of what is labelled
+            others = [self._samples[number] for number in rng.choice(self._members[set_number], 3)]
+            sample = mosaic([source, *others], size=key.size, settings=self._settings, rng=rng)
+        else:
+            sample = tile(source, size=(key.size, key.size), settings=self._settings, rng=rng)
+        pixels = change_light(sample.pixels_rgb, rng)
+        return pixels.transpose(2, 0, 1), _targets(sample, self._labelled[set_number])
+
+
+def _decode(picture: Picture) -> Sample:
+    return Sample(picture.pixels_rgb(), picture.boxes, picture.class_ids, picture.ignored)
+
+
+def _targets(sample: Sample, labelled: NDArray[np.bool_]) -> Targets:
+    return Targets(
+        torch.from_numpy(sample.boxes),
+        torch.from_numpy(sample.class_ids),
+        torch.from_numpy(sample.ignored),
+        torch.from_numpy(labelled),
+    )
+
+
+@dataclass(slots=True)
+class EpochPlan(Sampler):
+    """Which samples make up an epoch: each picture of a set as often as its weight says (2.5: twice, and half of them once more).
+
+    Attributes:
+        counts: pictures of each set, in the order of `TrainingPictures`.
+        weights: of each set.
+        sizes: sides to draw from for each batch.
+        epoch: set before each epoch.
+    """
+
+    counts: Sequence[int]
+    weights: Sequence[float]
+    sizes: Sequence[int]
+    batch: int
+    seed: int
+    epoch: int = field(default=0)
+
+    def __len__(self) -> int:
+        return sum(round(count * weight) for count, weight in zip(self.counts, self.weights, strict=True)) // self.batch
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        rng = np.random.default_rng((self.seed, self.epoch))
+        order, start = [], 0
+        for count, weight in zip(self.counts, self.weights, strict=True):
+            wanted = round(count * weight)
+            rounds = [rng.permutation(count) + start for _ in range(wanted // count + 1)]
+            order.append(np.concatenate(rounds)[:wanted])
+            start += count
+        shuffled = rng.permutation(np.concatenate(order))
+        for number in range(len(self)):
+            size = int(rng.choice(self.sizes))
+            positions = range(number * self.batch, (number + 1) * self.batch)
+            yield [Key(self.epoch, position, int(shuffled[position]), size) for position in positions]
+
+
+def make_loader(pictures: TrainingPictures, plan: EpochPlan, *, workers: int) -> DataLoader:
+    """Batches of the plan's present epoch; with workers they are made ahead in other processes."""
+    return DataLoader(
+        pictures, batch_sampler=plan, num_workers=workers, collate_fn=_collate, prefetch_factor=4 if workers else None
+    )
+
+
+def _collate(items: list[tuple[NDArray[np.uint8], Targets]]) -> Batch:
+    return Batch(torch.from_numpy(np.stack([pixels for pixels, _ in items])), [targets for _, targets in items])
