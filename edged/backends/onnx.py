@@ -36,7 +36,7 @@ def open_onnx_backend(path: Path, *, threads: int = 1) -> OnnxBackend:
     """
     content = read_onnx(path)
     try:
-        import onnxruntime  # noqa: PLC0415 - heavy, and not needed to check a configuration
+        import onnxruntime  # heavy, and not needed to check a configuration
     except ImportError as error:
         raise ModelError(f"cannot import onnxruntime ({error}): pip install onnxruntime [backend.missing]") from error
     try:

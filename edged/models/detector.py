@@ -229,7 +229,7 @@ def open_detector(directory: Path, *, threads: int = 1) -> Detector:
     Raises:
         ModelError: the manifest or the network cannot be used.
     """
-    from edged.backends.onnx import open_onnx_backend  # noqa: PLC0415 - a leaf: a detector knows no backend, only its opener does
+    from edged.backends.onnx import open_onnx_backend  # a leaf: a detector knows no backend
 
     manifest = load_manifest(directory)
     backend = open_onnx_backend(directory / manifest.onnx.file, threads=threads)
