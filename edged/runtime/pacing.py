@@ -25,8 +25,8 @@ class Pacer:
         """Whether the frame of this moment is to be analysed; moments never fall."""
         if captured_s < self._due_s - TOLERANCE * self._period_s:
             return False
-        # On time: keep the beat. Late: start a new one, so that no burst catches up.
-        self._due_s = max(self._due_s + self._period_s, captured_s + 0.5 * self._period_s)
+        is_late = captured_s - self._due_s > self._period_s  # then begin a new beat, so that no burst catches up
+        self._due_s = (captured_s if is_late else self._due_s) + self._period_s
         return True
 
 

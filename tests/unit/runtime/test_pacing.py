@@ -27,6 +27,15 @@ def test_pacer_over_ten_seconds_takes_the_asked_rate(source_fps, fps, expected):
     assert abs(taken - expected) <= 1
 
 
+def test_pacer_at_half_the_rate_takes_every_other_frame_from_the_first_on():
+    """The beat begins with the first frame."""
+    pacer = Pacer(5)
+
+    taken = [index for index in range(8) if pacer.is_due(index / 10)]
+
+    assert taken == [0, 2, 4, 6]
+
+
 def test_pacer_with_jittered_arrivals_keeps_the_rate():
     """A frame that comes a little early is not skipped in favour of one a whole camera period later."""
     pacer = Pacer(5)

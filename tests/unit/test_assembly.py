@@ -1,0 +1,144 @@
+"""Which setting goes where."""
+
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from daemons import CLASSES
+from models_onnx import make_manifest
+
+from edged import assembly
+from edged.config import parse_config
+from edged.errors import InputError
+from edged.runtime.pacing import is_on
+from edged.sinks.jsonl import JsonLinesSink
+from edged.sinks.mqtt import MqttSink
+from edged.sources.folder import FolderSource
+from edged.sources.gstreamer import GstreamerSource
+from edged.sources.network import FileSource, NetworkSource, SnapshotSource
+from edged.sources.street import StreetSource
+from edged.sources.v4l2 import V4l2Source
+
+
+def read(text):
+    return parse_config(text, source="test", directory=Path("/site"), environ={"HOME": "/home/me"})
+
+
+def read_camera(text):
+    config = read(f"cameras:\n  door:\n    {text}")
+    return config.cameras["door"], config
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [
+        pytest.param("rtsp://camera/stream", NetworkSource, id="rtsp"),
+        pytest.param("https://camera/video.mjpg", NetworkSource, id="mjpeg"),
+        pytest.param("{type: snapshot, url: 'http://camera/now.jpg', interval_s: 2}", SnapshotSource, id="snapshot"),
+        pytest.param("clip.mp4", FileSource, id="file"),
+        pytest.param("pictures/", FolderSource, id="folder"),
+        pytest.param("/dev/video2", V4l2Source, id="usb"),
+        pytest.param("{type: gstreamer, pipeline: videotestsrc, width: 320, height: 240}", GstreamerSource, id="gstreamer"),
+        pytest.param("'street:7'", StreetSource, id="street"),
+    ],
+)
+def test_source_of_every_form_is_made(source, kind):
+    """Every form that the configuration takes has something that reads it."""
+    camera, _ = read_camera(f"source: {source}")
+
+    made = assembly.make_source(camera.source, timeout_s=camera.timeout_s)
+
+    assert type(made) is kind
+
+
+def test_source_with_a_password_gets_it_and_hides_it():
+    """The library that logs in needs it; nobody else sees it."""
+    camera, _ = read_camera("source: 'rtsp://me:s3cret@camera/stream'")
+
+    made = assembly.make_source(camera.source, timeout_s=3.0)
+
+    assert made.password == "s3cret"
+    assert made.timeout_s == 3.0
+    assert "s3cret" not in repr(made) + made.label + repr(camera)
+
+
+def test_thresholds_nearest_setting_wins():
+    """Class of the camera, camera, class of the site, site, class of the manifest, manifest."""
+    manifest = make_manifest(
+        classes=CLASSES, thresholds={"score": 0.4, "nms_iou": 0.5, "per_class": {"bus": {"score": 0.7}, "car": {"score": 0.45}}}
+    )
+    camera, config = read_camera("source: 'street:'\n    detect: {classes: {person: {score: 0.2}}}")
+    site = read(
+        "detector: {classes: {car: {score: 0.6}}}\n"
+        "cameras: {door: {source: 'street:', detect: {classes: {person: {score: 0.2}}}}}"
+    )
+
+    own = assembly.make_detection_settings(camera, config, manifest).thresholds
+    with_site = assembly.make_detection_settings(site.cameras["door"], site, manifest).thresholds
+
+    assert [own.score_by_class[CLASSES.index(name)] for name in ("person", "car", "bus", "truck")] == [0.2, 0.45, 0.7, 0.4]
+    assert with_site.score_by_class[CLASSES.index("car")] == 0.6
+
+
+def test_thresholds_of_a_camera_beat_those_of_a_class_at_the_site():
+    """What is said of this camera is nearer than what is said of every camera."""
+    config = read(
+        "detector: {classes: {car: {score: 0.6, nms_iou: 0.3}}}\ncameras: {door: {source: 'street:', detect: {score: 0.5}}}"
+    )
+
+    settings = assembly.make_detection_settings(config.cameras["door"], config, make_manifest(classes=CLASSES))
+
+    assert settings.thresholds.score_by_class[CLASSES.index("car")] == 0.5
+    assert settings.thresholds.nms_iou_by_class[CLASSES.index("car")] == 0.3
+
+
+def test_sizes_and_ignored_areas_of_a_camera_reach_the_filter():
+    """Only classes that have limits are limited."""
+    camera, config = read_camera(
+        "source: 'street:'\n    detect: {ignore: [[[0, 0], [1, 0], [1, 0.3]]], classes: {car: {min_width_ratio: 0.1}}}"
+    )
+
+    settings = assembly.make_detection_settings(camera, config, make_manifest(classes=CLASSES))
+
+    assert list(settings.sizes) == [CLASSES.index("car")]
+    assert settings.sizes[CLASSES.index("car")].min_width_ratio == 0.1
+    assert len(settings.ignore) == 1
+
+
+@pytest.mark.parametrize("lost_s", [0.2, 2.0, 60.0])
+def test_tracker_with_any_lost_time_can_be_made(lost_s):
+    """Settings that depend on one another stay within each other's bounds."""
+    camera, config = read_camera(f"source: 'street:'\n    track: {{lost_s: {lost_s}}}\n    detect: {{score: 0.06}}")
+
+    assert assembly.make_pipeline(camera, config, make_manifest(classes=CLASSES)) is not None
+
+
+def test_schedule_of_a_camera_covers_its_days_and_times():
+    """The names of days become weekdays."""
+    camera, _ = read_camera("source: 'street:'\n    schedule: [{days: [fri], from: '22:00', to: '06:00'}]")
+
+    schedule = assembly.make_schedule(camera)
+
+    assert is_on(schedule, datetime(2026, 11, 20, 23, 0))
+    assert not is_on(schedule, datetime(2026, 11, 19, 23, 0))
+
+
+def test_sink_without_a_broker_is_standard_output():
+    """Events go somewhere from the first minute."""
+    config = read("cameras: {door: {source: 'street:'}}")
+
+    assert isinstance(assembly.make_sink(config, backoff=None), JsonLinesSink)
+
+
+def test_sink_with_a_broker_is_mqtt():
+    """Every key of the broker's section is taken over without complaint."""
+    config = read("mqtt: {host: broker, username: me, password: s3cret, tls: {}}\ncameras: {door: {source: 'street:'}}")
+
+    assert isinstance(assembly.make_sink(config, backoff=None), MqttSink)
+
+
+def test_overrides_without_a_value_are_refused():
+    """The message shows the form."""
+    assert assembly.parse_overrides(["mqtt.port=1884", "device=a=b"]) == {"mqtt.port": "1884", "device": "a=b"}
+    with pytest.raises(InputError, match="expected KEY=VALUE"):
+        assembly.parse_overrides(["mqtt.port"])
