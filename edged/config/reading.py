@@ -121,7 +121,12 @@ def _validate(data: Any, context: ReadingContext) -> tuple[Config | None, list[E
         return Config.model_validate(data, context=context), []
     except ValidationError as error:
         # Not raised on from here: pydantic's own error holds the values, secrets among them.
-        return None, error.errors(include_url=False)
+        return None, [details for details in error.errors(include_url=False) if not _is_echo(details)]
+
+
+def _is_echo(details: ErrorDetails) -> bool:
+    """Whether a list seems too short only because its wrong items, reported already, were left out."""
+    return details["type"] == "too_short" and len(details["input"]) >= details["ctx"]["min_length"]
 
 
 def _read_text(path: Path) -> str:

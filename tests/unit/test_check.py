@@ -1,0 +1,139 @@
+"""`edged check`: ok with a summary, or every mistake and 78."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from edged import check
+from edged.errors import ConfigError
+from edged.models.manifest import Manifest, OnnxFile, digest_file, dump_manifest
+
+MANIFEST = {
+    "name": "tiny",
+    "task": "detector",
+    "revision": "1",
+    "licence": "Apache-2.0",
+    "input": {"name": "images", "width": 64, "height": 64, "colour": "rgb", "layout": "nchw", "dtype": "uint8"},
+    "outputs": {"boxes": "boxes", "scores": "scores"},
+    "classes": ["person", "car"],
+    "strides": [32],
+    "anchors": [[[10, 10]]],
+    "thresholds": {"score": 0.4, "nms_iou": 0.5},
+    "data": [],
+    "measured": "not measured",
+}
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with an engine, a clip and a home of its own."""
+    engine = tmp_path / "engines" / "tiny"
+    engine.mkdir(parents=True)
+    (engine / "model.onnx").write_bytes(b"a network")
+    onnx = OnnxFile(file="model.onnx", sha256=digest_file(engine / "model.onnx"), opset=17)
+    (engine / "model.yaml").write_text(dump_manifest(Manifest.model_validate({**MANIFEST, "onnx": onnx.model_dump()})))
+    (tmp_path / "clip.mp4").touch()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+def run(site: Path, text: str, *flags: str) -> int:
+    """The exit status of `edged check` on a text."""
+    (site / "site.yaml").write_text(text)
+    parser = argparse.ArgumentParser()
+    check.add_arguments(parser)
+    return check.run(parser.parse_args([str(site / "site.yaml"), *flags]))
+
+
+GOOD = """
+device: gate
+detector: {engine: engines/tiny}
+mqtt: {host: broker}
+cameras:
+  door:
+    source: clip.mp4
+    zones: {porch: {polygon: [[0, 0], [1, 0], [1, 1]], classes: [person]}}
+"""
+
+
+def test_check_right_file_prints_ok_and_a_summary(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What will run is said in a few lines."""
+    status = run(site, GOOD)
+
+    said = capsys.readouterr()
+    assert (status, said.err) == (0, "")
+    assert said.out.startswith(f"{site}/site.yaml: ok\n")
+    assert "engine tiny (64x64): person, car" in said.out
+    assert "camera door: file" in said.out
+    assert "1 zone, 0 lines, 5 fps" in said.out
+    assert "broker broker:1883, not encrypted, topics edged/gate/" in said.out
+
+
+def test_check_without_broker_says_where_events_go(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Standard output is the place without a broker."""
+    status = run(site, GOOD, "--set", "mqtt=null")
+
+    assert status == 0
+    assert "events go to standard output" in capsys.readouterr().out
+
+
+def test_check_wrong_file_prints_all_and_gives_78(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Mistakes go to standard error, and nothing else is said."""
+    status = run(site, GOOD + "    fpz: 3\n  yard: {source: 'ftp://a'}\n")
+
+    said = capsys.readouterr()
+    assert (status, said.out) == (78, "")
+    assert "2 mistakes" in said.err
+    assert "line 9: cameras.door.fpz: unknown key; did you mean fps? [config.unknown_key]" in said.err
+    assert "line 10: cameras.yard.source: " in said.err
+
+
+def test_check_surroundings_are_checked_together(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A recording that is not there and a class that is none are told at once."""
+    status = run(site, GOOD.replace("clip.mp4", "clop.mp4").replace("[person]", "[persn]"))
+
+    said = capsys.readouterr().err
+    assert status == 78
+    assert "line 7: cameras.door.source: " in said
+    assert "line 8: cameras.door.zones.porch.classes.persn: the engine has no class 'persn'; did you mean person?" in said
+
+
+def test_check_missing_engine_gives_78(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An engine that cannot be found is wrong configuration."""
+    status = run(site, GOOD, "--set", "detector.engine=none")
+
+    assert status == 78
+    assert "model.not_found" in capsys.readouterr().err
+
+
+def test_check_password_in_url_is_warned_of_and_hidden(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The warning names the line, and the summary shows the URL without its password."""
+    status = run(site, GOOD.replace("clip.mp4", "rtsp://user:hunter2@cam/1"))
+
+    said = capsys.readouterr()
+    assert status == 0
+    assert "warning: line 7: cameras.door.source: the URL holds a password" in said.err
+    assert "rtsp://cam/1" in said.out
+    assert "hunter2" not in said.out + said.err
+
+
+def test_check_skips_secrets_when_told_to(site: Path) -> None:
+    """A configuration of another machine can be checked without its passwords."""
+    text = GOOD.replace("{host: broker}", "{host: 127.0.0.1, username: u, password: {credential: mqtt}}")
+
+    assert run(site, text) == 78
+    assert run(site, text, "--skip-secrets") == 0
+
+
+def test_check_missing_folder_is_named_as_one(site: Path) -> None:
+    """A file where a directory should be is a mistake, too."""
+    with pytest.raises(ConfigError, match="no such directory"):
+        check.check_surroundings(check.load_config(_written(site, GOOD.replace("clip.mp4", "clip.mp4/"))), source="site.yaml")
+
+
+def _written(site: Path, text: str) -> Path:
+    (site / "site.yaml").write_text(text)
+    return site / "site.yaml"
