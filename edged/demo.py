@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from edged.log import configure_logging
 from edged.runtime.systemd import Notifier
 
 CAMERA = "street"
+SUBSCRIBE_S = 20.0
 DEMO_S = 60.0
 RECORD_S = 60.0
 """A demo that runs on for ever does not fill the disk."""
@@ -55,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         config = _load_demo_config(broker, state=Path(state), source=_read_source(arguments.source))
         configure_logging(level="info", style="text", stream=log)
         _introduce(config, broker, out, is_forever=arguments.forever)
-        stack.enter_context(_subscriber(broker))
+        stack.enter_context(_subscriber(broker, log_path=out / "watch.log"))
         daemon = Daemon(
             config,
             stop=stop,
@@ -112,11 +114,15 @@ def _introduce(config: Config, broker: RunningBroker, out: Path, *, is_forever: 
 
 
 @contextlib.contextmanager
-def _subscriber(broker: RunningBroker) -> Iterator[None]:
-    """`edged watch` in a process of its own, as any subscriber would be."""
+def _subscriber(broker: RunningBroker, *, log_path: Path) -> Iterator[None]:
+    """`edged watch` in a process of its own, as any subscriber would be; entered once it listens, to miss nothing."""
     command = [sys.executable, "-m", "edged", "watch", "--host", broker.host, "--port", str(broker.port)]
-    watcher = subprocess.Popen(command)
+    with log_path.open("w", encoding="utf-8") as log:
+        watcher = subprocess.Popen(command, stderr=log)
     try:
+        until_s = time.monotonic() + SUBSCRIBE_S
+        while "watching" not in log_path.read_text(encoding="utf-8") and time.monotonic() < until_s:
+            time.sleep(0.05)
         yield
     finally:
         watcher.terminate()
