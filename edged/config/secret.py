@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from pydantic import PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
 
 from edged.config.context import ReadingContext, mistake
+from edged.sources.url import HIDDEN
 
 MAX_SECRET_BYTES = 65_536
 
@@ -46,7 +47,7 @@ class Secret:
         return self._value
 
     def __str__(self) -> str:
-        return "***"
+        return HIDDEN
 
 
 def read_secret(value: object, info: ValidationInfo) -> Secret:
@@ -146,7 +147,7 @@ _SECRET_SCHEMA: dict[str, Any] = {
 SecretKey = Annotated[
     Secret,
     PlainValidator(read_secret),
-    PlainSerializer(str, return_type=str),
+    PlainSerializer(lambda _secret: HIDDEN, return_type=str),
     WithJsonSchema(_SECRET_SCHEMA, mode="validation"),
 ]
 """The type of a key that takes a secret."""
