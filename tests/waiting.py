@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 
-def wait_until(is_true: Callable[[], object], *, timeout_s: float = 10.0) -> None:
+def wait_until(is_true: Callable[[], object], *, timeout_s: float = 30.0) -> None:
     """Return as soon as `is_true` is; fail after `timeout_s`."""
     until_s = time.monotonic() + timeout_s
     while not is_true():

@@ -214,6 +214,8 @@ class MqttSink:
         """End `run`, if it runs, and wait for it: what is waiting is handed on within 5 s, the rest counted."""
         with self._lock:
             self._stop.set()
+            if self._drain_until_s is None:  # from now on: `run` may be inside a connect that takes long
+                self._drain_until_s = time.monotonic() + _DRAIN_S
             if self._wake:
                 self._wake.set()
             is_running = self._is_running

@@ -69,6 +69,7 @@ class VideoWriter:
         except SinkError:
             raise
         except Exception as error:  # border to PyAV, which raises more than it documents
+            self._is_closed = True  # nothing to finish: a second error would hide this one
             raise SinkError(f"cannot write {self._path}: {type(error).__name__}: {error}") from error
 
     def close(self) -> None:

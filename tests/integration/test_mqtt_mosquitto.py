@@ -111,7 +111,21 @@ class Certificates:
         key, request, certificate = (str(self.path(f"{name}{end}")) for end in (".key", ".csr", ".crt"))
         extensions = self.path(f"{name}.ext")
         extensions.write_text(f"subjectAltName={names}\n")
-        openssl("req", "-new", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}", "-keyout", key, "-out", request)
+        openssl(
+            "req",
+            "-new",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-subj",
+            f"/CN={name}",
+            "-keyout",
+            key,
+            "-out",
+            request,
+        )
         authority = ["-CA", str(self.path("ca.crt")), "-CAkey", str(self.path("ca.key")), "-CAcreateserial"]
         openssl("x509", "-req", "-in", request, *authority, "-days", str(days), "-extfile", str(extensions), "-out", certificate)
 
@@ -123,7 +137,20 @@ def openssl(*arguments: str) -> None:
 def make_authority(directory: Path) -> Certificates:
     key, certificate = directory / "ca.key", directory / "ca.crt"
     openssl(
-        *["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test", "-keyout"],
+        *[
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=test",
+            "-keyout",
+        ],
         str(key),
         "-out",
         str(certificate),
