@@ -174,6 +174,25 @@ def test_rules_box_beyond_the_picture_is_still_in_a_zone_at_its_edge(make_track)
     assert "zone.enter" in kinds(show(rules, 0, [make_track(1, 100, 375)]))
 
 
+def test_rules_box_larger_than_the_picture_is_within_the_largest_size(make_track):
+    """What the filter foresees beyond the picture does not make an object too large."""
+    rules = make_rules(zones=[ZoneSettings("left", LEFT_HALF, {"person": ClassLimits()})])
+
+    assert "zone.enter" in kinds(show(rules, 0, [make_track(1, 300, 370, size=(700, 380))]))
+
+
+def test_rules_follow_a_change_of_resolution(make_track):
+    """The same pixel is elsewhere in a picture of twice the size."""
+    rules = make_rules(zones=[ZoneSettings("left", LEFT_HALF)])
+    before = show(rules, 0, [make_track(1, 600, 200)])
+
+    tracks = Tracks((make_track(1, 600, 200),), ())
+    after = rules.update(tracks, now_s=0.1, frame_seq=2, width=2 * WIDTH, height=2 * HEIGHT)
+
+    assert kinds(before) == ["object.new"]
+    assert kinds(after) == ["zone.enter"]
+
+
 @pytest.mark.parametrize(
     ("classes", "announced"),
     [
