@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from edged.backends.onnx import open_onnx_backend
 from edged.config import CameraConfig, Config, check_against_manifest
@@ -40,7 +43,7 @@ from edged.sources.network import FileSource, NetworkSource, SnapshotSource
 from edged.sources.street import StreetSource
 from edged.sources.v4l2 import V4l2Source
 from edged.tracking.tracker import Tracker, TrackerSettings
-from edged.types import Pixels
+from edged.types import Frame, Pixels, Track
 from edged.vision.draw import draw_overlay
 from edged.vision.motion import MotionGate, MotionSettings
 
@@ -268,14 +271,14 @@ def make_sink(config: Config, *, backoff: RetryWait) -> Sink:
 
 
 def make_overlay(camera: CameraConfig, class_names: tuple[str, ...], *, caption: str) -> Overlay:
-    """Draws a camera's zones, lines and tracks into its pictures."""
+    """Draws a camera's zones, lines and tracks into its pictures, of whatever size."""
     zones = {name: zone.polygon for name, zone in camera.zones.items()}
     lines = {name: (line.from_, line.to) for name, line in camera.lines.items()}
 
-    def overlay(result: FrameResult) -> Pixels:
+    def overlay(result: FrameResult, picture: Frame) -> Pixels:
         return draw_overlay(
-            result.frame.pixels_rgb,
-            tracks=result.tracks.live,
+            picture.pixels_rgb,
+            tracks=_scale_tracks(result.tracks.live, result.frame, picture),
             class_names=class_names,
             zones=zones,
             lines=lines,
@@ -283,6 +286,15 @@ def make_overlay(camera: CameraConfig, class_names: tuple[str, ...], *, caption:
         )
 
     return overlay
+
+
+def _scale_tracks(tracks: Iterable[Track], frame: Frame, picture: Frame) -> list[Track]:
+    """The tracks of a frame in the pixels of another picture of the same view."""
+    if (frame.width, frame.height) == (picture.width, picture.height):
+        return list(tracks)
+    scale_x, scale_y = picture.width / frame.width, picture.height / frame.height
+    scale = np.array([scale_x, scale_y, scale_x, scale_y], np.float32)
+    return [replace(track, box=track.box * scale) for track in tracks]
 
 
 def _first(*values: float | None) -> float:

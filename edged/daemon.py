@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from edged import __version__, assembly
@@ -26,7 +27,7 @@ from edged.pipeline import CameraPipeline, FrameResult
 from edged.rules.counters import CounterState
 from edged.runtime.analysis import Analysis
 from edged.runtime.backoff import Backoff
-from edged.runtime.board import FrameBoard
+from edged.runtime.board import FrameBoard, LatestFrame
 from edged.runtime.camera_status import CameraState, CameraStatus, FrameCounts
 from edged.runtime.capture import Capture
 from edged.runtime.journal import Journal
@@ -38,7 +39,9 @@ from edged.runtime.systemd import Notifier
 from edged.sinks.base import Sink
 from edged.sinks.mqtt import MqttSink
 from edged.sinks.video import VideoWriter
+from edged.sources.base import FrameSource
 from edged.state import StateDirectory
+from edged.types import Frame
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +126,8 @@ class Daemon:
         self._record_directory = record_directory
         self._record_s = record_s
         self._clock = SystemClock(self._on_clock_step)
-        self._supervisor = Supervisor(_start_thread)
+        self._supervisor = Supervisor(_start_thread, now_s=self._clock.now_s)
+        self._details = {name: LatestFrame() for name, camera in config.cameras.items() if camera.detect_source}
         self._board = FrameBoard()
         self._statuses: dict[str, CameraStatus] = {}
         self._published: dict[str, tuple[int, float, FrameCounts]] = {}  # number of changes, time, counts
@@ -188,7 +192,9 @@ class Daemon:
         while not self._analysis_ready.wait(TICK_S) and not self._stop.is_set():
             self._supervisor.check()
         for name in pipelines:
-            self._supervisor.run_replaceable(lambda name=name: self._make_capture_loop(name, config.cameras[name]))
+            self._supervisor.run_replaceable(partial(self._make_capture_loop, name, config.cameras[name]))
+            if name in self._details:
+                self._supervisor.run_replaceable(partial(self._make_detail_loop, name, config.cameras[name]))
         self._notifier.ready(f"{len(pipelines)} cameras")
 
     def _analyse(
@@ -218,10 +224,31 @@ class Daemon:
         cameras = self._config.cameras
         overlays = {name: assembly.make_overlay(camera, manifest.classes, caption=name) for name, camera in cameras.items()}
         fps = {name: camera.fps for name, camera in cameras.items()}
-        return Recorder(directory, VideoWriter, overlays=overlays, fps=fps, most_s=self._record_s)
+        return Recorder(directory, VideoWriter, overlays=overlays, fps=fps, details=self._details, most_s=self._record_s)
 
     def _make_capture_loop(self, name: str, camera: CameraConfig) -> Loop:
+        """The stream that is analysed."""
         source = assembly.make_source(camera.detect_source or camera.source, timeout_s=camera.timeout_s)
+        status = self._statuses[name]
+        return self._make_loop_of(name, camera, source, loop_name=f"capture {name}", status=status, on_frame=self._board.put)
+
+    def _make_detail_loop(self, name: str, camera: CameraConfig) -> Loop:
+        """The main stream of a camera that detects on a smaller one: its newest frame is kept for whoever looks closely."""
+        source = assembly.make_source(camera.source, timeout_s=camera.timeout_s)
+        status = CameraStatus(CameraState.CONNECTING, now_s=self._clock.now_s())
+        on_frame = self._details[name].put
+        return self._make_loop_of(name, camera, source, loop_name=f"detail {name}", status=status, on_frame=on_frame)
+
+    def _make_loop_of(
+        self,
+        name: str,
+        camera: CameraConfig,
+        source: FrameSource,
+        *,
+        loop_name: str,
+        status: CameraStatus,
+        on_frame: Callable[[Frame], bool],
+    ) -> Loop:
         capture = Capture(
             camera=name,
             source=source,
@@ -229,11 +256,11 @@ class Daemon:
             fps=camera.fps,
             schedule=assembly.make_schedule(camera),
             backoff=_make_backoff(),
-            status=self._statuses[name],
-            on_frame=self._board.put,
-            first_seq=self._statuses[name].snapshot().frames.captured + 1,
+            status=status,
+            on_frame=on_frame,
+            first_seq=status.snapshot().frames.captured + 1,
         )
-        return self._loop(f"capture {name}", capture.run, source.deadline_s)
+        return self._loop(loop_name, capture.run, source.deadline_s)
 
     def _loop(self, name: str, body: Callable[[Loop], None], limit_s: float) -> Loop:
         return Loop(name, body, limit_s=limit_s, now_s=self._clock.now_s)
@@ -292,13 +319,13 @@ class Daemon:
 
     def _shut_down(self, state: StateDirectory, sinks: list[Sink]) -> None:
         """Captures first, then the analysis, which ends the objects; then what is waiting is handed on."""
-        self._supervisor.stop({f"capture {name}": 1.0 for name in self._config.cameras})
-        self._board.wake()
-        self._supervisor.stop({"analysis": 3.0, "recorder": 3.0})
+        cameras = self._config.cameras
+        self._supervisor.stop([f"{kind} {name}" for kind in ("capture", "detail") for name in cameras], within_s=1.0)
+        self._supervisor.stop(["analysis", "recorder"], within_s=3.0)
         self._save_counters(state)
         for sink in sinks:
             sink.close()
-        self._supervisor.stop({"mqtt": 1.0})
+        self._supervisor.stop(["mqtt"], within_s=1.0)
 
     def _report(self, failure: LoopFailureError) -> int:
         cause = failure.__cause__

@@ -212,7 +212,7 @@ class ClipOutput:
             return
         if self._writer is None:
             self._open(result)
-        self._writer.write(self._overlay(result))
+        self._writer.write(self._overlay(result, result.frame))
 
     def close(self) -> None:
         """Finish the clip."""
@@ -224,7 +224,7 @@ class ClipOutput:
     def _open(self, second: FrameResult | None) -> None:
         step_s = second.frame.captured_s - self._first.frame.captured_s if second else 0.0
         self._writer = VideoWriter(self._path, 1.0 / step_s if step_s > 0 else FALLBACK_FPS)
-        self._writer.write(self._overlay(self._first))
+        self._writer.write(self._overlay(self._first, self._first.frame))
 
 
 def _parse_start(text: str) -> float:

@@ -1,6 +1,6 @@
-"""Between the capture threads and the fast loop: the newest frame of every camera.
+"""Between the capture threads and those who look: the newest frame of every camera.
 
-Holds one frame a camera. When the fast loop is too slow the newer frame replaces the older one, and `put` says so.
+The board holds one frame a camera. When the fast loop is too slow the newer frame replaces the older one, and `put` says so.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ class FrameBoard:
     def __init__(self) -> None:
         self._ready = threading.Condition()
         self._frames: dict[str, Frame] = {}  # in order of waiting: a replaced frame keeps its place
-        self._is_woken = False
 
     def put(self, frame: Frame) -> bool:
         """Offer a frame. Returns False if it replaced one that nobody had taken."""
@@ -29,13 +28,26 @@ class FrameBoard:
     def take(self, most: int, *, timeout_s: float) -> list[Frame]:
         """Wait for frames and take at most `most`, one a camera, the longest waiting camera first."""
         with self._ready:
-            self._ready.wait_for(lambda: self._frames or self._is_woken, timeout_s)
-            self._is_woken = False
+            self._ready.wait_for(lambda: self._frames, timeout_s)
             cameras = list(self._frames)[:most]
             return [self._frames.pop(camera) for camera in cameras]
 
-    def wake(self) -> None:
-        """End a `take` that is waiting."""
-        with self._ready:
-            self._is_woken = True
-            self._ready.notify()
+
+class LatestFrame:
+    """The newest frame of one stream, for whoever wants to look at it closely; written and read by any thread.
+
+    Holds one frame, not converted until somebody looks. A newer one replaces it: nothing is lost that was wanted.
+    """
+
+    def __init__(self) -> None:
+        self._frame: Frame | None = None
+
+    def put(self, frame: Frame) -> bool:
+        """Replace the frame; always True: nobody waits for every one of them."""
+        self._frame = frame
+        return True
+
+    def near(self, captured_s: float, *, tolerance_s: float) -> Frame | None:
+        """The frame, if it was captured at about that time."""
+        frame = self._frame
+        return frame if frame is not None and abs(frame.captured_s - captured_s) <= tolerance_s else None

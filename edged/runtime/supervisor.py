@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from edged.runtime.loop import Loop
@@ -37,10 +37,12 @@ class Supervisor:
 
     Args:
         start: makes and starts the thread of a loop.
+        now_s: monotonic seconds.
     """
 
-    def __init__(self, start: Callable[[Loop], threading.Thread]) -> None:
+    def __init__(self, start: Callable[[Loop], threading.Thread], *, now_s: Callable[[], float]) -> None:
         self._start = start
+        self._now_s = now_s
         self._workers: dict[str, Worker] = {}
         self._reopen: dict[str, Callable[[], Loop]] = {}
         self._abandoned: list[Worker] = []
@@ -81,13 +83,14 @@ class Supervisor:
             if worker.loop.is_stuck():
                 self._replace(name, worker)
 
-    def stop(self, names: Mapping[str, float]) -> None:
-        """Ask loops to return and wait for each of them; the values are the longest waits in seconds."""
-        workers = [(self._workers[name], wait_s) for name, wait_s in names.items() if name in self._workers]
-        for worker, _ in workers:
+    def stop(self, names: Iterable[str], *, within_s: float) -> None:
+        """Ask loops to return, and wait for all of them together no longer than told."""
+        workers = [self._workers[name] for name in names if name in self._workers]
+        for worker in workers:
             worker.loop.stop()
-        for worker, wait_s in workers:
-            worker.thread.join(wait_s)
+        end_s = self._now_s() + within_s
+        for worker in workers:
+            worker.thread.join(max(0.0, end_s - self._now_s()))
             if worker.is_alive:
                 logger.warning("loop did not stop in time: name=%s", worker.loop.name)
 

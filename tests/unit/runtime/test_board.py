@@ -1,8 +1,6 @@
 """The board holds the newest frame of every camera."""
 
-import threading
-
-from edged.runtime.board import FrameBoard
+from edged.runtime.board import FrameBoard, LatestFrame
 from edged.types import Frame
 
 
@@ -44,14 +42,11 @@ def test_take_from_an_empty_board_returns_nothing_after_its_timeout():
     assert frames == []
 
 
-def test_wake_ends_a_waiting_take():
-    """Stopping does not wait for the next frame."""
-    board = FrameBoard()
-    taken = []
-    reader = threading.Thread(target=lambda: taken.append(board.take(9, timeout_s=30)))
-    reader.start()
+def test_latest_frame_far_from_the_asked_moment_is_not_given():
+    """A main stream that stalled shows another moment."""
+    latest = LatestFrame()
+    latest.put(make_frame("door", 10))
 
-    board.wake()
-    reader.join(timeout=5)
-
-    assert taken == [[]]
+    assert latest.near(10.5, tolerance_s=0.5).seq == 10
+    assert latest.near(10.6, tolerance_s=0.5) is None
+    assert LatestFrame().near(0.0, tolerance_s=9.0) is None

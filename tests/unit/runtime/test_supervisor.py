@@ -1,6 +1,7 @@
 """The supervisor opens stuck captures anew and tells what failed."""
 
 import threading
+import time
 
 import pytest
 from fakes import FakeClock
@@ -16,7 +17,7 @@ class Rig:
         self.clock = FakeClock()
         self.release = threading.Event()
         self.made = []
-        self.supervisor = Supervisor(self.start)
+        self.supervisor = Supervisor(self.start, now_s=time.monotonic)
 
     def start(self, loop):
         thread = threading.Thread(target=loop.run, name=loop.name, daemon=True)
@@ -80,7 +81,7 @@ def test_supervisor_with_a_failed_loop_passes_its_error_on(rig):
 
     loop = Loop("analysis", body, limit_s=5, now_s=rig.clock.now_s)
     rig.supervisor.run(loop)
-    rig.supervisor.stop({"analysis": 5})
+    rig.supervisor.stop(["analysis"], within_s=5)
 
     with pytest.raises(LoopFailureError) as raised:
         rig.supervisor.check()
@@ -102,6 +103,6 @@ def test_supervisor_stopping_waits_no_longer_than_told(rig):
     """What is stuck is left behind and named."""
     rig.supervisor.run(rig.make_stuck_loop())
 
-    rig.supervisor.stop({"capture door": 0.01, "never started": 1.0})
+    rig.supervisor.stop(["capture door", "never started"], within_s=0.01)
 
     assert rig.supervisor.left_running == ["capture door"]
