@@ -93,8 +93,10 @@ def make_onnx(network: ExportedYolo, *, input_px: int) -> bytes:
             input_names=["images"],
             output_names=["boxes", "scores"],
             dynamic_axes={name: {0: "n"} for name in ("images", "boxes", "scores")},
+            keep_initializers_as_inputs=True,  # else equal weights, such as two zero biases, are merged under one name
         )
     model = onnx.load_from_string(file.getvalue())
+    del model.graph.input[1:]
     model.ir_version = IR_VERSION
     for node in model.graph.node:
         node.doc_string = ""

@@ -1,0 +1,330 @@
+"""A tiny training, its checkpoint, its export and its evaluation, each by the commands that people use."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from coco_folder import write_coco_folder
+
+torch = pytest.importorskip("torch", reason="training needs its own environment: pip install torch")
+
+import onnx  # noqa: E402
+import onnxruntime  # noqa: E402
+from onnx import numpy_helper  # noqa: E402
+
+from edged.errors import InputError  # noqa: E402
+from edged.models.manifest import DataSource, load_manifest  # noqa: E402
+from tools import calibrate, evaluate, export, train_detector  # noqa: E402
+from tools.export import licence_of, make_onnx  # noqa: E402
+from tools.nets.yolo import ExportedYolo, Yolo, YoloSettings  # noqa: E402
+from tools.training import ScheduleSettings, Trainer, TrainingError, load_checkpoint, rate_share  # noqa: E402
+from tools.weights import initialise  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+CONFIG = """
+seed: 3
+input_px: 64
+sizes_px: [64]
+batch: 4
+sets: {small: 1.0}
+width: 0.25
+neck: 16
+anchors: [[[12, 12]], [[24, 24]], [[48, 48]]]
+schedule: {epochs: 2, warmup_steps: 2, learning_rate: 0.01, bfloat16: false}
+data:
+  - {name: small, licence_mark: P, licence: ours, source: drawn by a test, use: training}
+"""
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with data, a configuration and two epochs trained at once (`straight`)."""
+    folder = tmp_path_factory.mktemp("training")
+    write_coco_folder(folder / "data" / "small", pictures=24)
+    (folder / "config.yaml").write_text(CONFIG, encoding="utf-8")
+    assert _train(folder, "straight") == 0
+    return folder
+
+
+def _train(work: Path, out: str, *options: str, config: str = "config.yaml") -> int:
+    required = ["--config", str(work / config), "--data", str(work / "data"), "--out", str(work / out)]
+    return train_detector.main([*required, "--threads", "1", "--workers", "0", "--evaluate-every", "0", *options])
+
+
+@pytest.fixture(scope="module")
+def engine(work: Path) -> Path:
+    """The engine that `tools.export` makes of the trained checkpoint."""
+    assert export.main([str(work / "straight" / "last.pt"), "--out", str(work / "engine")]) == 0
+    return work / "engine"
+
+
+def test_training_writes_its_figures(work: Path) -> None:
+    """Each epoch leaves a line of figures."""
+    lines = [json.loads(line) for line in (work / "straight" / "epochs.jsonl").read_text().splitlines()]
+
+    assert [line["epoch"] for line in lines] == [1, 2]
+    assert all(0 < line["box"] and 0 < line["score"] < line["loss"] for line in lines)
+
+
+def test_trainer_learns_what_can_be_learnt() -> None:
+    """A line through given points is found, by the network and by its averaged twin; the loop knows nothing of lines."""
+    torch.manual_seed(0)
+    network = torch.nn.Linear(1, 1)
+    groups = [{"params": list(network.parameters()), "rate": 1.0, "weight_decay": 0.0}]
+    schedule = ScheduleSettings(epochs=3, learning_rate=0.1, warmup_steps=10, average_decay=0.9, bfloat16=False)
+    trainer = Trainer(network, groups, schedule, steps_per_epoch=100)
+    x = torch.linspace(-1, 1, 16)[:, None]
+
+    losses = [
+        trainer.train_epoch([x] * 100, lambda net, batch: ((net(batch) - 2 * batch - 1).square().mean(), {}))["loss"]
+        for _ in range(3)
+    ]
+
+    assert losses[0] > losses[1] > losses[2]
+    for weights in (trainer.network, trainer.averaged):
+        assert weights.weight.item() == pytest.approx(2, abs=0.01)
+        assert weights.bias.item() == pytest.approx(1, abs=0.01)
+
+
+def test_training_resumed_gives_the_weights_of_one_that_never_stopped(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Optimiser, average, schedule, order and chance go on where they stood: every weight is equal, bit by bit."""
+    save = Trainer.save
+
+    def save_and_stop(trainer: Trainer, *arguments: object) -> None:
+        save(trainer, *arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "save", save_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            _train(work, "stopped")
+    assert load_checkpoint(work / "stopped" / "last.pt")["epoch"] == 1
+
+    assert _train(work, "stopped", "--resume") == 0
+
+    straight, resumed = (load_checkpoint(work / name / "last.pt") for name in ("straight", "stopped"))
+    for part in ("network", "averaged"):
+        for name, weights in straight[part].items():
+            assert torch.equal(weights, resumed[part][name]), name
+
+
+def test_training_whose_loss_is_no_number_stops_before_it_is_saved(work: Path) -> None:
+    """A diverged network ends the run with a reason; the checkpoint before it stays."""
+    network = torch.nn.Linear(1, 1)
+    groups = [{"params": list(network.parameters()), "rate": 1.0}]
+    trainer = Trainer(network, groups, ScheduleSettings(epochs=1, bfloat16=False), steps_per_epoch=1)
+
+    with pytest.raises(TrainingError, match="lower learning_rate"):
+        trainer.train_epoch([None], lambda net, _: (net(torch.ones(1, 1)).sum() * math.nan, {}))
+
+
+def test_training_with_frozen_rows_leaves_them_as_they_were(work: Path) -> None:
+    """Frozen rows keep their start to the last bit; the next row learns."""
+    (work / "frozen.yaml").write_text(CONFIG + "frozen_rows: 2\n", encoding="utf-8")
+    torch.manual_seed(3)
+    start = Yolo(YoloSettings(train_detector.CLASSES, (((12, 12),), ((24, 24),), ((48, 48),)), width=0.25, neck=16)).state_dict()
+
+    assert _train(work, "frozen", config="frozen.yaml") == 0
+
+    end = load_checkpoint(work / "frozen" / "last.pt")["network"]
+    assert torch.equal(end["backbone.rows.1.0.expand.weight"], start["backbone.rows.1.0.expand.weight"])
+    assert not torch.equal(end["backbone.rows.2.0.expand.weight"], start["backbone.rows.2.0.expand.weight"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param("epoch: 3\n", "epoch", id="unknown key"),
+        pytest.param("drawn: -1\n", "drawn", id="out of bounds"),
+    ],
+)
+def test_training_with_a_wrong_configuration_exits_78_naming_the_key(
+    work: Path, capsys: pytest.CaptureFixture[str], change: str, message: str
+) -> None:
+    """Nothing starts on a configuration with a mistake."""
+    (work / "wrong.yaml").write_text(CONFIG + change, encoding="utf-8")
+
+    assert _train(work, "wrong", config="wrong.yaml") == 78
+
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("step", "share"),
+    [
+        pytest.param(0, 0.1, id="first warm-up step"),
+        pytest.param(9, 1.0, id="warmed up"),
+        pytest.param(10, 1.0, id="top of the cosine"),
+        pytest.param(60, 0.55, id="half way down"),
+        pytest.param(110, 0.1, id="end"),
+        pytest.param(200, 0.1, id="past the end"),
+    ],
+)
+def test_rate_share_rises_then_falls_along_a_cosine(step: int, share: float) -> None:
+    """Ten steps up, a hundred down to a tenth."""
+    schedule = ScheduleSettings(warmup_steps=10, final_ratio=0.1)
+
+    assert rate_share(step, schedule, total_steps=110) == pytest.approx(share)
+
+
+def test_load_checkpoint_of_another_file_says_what_it_wants(tmp_path: Path) -> None:
+    """A picture or a missing file is no checkpoint."""
+    (tmp_path / "picture.pt").write_bytes(b"\x89PNG")
+
+    for name in ("picture.pt", "missing.pt"):
+        with pytest.raises(InputError, match=name):
+            load_checkpoint(tmp_path / name)
+
+
+def test_export_equals_torch_on_one_and_on_three_pictures(work: Path, engine: Path) -> None:
+    """Parity: the ONNX file gives torch's boxes and scores, at any number of pictures."""
+    checkpoint = load_checkpoint(work / "straight" / "last.pt")
+    settings = train_detector.TrainSettings.model_validate(checkpoint["settings"])
+    network = Yolo(settings.network())
+    network.load_state_dict(checkpoint["averaged"])
+    session = onnxruntime.InferenceSession(str(engine / "model.onnx"), providers=["CPUExecutionProvider"])
+    pictures = np.random.default_rng(5).integers(0, 256, (3, 3, 64, 64), np.uint8)
+
+    for images in (pictures, pictures[:1]):
+        boxes, scores = session.run(["boxes", "scores"], {"images": images})
+        with torch.inference_mode():
+            expected = network(torch.from_numpy(images))
+
+        np.testing.assert_allclose(boxes, expected.boxes.numpy(), rtol=1e-4, atol=1e-3)
+        np.testing.assert_allclose(scores, torch.sigmoid(expected.logits).numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_export_writes_padding_into_the_convolutions(engine: Path) -> None:
+    """TF 'SAME' at stride 2 is the Conv's own asymmetric `pads`; no Pad node is left."""
+    nodes = onnx.load(str(engine / "model.onnx")).graph.node
+
+    attributes = [{a.name: list(a.ints) for a in node.attribute} for node in nodes if node.op_type == "Conv"]
+    strided = [(a["kernel_shape"][0], a["pads"]) for a in attributes if a["strides"] == [2, 2]]
+    assert strided.count((3, [0, 0, 1, 1])) == 5  # MobileNetV2's five halvings
+    assert strided.count((5, [1, 1, 2, 2])) == 2  # the neck's two
+    assert len(strided) == 7
+    assert not [node for node in nodes if node.op_type == "Pad"]
+
+
+def test_export_twice_gives_equal_bytes(work: Path, engine: Path) -> None:
+    """The same checkpoint makes the same engine, so its digest says where it came from."""
+    export.main([str(work / "straight" / "last.pt"), "--out", str(work / "again" / "engine")])
+
+    for name in ("model.onnx", "model.yaml"):
+        assert (work / "again" / "engine" / name).read_bytes() == (engine / name).read_bytes()
+
+
+def test_export_manifest_is_what_the_daemon_reads(engine: Path) -> None:
+    """The manifest loads, its digest fits, and it says what went in."""
+    manifest = load_manifest(engine)
+
+    assert manifest.classes == train_detector.CLASSES
+    assert manifest.anchors == (((12, 12),), ((24, 24),), ((48, 48),))
+    assert manifest.onnx.opset <= 17
+    assert manifest.licence == "Apache-2.0"
+    assert manifest.trained["epochs"] == 2
+
+
+@pytest.mark.parametrize(
+    ("marks", "licence"),
+    [("PP", "Apache-2.0"), ("PD", "evaluation-only"), ("DRP", "research-only"), ("", "unknown")],
+)
+def test_licence_of_data_follows_the_worst_mark(marks: str, licence: str) -> None:
+    """One research set makes the whole network research-only."""
+    data = tuple(DataSource(name="a", licence_mark=mark, licence="b", source="c", use="d") for mark in marks)
+
+    assert licence_of(data).startswith(licence)
+
+
+def test_initialise_from_an_engine_gives_the_exported_network(work: Path, engine: Path) -> None:
+    """`--init model.onnx` finds every weight by its name: the started network answers as the engine does."""
+    settings = train_detector.load_settings(work / "config.yaml").network()
+    network = Yolo(settings)
+    images = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+
+    initialise(network, engine / "model.onnx")
+
+    session = onnxruntime.InferenceSession(str(engine / "model.onnx"), providers=["CPUExecutionProvider"])
+    with torch.inference_mode():
+        np.testing.assert_allclose(network(images).boxes, session.run(["boxes"], {"images": images.numpy()})[0], atol=1e-2)
+
+
+def test_initialise_with_other_classes_keeps_everything_but_the_heads(engine: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever trains other classes starts from all that fits, and is told what does not."""
+    network = Yolo(YoloSettings(classes=("cat",), anchors=(((12, 12),), ((24, 24),), ((48, 48),)), width=0.25, neck=16))
+
+    initialise(network, engine / "model.onnx")
+
+    stem = next(t for t in onnx.load(str(engine / "model.onnx")).graph.initializer if t.name == "backbone.stem.weight")
+    folded = (network.backbone.stem.weight * network.backbone.stem.scale).detach().numpy()
+    np.testing.assert_allclose(folded, numpy_helper.to_array(stem), rtol=1e-4, atol=1e-7)
+    assert "heads.0, heads.1, heads.2" in caplog.text
+
+
+def test_initialise_from_a_strange_onnx_is_refused(tmp_path: Path) -> None:
+    """A file of another network would start everything at random: that is no start."""
+    graph = onnx.helper.make_graph([], "empty", [], [])
+    onnx.save(onnx.helper.make_model(graph), str(tmp_path / "other.onnx"))
+    network = Yolo(YoloSettings(classes=("cat",), anchors=(((12, 12),), ((24, 24),), ((48, 48),)), width=0.25, neck=16))
+
+    with pytest.raises(InputError, match="none of its tensors fits"):
+        initialise(network, tmp_path / "other.onnx")
+
+
+def test_evaluate_prints_every_labelled_class_as_json(work: Path, engine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The report names set, class, number, figures and time; it needs engine and data only."""
+    data = write_coco_folder(work / "judge", pictures=4, split="val", labelled=(3,))
+
+    assert evaluate.main([str(engine), str(data), "--json"]) == 0
+
+    report = json.loads(capsys.readouterr().out)["sets"]["judge"]
+    assert report["pictures"] == 4
+    assert report["ms_per_picture"] > 0
+    assert list(report["classes"]) == ["car"]
+    assert report["classes"]["car"]["n"] == 2
+
+
+def test_evaluate_without_a_set_exits_78(engine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An empty folder is named, with what was expected in it."""
+    assert evaluate.main([str(engine), str(tmp_path)]) == 78
+
+    assert "annotations.json" in capsys.readouterr().err
+
+
+def test_calibrate_writes_thresholds_and_figures_into_the_manifest(work: Path, engine: Path) -> None:
+    """After it the manifest holds figures with n, and says `not measured` where there are too few objects."""
+    write_coco_folder(work / "val" / "many", pictures=44, split="val")
+
+    assert calibrate.main([str(engine), "--data", str(work / "val"), "--drawn", "0"]) == 0
+
+    manifest = load_manifest(engine)
+    assert manifest.measured["ap50"]["car"]["n"] == 22
+    assert manifest.measured["ap50"]["bicycle"] == "not measured"
+    assert set(manifest.thresholds.per_class) == {"person", "car"}
+
+
+@pytest.mark.parametrize(
+    ("scores", "hits", "n", "expected"),
+    [
+        pytest.param([0.9, 0.8, 0.3], [1, 1, 0], 2, 0.8, id="before the invented one"),
+        pytest.param([0.9, 0.8, 0.3, 0.2], [1, 0, 1, 1], 3, 0.2, id="worth one invented"),
+        pytest.param([0.04, 0.03], [1, 1], 2, 0.05, id="never below the floor"),
+    ],
+)
+def test_best_threshold_balances_recall_and_precision(scores: list[float], hits: list[int], n: int, expected: float) -> None:
+    """The score of the highest F1."""
+    assert calibrate.best_threshold(np.array(scores), np.array(hits, bool), n) == pytest.approx(expected)
+
+
+def test_make_onnx_names_weights_as_torch_does() -> None:
+    """Names are the contract of `--init`."""
+    network = ExportedYolo(YoloSettings(("cat",), (((12, 12),), ((24, 24),), ((48, 48),)), width=0.25, neck=16), input_px=32)
+
+    names = {tensor.name for tensor in onnx.load_from_string(make_onnx(network, input_px=32)).graph.initializer}
+
+    assert {name for name, _ in network.named_parameters()} <= names
