@@ -47,9 +47,7 @@ class StateDirectory:
         self._lock_file = lock_file
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._lock_file is not None:
             os.close(self._lock_file)
             self._lock_file = None
