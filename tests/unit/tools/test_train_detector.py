@@ -68,7 +68,7 @@ def test_training_writes_its_figures(work: Path) -> None:
     lines = [json.loads(line) for line in (work / "straight" / "epochs.jsonl").read_text().splitlines()]
 
     assert [line["epoch"] for line in lines] == [1, 2]
-    assert all(0 < line["box"] and 0 < line["score"] < line["loss"] for line in lines)
+    assert all(line["box"] > 0 and 0 < line["score"] < line["loss"] for line in lines)
 
 
 def test_trainer_learns_what_can_be_learnt() -> None:
