@@ -328,3 +328,11 @@ def test_make_onnx_names_weights_as_torch_does() -> None:
     names = {tensor.name for tensor in onnx.load_from_string(make_onnx(network, input_px=32)).graph.initializer}
 
     assert {name for name, _ in network.named_parameters()} <= names
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[3] / "configs" / "train").glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_configuration_builds_a_network(path: Path) -> None:
+    """Every training configuration that ships can be read, and describes a network."""
+    settings = train_detector.load_settings(path)
+
+    assert Yolo(settings.network()).settings.classes == train_detector.CLASSES
