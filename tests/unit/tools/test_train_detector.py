@@ -330,7 +330,10 @@ def test_make_onnx_names_weights_as_torch_does() -> None:
     assert {name for name, _ in network.named_parameters()} <= names
 
 
-@pytest.mark.parametrize("path", sorted((Path(__file__).parents[3] / "configs" / "train").glob("*.yaml")), ids=lambda path: path.stem)
+CONFIGS = sorted((Path(__file__).parents[3] / "configs" / "train").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_shipped_configuration_builds_a_network(path: Path) -> None:
     """Every training configuration that ships can be read, and describes a network."""
     settings = train_detector.load_settings(path)
