@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from edged.types import Pixels
 
 _FORMATS = {".mp4": "mp4", ".mkv": "matroska", ".mov": "mov", ".avi": "avi"}
-_CODECS = (("libx264", {"preset": "veryfast", "crf": "23"}), ("mpeg4", {"qscale": "4"}))
+_CODECS = (
+    # x264's macroblock tree gives other bytes now and then for equal pictures (PyAV 18.1, small sizes; never with asm=0)
+    ("libx264", {"preset": "veryfast", "crf": "23", "x264-params": "mbtree=0"}),
+    ("mpeg4", {"qscale": "4"}),
+)
 
 
 class VideoWriter:
@@ -92,6 +96,7 @@ class VideoWriter:
             raise SinkError(f"cannot write {self._path}: this PyAV has neither libx264 nor mpeg4")
         if width < 2 or height < 2:
             raise SinkError(f"cannot write {self._path}: a picture needs at least 2x2 pixels")
+        self._part.touch()  # PyAV opens the file late, when the first packet leaves the encoder
         exact = {"fflags": "+bitexact"}  # no random ids, no times
         container = av.open(str(self._part), "w", format=_FORMATS[self._path.suffix.lower()], container_options=exact)
         stream = container.add_stream(codec, rate=self._fps, options=options)
