@@ -28,6 +28,7 @@ class AugmentationSettings:
 
     Attributes:
         mosaic: share of samples put together from four pictures.
+        light: share of samples whose colours, light and sharpness change.
         scale: least and most size against a picture that just fits.
         stretch: most change of the ratio of the sides.
         smallest_px: a box with a shorter side is ignored from there on.
@@ -35,6 +36,7 @@ class AugmentationSettings:
     """
 
     mosaic: float = 0.5
+    light: float = 1.0
     scale: tuple[float, float] = (0.5, 1.5)
     stretch: float = 1.25
     smallest_px: float = 4.0

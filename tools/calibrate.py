@@ -15,7 +15,7 @@ from edged.errors import EdgedError
 from edged.models.detector import SCORE_FLOOR, open_detector
 from edged.models.manifest import MANIFEST_NAME, ClassThresholds, Manifest, Thresholds, dump_manifest, load_manifest
 from tools.datasets import CLASSES, PictureSet, load_coco
-from tools.drawn import draw_set
+from tools.drawn import DRAWN, draw_set
 from tools.evaluate import Found, find, score_classes
 from tools.metrics import ClassScore, collect_matches, score_class
 
@@ -93,7 +93,7 @@ def best_threshold(scores: np.ndarray, hits: np.ndarray, n: int) -> float:
 def _measured(sets: Sequence[PictureSet], found: Sequence[Found], thresholds: Thresholds, manifest: Manifest) -> dict[str, Any]:
     """AP50, recall and precision with n for every class: over the photographs of all sets, and on the drawn street."""
     scores = {name: thresholds.per_class.get(name, ClassThresholds()).score or thresholds.score for name in manifest.classes}
-    photographs = [one for one, kind in zip(found, sets, strict=True) if kind.name != "drawn"]
+    photographs = [one for one, kind in zip(found, sets, strict=True) if kind.name != DRAWN]
     measured: dict[str, Any] = {"on": "val split of the training sets, at overlap 0.5", "ap50": {}}
     truths = [truth for one in photographs for truth in one.truths]
     detections = [each for one in photographs for each in one.detections]
@@ -101,7 +101,7 @@ def _measured(sets: Sequence[PictureSet], found: Sequence[Found], thresholds: Th
         score = score_class(truths, detections, CLASSES.index(name), threshold=scores[name])
         measured["ap50"][name] = _figures(score) if score.n >= FEWEST else NOT_MEASURED
     for one, kind in zip(found, sets, strict=True):
-        if kind.name == "drawn":
+        if kind.name == DRAWN:
             measured["drawn_street"] = {name: _figures(score) for name, score in score_classes(one, scores).items()}
     return measured
 

@@ -9,6 +9,8 @@ from edged.street.scene import Street, StreetTruth
 from edged.types import Pixels
 from tools.datasets import CLASSES, Picture, PictureSet
 
+DRAWN = "drawn"
+"""Name of the set."""
 FIRST_SEED = {"test": 0, "train": 1000, "val": 900_000}
 PICTURES_PER_SEED = 8
 SECONDS_APART = 7
@@ -25,7 +27,7 @@ def draw_set(count: int, *, split: str) -> PictureSet:
         for index in range(min(PICTURES_PER_SEED, count - number)):
             frame = (1 + index) * SECONDS_APART
             pictures.append(_picture(f"drawn/{seed}/{frame}", street.frame(frame), street.truth(frame)))
-    return PictureSet("drawn", np.ones(len(CLASSES), np.bool_), tuple(pictures))
+    return PictureSet(DRAWN, np.ones(len(CLASSES), np.bool_), tuple(pictures))
 
 
 def _picture(name: str, pixels_rgb: Pixels, truth: StreetTruth) -> Picture:

@@ -24,7 +24,7 @@ from edged.vision.nms import nms
 from tools.augmentation import AugmentationSettings
 from tools.datasets import CLASSES, Picture, PictureSet, load_coco
 from tools.detection_loss import LossSettings, detection_loss
-from tools.drawn import draw_set
+from tools.drawn import DRAWN, draw_set
 from tools.metrics import Truth, score_class
 from tools.nets.yolo import Yolo, YoloSettings
 from tools.training import ScheduleSettings, Trainer, load_checkpoint
@@ -46,6 +46,7 @@ class TrainSettings(BaseModel):
         closing_epochs: so many last epochs run at `input_px` only.
         sets: how often each set's pictures are shown in an epoch, by folder.
         drawn: so many pictures of the drawn street beside them.
+        drawn_augmentation: how these are changed: little, they always come from the same kind of camera.
         backbone_rate: the backbone's share of the learning rate.
         frozen_rows: so many rows of the backbone, and its stem, are not trained.
         data: where the pictures and first weights come from and what their licences allow; goes into the manifest.
@@ -67,6 +68,7 @@ class TrainSettings(BaseModel):
     frozen_rows: Annotated[int, Field(ge=0, le=7)] = 0
     schedule: ScheduleSettings = ScheduleSettings()
     augmentation: AugmentationSettings = AugmentationSettings()
+    drawn_augmentation: AugmentationSettings = AugmentationSettings(mosaic=0.1, light=0.5, scale=(0.9, 1.15), stretch=1.05)
     loss: LossSettings = LossSettings()
     data: tuple[DataSource, ...] = ()
 
@@ -120,7 +122,8 @@ def train(arguments: argparse.Namespace, settings: TrainSettings) -> None:
     network = network.to(memory_format=torch.channels_last)
     _freeze(network, rows=settings.frozen_rows)
     training_sets = _load_sets(arguments.data, settings, split="train")
-    pictures = TrainingPictures(training_sets, settings=settings.augmentation, seed=settings.seed)
+    changes = [settings.drawn_augmentation if one.name == DRAWN else settings.augmentation for one in training_sets]
+    pictures = TrainingPictures(training_sets, settings=changes, seed=settings.seed)
     plan = _plan(training_sets, settings)
     trainer = Trainer(network, _parameter_groups(network, settings), settings.schedule, steps_per_epoch=len(plan))
     if arguments.resume:

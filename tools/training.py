@@ -74,6 +74,7 @@ class Trainer:
         self.steps_per_epoch = steps_per_epoch
         self.epoch = 0
         self.step = 0
+        self._total_steps = 0
 
     def train_epoch(self, batches: Iterable[Any], step_loss: StepLoss, *, report_every: int = 50) -> dict[str, float]:
         """One pass; returns the mean loss and its parts.
@@ -82,6 +83,8 @@ class Trainer:
             TrainingError: the loss is no number any more; the newest checkpoint is from before.
         """
         self.network.train()
+        # Counted from here, so that a run resumed with other epochs or pictures still ends at the end of its schedule.
+        self._total_steps = self.step + (self.schedule.epochs - self.epoch) * self.steps_per_epoch
         sums: dict[str, float] = {}
         count, started_s = 0, time.monotonic()
         for batch in batches:
@@ -115,7 +118,7 @@ class Trainer:
         return StepReport(value, parts)
 
     def _set_rate(self) -> None:
-        share = rate_share(self.step, self.schedule, total_steps=self.schedule.epochs * self.steps_per_epoch)
+        share = rate_share(self.step, self.schedule, total_steps=self._total_steps)
         for group in self.optimiser.param_groups:
             group["lr"] = self.schedule.learning_rate * share * group["rate"]
 

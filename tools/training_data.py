@@ -41,7 +41,8 @@ class Key:
 class TrainingPictures(Dataset):
     """Decoded pictures of several sets, changed anew for every key; the same key gives the same sample."""
 
-    def __init__(self, sets: Sequence[PictureSet], *, settings: AugmentationSettings, seed: int) -> None:
+    def __init__(self, sets: Sequence[PictureSet], *, settings: Sequence[AugmentationSettings], seed: int) -> None:
+        """settings: how the pictures of each set are changed."""
         self._settings, self._seed = settings, seed
         self._samples = [_decode(picture) for one in sets for picture in one.pictures]
         self._set_of = np.repeat(np.arange(len(sets)), [len(one.pictures) for one in sets])
@@ -55,12 +56,13 @@ class TrainingPictures(Dataset):
         rng = np.random.default_rng((self._seed, key.epoch, key.position))
         set_number = self._set_of[key.picture]
         source = self._samples[key.picture]
-        if rng.random() < self._settings.mosaic:  # of one set only: one rule of what is labelled
+        settings = self._settings[set_number]
+        if rng.random() < settings.mosaic:  # of one set only: one rule of what is labelled
             others = [self._samples[number] for number in rng.choice(self._members[set_number], 3)]
-            sample = mosaic([source, *others], size=key.size, settings=self._settings, rng=rng)
+            sample = mosaic([source, *others], size=key.size, settings=settings, rng=rng)
         else:
-            sample = tile(source, size=(key.size, key.size), settings=self._settings, rng=rng)
-        pixels = change_light(sample.pixels_rgb, rng)
+            sample = tile(source, size=(key.size, key.size), settings=settings, rng=rng)
+        pixels = change_light(sample.pixels_rgb, rng) if rng.random() < settings.light else sample.pixels_rgb
         return pixels.transpose(2, 0, 1), _targets(sample, self._labelled[set_number])
 
 
