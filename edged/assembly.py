@@ -196,11 +196,8 @@ def make_detection_settings(camera: CameraConfig, config: Config, manifest: Mani
 def make_tracker(camera: CameraConfig, thresholds: DetectorThresholds, class_names: tuple[str, ...]) -> Tracker:
     """One camera's tracker; a detection is sure from the score on that counts as seen."""
     track, defaults = camera.track, TrackerSettings()
-    lead = defaults.new_score - defaults.high_score
     settings = TrackerSettings(
         high_score=thresholds.score,
-        new_score=min(1.0, thresholds.score + lead),
-        low_score=min(defaults.low_score, thresholds.score),
         class_high_scores={class_names[class_id]: score for class_id, score in thresholds.score_by_class.items()},
         confirm_s=track.confirm_s,
         lost_s=track.lost_s,

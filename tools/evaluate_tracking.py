@@ -1,7 +1,8 @@
 """How well objects are followed: MOTA, IDF1 and HOTA on a sequence in MOT layout.
 
     python -m tools.evaluate_tracking --gt MOTDIR --tracks t.txt [--json]
-    python -m tools.evaluate_tracking --gt MOTDIR --detections d.txt [--peer-python .venv-bench/bin/python] [--json]
+    python -m tools.evaluate_tracking --gt MOTDIR --detections d.txt --engine engines/detector \\
+        [--peer-python .venv-bench/bin/python] [--json]
 
 `--tracks` judges finished tracks, such as those of `edged replay --tracks`. `--detections` runs the shipped tracker over
 the detections first, and with `--peer-python` ByteTrack of the public `trackers` package over the very same ones: once
@@ -24,7 +25,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.errors import EXIT_CONFIG, InputError
+from edged.errors import EXIT_CONFIG, InputError, ModelError
+from edged.models.detector import thresholds_of
+from edged.models.manifest import load_manifest
 from edged.tracking.tracker import Tracker, TrackerSettings
 from edged.types import Detections
 from edged.vision.boxes import iou_matrix
@@ -190,6 +193,12 @@ def _xyxy(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     return boxes
 
 
+def _settings_for(engine: Path, class_id: int) -> TrackerSettings:
+    """The shipped settings with what this detector calls a sure score."""
+    thresholds = thresholds_of(load_manifest(engine))
+    return TrackerSettings(high_score=thresholds.score_by_class.get(class_id, thresholds.score))
+
+
 def _compare(
     sequence: MotSequence, detections: NDArray[np.float64], *, settings: TrackerSettings, peer_python: Path | None
 ) -> dict[str, TrackingQuality]:
@@ -198,10 +207,10 @@ def _compare(
     found = {"edged": evaluate(sequence, track_rows(detections, settings=settings, **facts))}
     if peer_python is not None:
         ours = {
-            "track_activation_threshold": settings.new_score,
+            "track_activation_threshold": settings.high_score * settings.new_score_ratio,
             "high_conf_det_threshold": settings.high_score,
         }
-        usable = detections[detections[:, _SCORE] >= settings.low_score]
+        usable = detections[detections[:, _SCORE] >= settings.high_score * settings.low_score_ratio]
         for name, rows, arguments in (
             ("trackers ByteTrack, its settings", detections, {}),
             ("trackers ByteTrack, our scores", usable, ours),
@@ -226,6 +235,7 @@ def main(argv: list[str] | None = None) -> int:
     rows.add_argument("--tracks", type=Path, help="finished tracks, MOT rows")
     rows.add_argument("--detections", type=Path, help="detections for the shipped tracker, MOT rows")
     parser.add_argument("--class-id", type=int, default=0, help="the class that the labels show (default 0, person)")
+    parser.add_argument("--engine", type=Path, help="the detector's folder: its score threshold of the class is used")
     parser.add_argument("--peer-python", type=Path, help="Python of an environment with the package `trackers`")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     arguments = parser.parse_args(argv)
@@ -236,8 +246,9 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.tracks:
             found = {str(arguments.tracks): evaluate(sequence, given)}
         else:
-            found = _compare(sequence, given, settings=TrackerSettings(), peer_python=arguments.peer_python)
-    except InputError as error:
+            settings = _settings_for(arguments.engine, arguments.class_id) if arguments.engine else TrackerSettings()
+            found = _compare(sequence, given, settings=settings, peer_python=arguments.peer_python)
+    except (InputError, ModelError) as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_CONFIG
     print(json.dumps({name: asdict(quality) for name, quality in found.items()}) if arguments.json else _table(found))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -25,6 +25,8 @@ from tools.simulated_detections import DetectorFaults, SimulatedDetector
 
 CLASS_NAMES = ["person", "bicycle", "car", "motorcycle", "bus", "truck"]
 STREET_SEEDS = (101, 102, 103)
+CROWD = 0  # stands for the seed of all streets in one
+IDS_PER_STREET = 1_000_000
 FRAME_RATES = (15.0, 5.0)
 SECONDS = 48.0
 WIDTH, HEIGHT = 640, 360
@@ -48,19 +50,36 @@ class Scenario:
 
 
 def make_scenarios() -> list[Scenario]:
-    """Every street at every frame rate seen by every detector."""
+    """Every street, and all of them in one, at every frame rate, seen by every detector."""
+    streets = [Street(seed, width=WIDTH, height=HEIGHT, fps=max(FRAME_RATES)) for seed in STREET_SEEDS]
+    n_frames = int(SECONDS * max(FRAME_RATES))
+    truths_of = {street.seed: [street.truth(index) for index in range(n_frames)] for street in streets}
+    truths_of[CROWD] = [laid_over(frame) for frame in zip(*truths_of.values(), strict=True)]
     scenarios = []
-    for seed in STREET_SEEDS:
-        street = Street(seed, width=WIDTH, height=HEIGHT, fps=max(FRAME_RATES))
-        truths = [street.truth(index) for index in range(int(SECONDS * street.fps))]
+    for seed, truths in truths_of.items():
         for fps in FRAME_RATES:
-            of_rate = truths[:: round(street.fps / fps)]
+            of_rate = truths[:: round(max(FRAME_RATES) / fps)]
             sequence = MotSequence(np.array(list(_truth_rows(of_rate))), len(of_rate), fps)
             for quality, faults in QUALITIES.items():
                 detector = SimulatedDetector(faults, class_names=CLASS_NAMES, width=WIDTH, height=HEIGHT, seed=seed)
                 seen = [detector.detect(truth, now_s=index / fps, step_s=1 / fps) for index, truth in enumerate(of_rate)]
                 scenarios.append(Scenario(f"{seed} {fps:g} fps {quality}", seen, sequence))
     return scenarios
+
+
+def laid_over(truths: Sequence[StreetTruth]) -> StreetTruth:
+    """Several streets in one picture: a crowd. Who stands lower in the picture is nearer and hides the others."""
+    boxes = np.concatenate([truth.boxes for truth in truths])
+    names = sum((truth.class_names for truth in truths), ())
+    track_ids = np.concatenate([truth.track_ids + index * IDS_PER_STREET for index, truth in enumerate(truths)])
+    street_of = np.repeat(np.arange(len(truths)), [len(truth) for truth in truths])
+    sides = np.maximum(np.minimum(boxes[:, None, 2:], boxes[None, :, 2:]) - np.maximum(boxes[:, None, :2], boxes[None, :, :2]), 0)
+    shared = sides[..., 0] * sides[..., 1]
+    covered = shared / np.maximum(np.diag(shared), 1)[:, None]  # (N, N) the share of the first that the second covers
+    is_nearer = (boxes[None, :, 3] > boxes[:, None, 3]) & (street_of[None] != street_of[:, None])
+    visible = np.concatenate([truth.visible for truth in truths]) * (1 - covered * is_nearer).prod(axis=1)
+    order = np.argsort(boxes[:, 3], kind="stable")
+    return StreetTruth(boxes[order], tuple(names[row] for row in order), track_ids[order], visible[order].astype(np.float32))
 
 
 def run(scenario: Scenario, settings: TrackerSettings) -> TrackingQuality:

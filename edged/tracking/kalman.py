@@ -25,12 +25,15 @@ class MotionNoise:
 
     Attributes:
         measured_ratio: standard deviation of a detected centre or side.
+        sway_ratio: standard deviation that the box gains within one second without its object going anywhere: steps, turns,
+            arms. It keeps the box close to what is measured while the velocity stays calm.
         acceleration_ratio: standard deviation that the velocity gains within one second, sizes per second.
         first_velocity_ratio: standard deviation of the unknown velocity of a new box, sizes per second.
     """
 
-    measured_ratio: float = 0.12
-    acceleration_ratio: float = 0.5
+    measured_ratio: float = 0.06
+    sway_ratio: float = 0.15
+    acceleration_ratio: float = 0.3
     first_velocity_ratio: float = 1.5
 
     def __post_init__(self) -> None:
@@ -51,10 +54,12 @@ class BoxFilters:
     def predict(self, step_s: float) -> None:
         """Moves every box `step_s` seconds on."""
         position, velocity, variance, covariance, velocity_variance = self._state
-        gained = (self._noise.acceleration_ratio**2 * step_s) * self._size() ** 2  # (N, 1)
+        area = self._size() ** 2
+        gained = (self._noise.acceleration_ratio**2 * step_s) * area  # (N, 1)
         position += step_s * velocity
         np.maximum(position[:, 2:], _LEAST_SIDE_PX, out=position[:, 2:])
         variance += step_s * (2 * covariance + step_s * velocity_variance) + gained * (step_s**2 / 3)
+        variance += (self._noise.sway_ratio**2 * step_s) * area
         covariance += step_s * velocity_variance + gained * (step_s / 2)
         velocity_variance += gained
 

@@ -28,9 +28,10 @@ class TrackerSettings:
 
     Attributes:
         high_score: a detection of at least this score is sure; it may be matched to any track.
-        new_score: a detection of at least this score that fits no track begins one.
-        low_score: a detection of at least this score, but not sure, continues a confirmed track; lower ones are ignored.
-        class_high_scores: class name -> its own high_score; its new_score is shifted by the same amount.
+        class_high_scores: class name -> its own high_score.
+        new_score_ratio: a detection that fits no track begins one from this many times its class's high_score on.
+        low_score_ratio: a detection that is not sure continues a confirmed track from this share of its class's high_score
+            on; weaker ones are ignored.
         high_iou, low_iou, tentative_iou: least overlap (with margin) of a sure detection with a believed track, of a
             doubtful one with a believed track, of a sure one with a tentative track.
         margin_sigmas: boxes are widened by this many standard deviations of the predicted centre before they are compared.
@@ -49,11 +50,11 @@ class TrackerSettings:
     """
 
     high_score: float = 0.5
-    new_score: float = 0.6
-    low_score: float = 0.1
     class_high_scores: Mapping[str, float] = field(default_factory=dict)
+    new_score_ratio: float = 1.2
+    low_score_ratio: float = 0.4
     high_iou: float = 0.2
-    low_iou: float = 0.2
+    low_iou: float = 0.3
     tentative_iou: float = 0.3
     margin_sigmas: float = 1.0
     margin_ratio: float = 0.5
@@ -73,8 +74,11 @@ class TrackerSettings:
     noise: MotionNoise = field(default_factory=MotionNoise)
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.low_score <= self.high_score <= self.new_score <= 1.0:
-            raise ValueError(f"expected 0 <= low_score <= high_score <= new_score <= 1, got {self}")
+        for score in (self.high_score, *self.class_high_scores.values()):
+            if not 0.0 < score <= 1.0:
+                raise ValueError(f"high_score: expected over 0 and at most 1, got {score}")
+        if not 0.0 <= self.low_score_ratio <= 1.0 <= self.new_score_ratio:
+            raise ValueError(f"expected 0 <= low_score_ratio <= 1 <= new_score_ratio, got {self}")
         if not 0.0 < 2 * self.gap_s <= self.lost_s:
             raise ValueError(f"gap_s: expected over 0 and at most half of lost_s ({self.lost_s}), got {self.gap_s}")
         for name in ("high_iou", "low_iou", "tentative_iou", "confusable_ratio", "duplicate_iou", "stationary_iou"):
@@ -106,7 +110,8 @@ class Tracker:
         self._settings = settings
         self._life_settings = settings.life
         self._high_scores = np.array([settings.class_high_scores.get(name, settings.high_score) for name in class_names])
-        self._new_scores = np.minimum(self._high_scores + (settings.new_score - settings.high_score), 1.0)
+        self._new_scores = np.minimum(self._high_scores * settings.new_score_ratio, 1.0)
+        self._low_scores = self._high_scores * settings.low_score_ratio
         self._affinity = _class_affinity(settings, class_names)
         self._filters = BoxFilters(settings.noise)
         self._lives: list[Life] = []
@@ -123,6 +128,7 @@ class Tracker:
             now_s: when the frame was captured; never falls.
         """
         step_s = self._advance(now_s)
+        detections = self._usable(detections)
         self._filters.predict(step_s)
         matched = self._associate(detections)
         self._correct(detections, matched, now_s=now_s, step_s=step_s)
@@ -160,6 +166,11 @@ class Tracker:
         self._now_s = now_s
         return min(now_s - last_s, self._settings.gap_s)
 
+    def _usable(self, detections: Detections) -> Detections:
+        """Those that may at least continue a track."""
+        is_usable = detections.scores >= self._low_scores[detections.class_ids]
+        return detections if is_usable.all() else detections[is_usable]
+
     def _associate(self, detections: Detections) -> list[Edge]:
         """Which row is which detection, in rounds: sure with believed, doubtful with believed, sure with tentative."""
         if not self._lives or not len(detections):
@@ -182,14 +193,13 @@ class Tracker:
         overlap = buffered_iou(boxes[:, None], detections.boxes[None], margin[:, None])  # (N, M)
         overlap *= self._affinity[[life.class_id for life in self._lives]][:, detections.class_ids]
         is_sure = (detections.scores >= self._high_scores[detections.class_ids]).tolist()
-        is_usable = (detections.scores >= settings.low_score).tolist()
         rounds: tuple[list[Edge], list[Edge], list[Edge]] = ([], [], [])
         rows, columns = np.nonzero(overlap >= min(settings.high_iou, settings.low_iou, settings.tentative_iou))
         for row, column, gain in zip(rows.tolist(), columns.tolist(), overlap[rows, columns].tolist(), strict=True):
             believed, sure = self._lives[row].is_believed, is_sure[column]
             if sure and believed and gain >= settings.high_iou:
                 rounds[0].append(Edge(row, column, gain))
-            elif believed and not sure and is_usable[column] and gain >= settings.low_iou:
+            elif believed and not sure and gain >= settings.low_iou:
                 rounds[1].append(Edge(row, column, gain))
             elif sure and not believed and gain >= settings.tentative_iou:
                 rounds[2].append(Edge(row, column, gain))

@@ -92,12 +92,13 @@ def test_filters_noise_scales_with_the_box():
 
 def test_filters_correct_equals_the_textbook():
     """One prediction and correction give what the matrix form of the Kalman filter gives."""
-    noise = MotionNoise(measured_ratio=0.1, acceleration_ratio=0.7, first_velocity_ratio=1.2)
+    noise = MotionNoise(measured_ratio=0.1, sway_ratio=0.3, acceleration_ratio=0.7, first_velocity_ratio=1.2)
     filters = BoxFilters(noise)
     filters.append(BOX)
     size, step_s, measured_x = 70.0, 0.2, 130.0
     transition = np.array([[1.0, step_s], [0.0, 1.0]])
     drift = (0.7 * size) ** 2 * np.array([[step_s**3 / 3, step_s**2 / 2], [step_s**2 / 2, step_s]])
+    drift[0, 0] += (0.3 * size) ** 2 * step_s
     covariance = transition @ np.diag([(0.1 * size) ** 2, (1.2 * size) ** 2]) @ transition.T + drift
     gain = covariance[:, 0] / (covariance[0, 0] + (0.1 * size) ** 2)
     expected_x, expected_speed = np.array([120.0, 0.0]) + gain * (measured_x - 120.0)
