@@ -12,7 +12,7 @@ from edged.config import Config, check_against_manifest, load_config
 from edged.config.source import FolderSourceConfig, source_path
 from edged.errors import EXIT_CONFIG, ConfigError, Mistake, ModelError
 from edged.models.manifest import Manifest, find_engine, load_manifest
-from edged.sources.url import redact_url
+from edged.sources.url import redact
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -95,5 +95,5 @@ def _summary(config: Config, manifest: Manifest) -> Iterator[str]:
 def _source_label(source: object) -> str:
     """A source for people, without what may be secret."""
     path = source_path(source)
-    place = redact_url(getattr(source, "url", "")) or path or getattr(source, "device", "")
+    place = redact(getattr(source, "url", "")) or path or getattr(source, "device", "")
     return f"{source.type} {place}".strip()

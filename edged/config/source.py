@@ -14,7 +14,7 @@ from edged.config.context import ReadingContext, mistake
 from edged.config.secret import Secret, SecretKey, SecretOrigin
 from edged.config.values import FilePath, Flag, Number, Section, Text, Whole, setting
 from edged.errors import InputError
-from edged.sources.url import SCHEMES, redact_url, scheme_of, split_credentials
+from edged.sources.url import SCHEMES, redact, scheme_of, split_credentials
 
 _STREET_HINT = "street: or street:SEED"
 
@@ -45,7 +45,7 @@ class _UrlSource(Section):
         try:
             address = split_credentials(url)
         except InputError as error:
-            raise mistake("camera.url", str(error).removeprefix(f"{redact_url(url)}: ")) from None
+            raise mistake("camera.url", str(error).removeprefix(f"{redact(url)}: ")) from None
         if address.username is not None:
             raise mistake("camera.url", "holds a user name although username or password are given beside it: keep one")
         return url

@@ -35,9 +35,6 @@ def redact(text: str) -> str:
     return _SECRET_PARAMETER.sub(rf"\g<1>{HIDDEN}", text)
 
 
-redact_url = redact
-
-
 def has_credentials(text: str) -> bool:
     """Whether `redact` would hide something of it."""
     return redact(text) != text
