@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from edged.types import TrackState
 
-_ROUNDING_S = 1e-6
+ROUNDING_S = 1e-6
 """Times are sums of floating point steps: 3 x 0.1 s counts as 0.3 s."""
 
 
@@ -93,7 +93,7 @@ class Life:
             self.state is TrackState.TENTATIVE
             and self.is_detected
             and self.hits >= settings.confirm_hits
-            and self.seen_s - self.first_s >= settings.confirm_s - _ROUNDING_S
+            and self.seen_s - self.first_s >= settings.confirm_s - ROUNDING_S
         )
 
     def is_over(self, settings: LifeSettings) -> bool:
@@ -104,4 +104,4 @@ class Life:
             patience_s = settings.stationary_lost_s
         else:
             patience_s = settings.lost_s
-        return self.missed_s > patience_s + _ROUNDING_S
+        return self.missed_s > patience_s + ROUNDING_S

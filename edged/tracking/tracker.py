@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from edged.tracking.association import Edge, buffered_iou, match
 from edged.tracking.kalman import BoxFilters, MotionNoise
-from edged.tracking.life import Life, LifeSettings
+from edged.tracking.life import ROUNDING_S, Life, LifeSettings
 from edged.types import Detections, Track, Tracks, TrackState
 
 
@@ -45,7 +45,7 @@ class TrackerSettings:
             lost_s: so that a track has two frames to be found again after any gap.
         stationary_s: an object that kept its place for this long is stationary.
         stationary_iou: it keeps its place while its box overlaps the one it had there by at least this much.
-        still_smooth_s: time constant by which the box of a stationary object is averaged.
+        still_smooth_s: time constant of the average that is shown of a stationary object.
         noise: of the filter.
     """
 
@@ -115,8 +115,8 @@ class Tracker:
         self._affinity = _class_affinity(settings, class_names)
         self._filters = BoxFilters(settings.noise)
         self._lives: list[Life] = []
-        self._shown = np.zeros((0, 4))  # boxes as published: averaged where stationary
-        self._places = np.zeros((0, 4))  # where each track was when it began to keep its place
+        self._averages = np.zeros((0, 4))  # each track's box over the last while
+        self._places = np.zeros((0, 4))  # that average when the track was last found elsewhere
         self._now_s: float | None = None
         self._n_numbers = 0
 
@@ -225,28 +225,22 @@ class Tracker:
         self._settle(now_s=now_s, step_s=step_s)
 
     def _settle(self, *, now_s: float, step_s: float) -> None:
-        """Decides who is stationary and averages what is shown of those."""
+        """Decides who is stationary: whoever has not left its place, which is where its averaged box was, for a while."""
         if not self._lives:
             return
         settings = self._settings
         boxes = self._filters.boxes()
-        kept = (buffered_iou(boxes, self._places) >= settings.stationary_iou).tolist()
+        is_detected = np.array([life.is_detected for life in self._lives])
         follow = 1.0 - math.exp(-step_s / settings.still_smooth_s)
-        shares, still = [], []
-        for row, life in enumerate(self._lives):
-            if not life.is_detected:
-                shares.append(0.0 if life.is_stationary else 1.0)
-                continue
-            if not kept[row]:
-                self._places[row] = boxes[row]
+        self._averages += (follow * is_detected)[:, None] * (boxes - self._averages)
+        has_left = is_detected & (buffered_iou(boxes, self._places) < settings.stationary_iou)
+        self._places[has_left] = self._averages[has_left]
+        for life, left in zip(self._lives, has_left.tolist(), strict=True):
+            if left:
                 life.still_since_s = now_s
-            life.is_stationary = now_s - life.still_since_s >= settings.stationary_s
-            shares.append(follow if life.is_stationary else 1.0)
-            if life.is_stationary:
-                still.append(row)
-        self._shown += np.array(shares)[:, None] * (boxes - self._shown)
-        if still:
-            self._filters.stop(still)
+            if life.is_detected:
+                life.is_stationary = now_s - life.still_since_s >= settings.stationary_s - ROUNDING_S
+        self._filters.stop([row for row, life in enumerate(self._lives) if life.is_stationary])
 
     def _begin(self, detections: Detections, matched: list[Edge], *, now_s: float) -> None:
         """Begins tracks with the sure detections that nobody wanted and that show no object already followed."""
@@ -270,7 +264,7 @@ class Tracker:
 
     def _add(self, detections: Detections, *, now_s: float) -> None:
         self._filters.append(detections.boxes)
-        self._shown = np.concatenate([self._shown, detections.boxes])
+        self._averages = np.concatenate([self._averages, detections.boxes])
         self._places = np.concatenate([self._places, detections.boxes])
         for score, class_id in zip(detections.scores.tolist(), detections.class_ids.tolist(), strict=True):
             votes = [0.0] * len(self._affinity)
@@ -313,13 +307,14 @@ class Tracker:
 
     def _keep(self, rows: list[int]) -> None:
         self._filters.keep(rows)
-        self._shown = self._shown[rows]
+        self._averages = self._averages[rows]
         self._places = self._places[rows]
         self._lives = [self._lives[row] for row in rows]
 
     def _snapshots(self, rows: Iterable[int]) -> tuple[Track, ...]:
-        """The tracks of these rows by seniority."""
-        boxes = self._shown.astype(np.float32)
+        """The tracks of these rows by seniority; who stands still is shown where it is on average."""
+        is_stationary = np.array([life.is_stationary for life in self._lives], bool)
+        boxes = np.where(is_stationary[:, None], self._averages, self._filters.boxes()).astype(np.float32)
         ordered = sorted(rows, key=lambda row: _seniority(self._lives[row]))
         return tuple(_snapshot(self._lives[row], boxes[row]) for row in ordered)
 

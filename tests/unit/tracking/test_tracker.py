@@ -539,8 +539,8 @@ def _random_life(seed: int) -> list[tuple[int, str, list[float]]]:
     watch, said = _Watch(), []
     places = rng.uniform(0, 400, (5, 2))
     for frame in range(200):
-        low = np.concatenate([places + rng.normal(0, 3, (5, 2)), rng.uniform(0, 400, (2, 2))])
-        boxes = np.concatenate([low, low + [[40, 100]]], axis=1).astype(np.float32)
+        corners = np.concatenate([places + rng.normal(0, 3, (5, 2)), rng.uniform(0, 400, (2, 2))])
+        boxes = np.concatenate([corners, corners + np.array([40, 100])], axis=1).astype(np.float32)
         detections = Detections(boxes, rng.uniform(0.1, 1, 7).astype(np.float32), rng.integers(1, 3, 7))
         tracks = watch.holds() if frame % 17 == 3 else watch.sees(detections)
         said += [(track.number, track.state.value, track.box.tolist()) for track in tracks.live + tracks.ended]
