@@ -12,6 +12,9 @@ from edged.vision.boxes import Boxes, iou_matrix
 _BLOCK = 128
 """Candidates compared at once: all pairs of a usual frame, while a crowd of thousands never makes a matrix of millions."""
 
+_IS_BETTER = np.triu(np.ones((_BLOCK, _BLOCK), np.bool_), k=1)
+"""Whether the box of a row comes before the box of a column."""
+
 
 def nms(
     boxes: Boxes, scores: NDArray[np.float32], class_ids: NDArray[np.int64], *, iou_threshold: float | Mapping[int, float]
@@ -45,9 +48,12 @@ def nms(
 
 
 def _threshold_of_each(class_ids: NDArray[np.int64], iou_threshold: float | Mapping[int, float]) -> NDArray[np.float32]:
-    if isinstance(iou_threshold, Mapping):
-        return np.array([iou_threshold[class_id] for class_id in class_ids.tolist()], np.float32)
-    return np.full(len(class_ids), iou_threshold, np.float32)
+    if not isinstance(iou_threshold, Mapping):
+        return np.full(len(class_ids), iou_threshold, np.float32)
+    thresholds = np.empty(len(class_ids), np.float32)
+    for class_id in set(class_ids.tolist()):
+        thresholds[class_ids == class_id] = iou_threshold[class_id]
+    return thresholds
 
 
 def _suppresses(
@@ -64,10 +70,18 @@ def _suppresses(
 
 
 def _keep_greedily(suppresses: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which of N boxes in descending order survive, given who would suppress whom (N, N)."""
-    stays = ~suppresses
-    kept = np.ones(len(stays), np.bool_)
-    for index, row in enumerate(stays):
-        if kept[index]:
-            kept[index + 1 :] &= row[index + 1 :]
-    return kept
+    """Which of N boxes in descending order survive, given who would suppress whom (N, N).
+
+    Whether a box survives depends on better ones only. So each round settles at least one more box for good, and all of
+    them once a round changes nothing: after as many rounds as the longest chain of suppressions, mostly three.
+
+    Source: Zheng et al., Enhancing Geometric Factors in Model Learning and Inference for Object Detection and Instance
+    Segmentation, IEEE Transactions on Cybernetics 2022, Cluster-NMS.
+    """
+    by_better = suppresses & _IS_BETTER[: len(suppresses), : len(suppresses)]
+    kept = np.ones(len(suppresses), np.bool_)
+    while True:
+        after = ~(by_better & kept[:, None]).any(axis=0)
+        if (after == kept).all():
+            return kept
+        kept = after
