@@ -129,6 +129,7 @@ class Detector:
         self.manifest = manifest
         self.thresholds = thresholds_of(manifest)
         self._backend = backend
+        self._candidates = manifest.candidates
         self._canvas = np.empty((manifest.input.height, manifest.input.width, 3), np.uint8)
         self._tensor = np.empty((0, 3, manifest.input.height, manifest.input.width), manifest.input.dtype)
         self._factors = (manifest.input.scale / np.array(manifest.input.std)).astype(np.float32)
@@ -186,10 +187,7 @@ class Detector:
         """The detections in the network's outputs, one entry a picture, as `detect` returns them."""
         wanted = [self.thresholds] * len(transforms) if thresholds is None else thresholds
         boxes, scores = outputs[self.manifest.outputs.boxes], outputs[self.manifest.outputs.scores]
-        shapes = (
-            (len(transforms), self.manifest.candidates, 4),
-            (len(transforms), self.manifest.candidates, len(self.class_names)),
-        )
+        shapes = (len(transforms), self._candidates, 4), (len(transforms), self._candidates, len(self.class_names))
         if (boxes.shape, scores.shape) != shapes:
             raise InferenceError(f"expected boxes and scores {shapes[0]} and {shapes[1]}, got {boxes.shape} and {scores.shape}")
         return [_decode_one(*each) for each in zip(boxes, scores, transforms, wanted, strict=True)]
@@ -211,13 +209,14 @@ class Detector:
 
     def _write_planes(self, planes: NDArray[np.generic]) -> None:
         """Write the canvas into one entry (3, height, width) of the batch, scaled as the network wants it."""
+        is_bgr = self.manifest.input.colour == "bgr"
+        if planes.dtype == np.uint8:
+            cv2.split(self._canvas, list(planes[::-1] if is_bgr else planes))
+            return
         channels = cv2.split(self._canvas)
-        if self.manifest.input.colour == "bgr":
-            channels = channels[::-1]
-        for plane, channel, factor, offset in zip(planes, channels, self._factors, self._offsets, strict=True):
-            if plane.dtype == np.uint8:
-                plane[...] = channel
-                continue
+        for plane, channel, factor, offset in zip(
+            planes, channels[::-1] if is_bgr else channels, self._factors, self._offsets, strict=True
+        ):
             np.multiply(channel, factor, out=plane)
             if offset:
                 np.add(plane, offset, out=plane)
@@ -256,15 +255,17 @@ def _decode_one(
     """
     if not scores.max() <= 1:  # also when it is NaN
         raise InferenceError(f"the network's scores reach {scores.max()}: expected finite numbers up to 1")
-    hits = np.flatnonzero(scores >= thresholds.floor)  # far cheaper than the best class of every candidate
-    rows = np.unique(hits // scores.shape[1])
+    is_hit = np.zeros(len(scores), np.bool_)
+    is_hit[np.flatnonzero(scores >= thresholds.floor) // scores.shape[1]] = True  # far cheaper than the best of every candidate
+    rows = np.flatnonzero(is_hit)
     class_ids = scores[rows].argmax(axis=1)
     best = scores[rows, class_ids]
     order = np.argsort(-best, kind="stable")[:MAX_CANDIDATES]
     rows, class_ids, best = rows[order], class_ids[order], best[order]
-    if not np.isfinite(boxes[rows]).all():
+    found = boxes[rows]
+    if not np.isfinite(found).all():
         raise InferenceError("the network's boxes are not finite numbers")
-    inside = transform.to_source(boxes[rows])
+    inside = transform.to_source(found)
     iou = {class_id: thresholds.nms_iou_by_class.get(class_id, thresholds.nms_iou) for class_id in set(class_ids.tolist())}
     kept = nms(inside, best, class_ids, iou_threshold=iou)
     kept = kept[(inside[kept, 0] < inside[kept, 2]) & (inside[kept, 1] < inside[kept, 3])]  # none that lies outside
