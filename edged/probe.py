@@ -11,9 +11,10 @@ from pathlib import Path
 
 import cv2
 
+from edged.assembly import make_source
+from edged.config.source import SOURCE_FORMS, AnySource, parse_source
 from edged.errors import InputError, SourceError
 from edged.sources.base import FrameSource, FrameStream
-from edged.sources.opening import FORMS, make_source
 from edged.types import Pixels
 
 MEASURED_S = 2.0
@@ -127,12 +128,12 @@ def check_picture_path(path: Path) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `edged probe`."""
-    parser.add_argument("source", metavar="URL", help=f"one of: {', '.join(FORMS)}")
+    parser.add_argument("source", metavar="SOURCE", help=f"{SOURCE_FORMS}; or gstreamer:PIPELINE")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="write one picture, .jpg or .png")
-    parser.add_argument("--transport", choices=("tcp", "udp"), default="tcp", help="of RTSP (default: tcp)")
+    parser.add_argument("--transport", choices=("tcp", "udp"), help="of RTSP (default: tcp)")
     parser.add_argument("--snapshot", type=float, metavar="SECONDS", help="poll the URL for single pictures")
-    parser.add_argument("--width", type=int, help="of a USB camera or a GStreamer pipeline, pixels")
-    parser.add_argument("--height", type=int, help="of a USB camera or a GStreamer pipeline, pixels")
+    parser.add_argument("--width", type=int, help="of a USB camera, a GStreamer pipeline or a drawn street, pixels")
+    parser.add_argument("--height", type=int, help="of a USB camera, a GStreamer pipeline or a drawn street, pixels")
     parser.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS", help="longest wait (default: 10)")
     parser.add_argument("--json", action="store_true", help="print the facts as JSON")
 
@@ -145,14 +146,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     if arguments.picture:
         check_picture_path(arguments.picture)
-    source = make_source(
-        arguments.source,
-        transport=arguments.transport,
-        snapshot_every_s=arguments.snapshot,
-        width=arguments.width,
-        height=arguments.height,
-        timeout_s=arguments.timeout,
-    )
+    source = make_source(_parse_source(arguments), timeout_s=arguments.timeout)
     try:
         report = probe(source)
     except SourceError as error:
@@ -162,6 +156,16 @@ def run(arguments: argparse.Namespace) -> int:
         write_picture(arguments.picture, report.pixels_rgb)
     _tell(report, arguments.picture, as_json=arguments.json)
     return 0
+
+
+def _parse_source(arguments: argparse.Namespace) -> AnySource:
+    keys = {
+        "transport": arguments.transport,
+        "interval_s": arguments.snapshot,
+        "width": arguments.width,
+        "height": arguments.height,
+    }
+    return parse_source(arguments.source, **{name: value for name, value in keys.items() if value is not None})
 
 
 def _tell_failure(error: SourceError, label: str, *, as_json: bool) -> None:

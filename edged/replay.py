@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TextIO
@@ -15,8 +15,7 @@ from typing import TextIO
 import numpy as np
 
 from edged import assembly
-from edged.config import Config, load_config, parse_config
-from edged.config.source import AnySource, FileSourceConfig, FolderSourceConfig, StreetSourceConfig
+from edged.config import CameraConfig, Config, load_config, parse_config
 from edged.errors import InputError, SourceCause, SourceError
 from edged.events.event import Event
 from edged.events.golden import compare
@@ -29,8 +28,6 @@ from edged.sinks.base import Message, MessageKind, Sink
 from edged.sinks.jsonl import JsonLinesSink
 from edged.sinks.video import VideoWriter
 from edged.sources.base import FrameSource, SourceFrame
-from edged.sources.folder import FolderSource
-from edged.sources.network import FileSource
 from edged.sources.street import StreetSource
 from edged.types import Frame, TrackState
 
@@ -72,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     with ExitStack() as stack:
         replay.outputs = _open_outputs(arguments, stack, replay.overlay)
         try:
-            replay.run(_make_source(config.cameras[camera].source))
+            replay.run(_make_source(config.cameras[camera]))
         except SourceError as error:
             raise InputError(str(error)) from error
     print(replay.summary(), file=sys.stderr)
@@ -258,23 +255,13 @@ def _choose_camera(config: Config, arguments: argparse.Namespace) -> str:
     raise InputError(f"{arguments.config}: {wrong}; choose one with --camera: {', '.join(names)}")
 
 
-def _make_source(settings: AnySource) -> FrameSource:
-    match settings:
-        case FileSourceConfig(path=path):
-            return FileSource(path)
-        case FolderSourceConfig(path=path, fps=fps):
-            return FolderSource(path, fps=fps)
-        case StreetSourceConfig():
-            return StreetSource(
-                seed=settings.scene_seed,
-                width=settings.width,
-                height=settings.height,
-                fps=settings.fps,
-                seconds=settings.seconds or STREET_S,
-                is_live=False,
-            )
-        case _:
-            raise InputError(f"{settings.type} sources cannot be replayed: give a file, a folder of pictures or street:")
+def _make_source(settings: CameraConfig) -> FrameSource:
+    source = assembly.make_source(settings.source, timeout_s=settings.timeout_s)
+    if isinstance(source, StreetSource):
+        source = replace(source, seconds=source.seconds or STREET_S, is_live=False)
+    if source.is_live:
+        raise InputError(f"{settings.source.type} sources cannot be replayed: give a file, a folder of pictures or street:")
+    return source
 
 
 def _read_expected(path: Path) -> list[bytes]:

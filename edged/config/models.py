@@ -21,7 +21,7 @@ from pydantic import (
 from edged.config.broker import MqttConfig
 from edged.config.context import ReadingContext, default_state_directory, mistake
 from edged.config.rules import LineConfig, ObjectsConfig, SizeLimits, ZoneConfig
-from edged.config.source import SourceKey
+from edged.config.source import SOURCE_FORMS, SourceKey
 from edged.config.values import (
     EMPTY_IS_LIST,
     EMPTY_IS_MAPPING,
@@ -201,9 +201,7 @@ class TrackConfig(Section):
 class CameraConfig(Section):
     """One camera and everything that is said about it."""
 
-    source: SourceKey = setting(
-        text="Where its pictures come from: rtsp://…, http://…, /dev/video0, a file, a folder/, street:, or a mapping with type."
-    )
+    source: SourceKey = setting(text=f"Where its pictures come from: {SOURCE_FORMS}; or a mapping with type.")
     detect_source: SourceKey | None = setting(
         None, "A smaller stream of the same camera to detect on; source then serves the best shots."
     )

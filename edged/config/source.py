@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
-from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, ValidationInfo, field_validator, model_validator
-from pydantic_core import CoreSchema
+from pydantic import (
+    BeforeValidator,
+    Field,
+    GetJsonSchemaHandler,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError
 
 from edged.config.context import ReadingContext, mistake
 from edged.config.secret import Secret, SecretKey, SecretOrigin
@@ -16,7 +26,11 @@ from edged.config.values import FilePath, Flag, Number, Section, Text, Whole, se
 from edged.errors import InputError
 from edged.sources.url import SCHEMES, redact, scheme_of, split_credentials
 
+SOURCE_FORMS = "rtsp://…, http://…, /dev/video0, a file, a folder/, or street:"
+"""What a text may be, for people."""
+
 _STREET_HINT = "street: or street:SEED"
+_PICTURE_SUFFIXES = (".jpg", ".jpeg")
 
 
 class _UrlSource(Section):
@@ -138,7 +152,10 @@ def _parse_source(value: Any, info: ValidationInfo) -> Any:
     if isinstance(value, Section):
         return value
     if isinstance(value, str):
-        return _mapping_of(value, ReadingContext.of(info))
+        mapping = _mapping_of(value, ReadingContext.of(info))
+        if mapping["type"] == "gstreamer":
+            raise mistake("camera.url", "a GStreamer pipeline needs {type: gstreamer, pipeline: …, width: …, height: …}")
+        return mapping
     if not isinstance(value, Mapping):
         raise mistake("config.type", "expected a text such as rtsp://…, or a mapping with type: …")
     kind = value.get("type")
@@ -154,20 +171,26 @@ def _mapping_of(text: str, context: ReadingContext) -> dict[str, Any]:
         raise mistake("camera.url", "is empty")
     scheme = scheme_of(text)
     if scheme in SCHEMES:
-        return {"type": "network", "url": text}
+        return {"type": "snapshot" if _is_picture(text) else "network", "url": text}
     if scheme == "street":
         seed = text.partition(":")[2]
         if seed and not (seed.isascii() and seed.isdigit() and len(seed) <= 10):
             raise mistake("camera.url", f"expected {_STREET_HINT}, the seed being a whole number")
         return {"type": "street", **({"scene_seed": int(seed)} if seed else {})}
     if scheme == "gstreamer":
-        raise mistake("camera.url", "a GStreamer pipeline needs {type: gstreamer, pipeline: …, width: …, height: …}")
+        return {"type": "gstreamer", "pipeline": text.partition(":")[2].strip()}
     if scheme is not None:
         raise mistake("camera.url", _scheme_message(scheme))
     if text.startswith("/dev/"):
         return {"type": "v4l2", "device": text}
     is_folder = text.endswith("/") or context.resolve(text).is_dir()
     return {"type": "folder" if is_folder else "file", "path": text}
+
+
+def _is_picture(url: str) -> bool:
+    """Whether an address gives one picture a request, by its path."""
+    path = re.split("[?#]", url, maxsplit=1)[0]
+    return scheme_of(url) in ("http", "https") and path.lower().endswith(_PICTURE_SUFFIXES)
 
 
 def _scheme_message(scheme: str) -> str:
@@ -205,12 +228,46 @@ class _OrText:
     """Tells editors that a text will do as well."""
 
     def __get_pydantic_json_schema__(self, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        text = "rtsp://…, http://…, /dev/video0, a file, a folder/, or street:"
-        return {"anyOf": [{"type": "string", "minLength": 1, "description": text}, handler(core_schema)]}
+        return {"anyOf": [{"type": "string", "minLength": 1, "description": SOURCE_FORMS}, handler(core_schema)]}
 
 
 SourceKey = Annotated[AnySource, Field(discriminator="type"), BeforeValidator(_parse_source), _OrText()]
 """The type of a key that takes a source."""
+
+
+def parse_source(text: str, *, directory: Path = Path(), **given: object) -> AnySource:
+    """The source that a text means, outside a configuration: on a command line.
+
+    Args:
+        text: as after `source:` in a configuration, or `gstreamer:PIPELINE`.
+        directory: where relative paths start.
+        given: keys of the mapping that the text stands for, e.g. `width=640`. `interval_s` makes an address a snapshot.
+
+    Raises:
+        InputError: it means nothing, or its kind of source takes no such key; shows no password.
+    """
+    context = ReadingContext(directory)
+    try:
+        mapping = {**_mapping_of(text, context), **given}
+        if mapping["type"] == "network" and "interval_s" in mapping:
+            mapping["type"] = "snapshot"
+        return TypeAdapter(SourceKey).validate_python(mapping, context=context)
+    except PydanticCustomError as error:
+        problem = error.message()
+    except ValidationError as error:  # not raised on from here: it holds the values, secrets among them
+        problem = "; ".join(_problem(details) for details in error.errors(include_url=False, include_input=False))
+    raise InputError(f"{redact(text) or 'source'}: {problem}")
+
+
+def _problem(details: ErrorDetails) -> str:
+    """What is wrong with one key of a source, for the command line."""
+    kind, *path = details["loc"]
+    name = ".".join(map(str, path))
+    if details["type"] == "extra_forbidden":
+        return f"{name}: a source of type {kind} has no such key"
+    if details["type"] == "missing":
+        return f"{name} must be given"
+    return f"{name}: {details['msg']}"
 
 
 def source_path(source: AnySource) -> Path | None:

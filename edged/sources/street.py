@@ -48,7 +48,7 @@ class StreetSource:
 
     @property
     def label(self) -> str:
-        return f"street:seed={self.seed}"
+        return f"street:{self.seed}"
 
     @property
     def deadline_s(self) -> float:

@@ -41,7 +41,7 @@ class V4l2Source:
     """A camera of this machine.
 
     Attributes:
-        device: its device file; `by_number(0)` for /dev/video0. /dev/v4l/by-id/… stays the same over reboots.
+        device: its device file. /dev/v4l/by-id/… stays the same over reboots.
         width, height, fps: asked for; the camera's own choice where None. It may choose otherwise.
         fourcc: pixel format to ask for. MJPG is what USB 2 needs for more than a few large frames a second.
         timeout_s: longest wait for the next picture. OpenCV itself waits 10 s and cannot be interrupted.
@@ -98,11 +98,6 @@ class V4l2Source:
         for property_id, value in wishes:
             if value is not None:
                 reader.set(property_id, value)
-
-
-def by_number(number: int) -> str:
-    """The device file of camera `number`."""
-    return f"/dev/video{number}"
 
 
 def check_device(device: str) -> None:

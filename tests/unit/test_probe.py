@@ -10,6 +10,7 @@ import pytest
 
 from edged import probe
 from edged.errors import InputError
+from edged.sources.street import StreetSource
 
 
 @pytest.fixture
@@ -68,6 +69,9 @@ def test_probe_source_that_fails_says_its_cause(tmp_path: Path, capsys: pytest.C
     ("arguments", "words"),
     [
         pytest.param(("ftp://u:hunter2@cam/1",), "'ftp' is not allowed", id="scheme"),
+        pytest.param(("street:", "--transport", "udp"), "transport: a source of type street has no such key", id="wrong key"),
+        pytest.param(("gstreamer: videotestsrc", "--width", "64"), "height must be given", id="pipeline without height"),
+        pytest.param(("rtsp://u:hunter2@cam/1", "--snapshot", "5"), "http or https", id="snapshot over RTSP"),
         pytest.param(("street:", "--picture", "one.gif"), "ends in .jpg", id="kind of picture"),
         pytest.param(("street:", "--picture", "/no/such/folder/one.jpg"), "does not exist", id="no folder for the picture"),
     ],
@@ -83,7 +87,9 @@ def test_probe_wrong_argument_is_refused(arguments: tuple[str, ...], words: str)
 
 def test_probe_time_is_bounded() -> None:
     """A source without end is read for a moment only."""
-    report = probe.probe(probe.make_source("street:width=160,height=90,fps=20"), measured_s=0.3)
+    street = StreetSource(width=160, height=90, fps=20.0)
+
+    report = probe.probe(street, measured_s=0.3)
 
     assert 2 <= report.frames <= 10
     assert report.pixels_rgb.shape == (90, 160, 3)

@@ -119,7 +119,7 @@ def test_street_source_can_be_sent_to_another_process() -> None:
     copy = pickle.loads(pickle.dumps(source))
 
     assert copy == source
-    assert copy.label == "street:seed=9"
+    assert copy.label == "street:9"
     assert copy.is_live
     assert copy.deadline_s > 1
 
