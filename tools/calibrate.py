@@ -21,6 +21,8 @@ from tools.metrics import ClassScore, collect_matches, score_class
 
 FEWEST = 20
 """A class with fewer labelled objects gets the common threshold, and no figure."""
+LEAST_PRECISION = 0.5
+"""A detection that is more likely wrong than right is not believed."""
 NOT_MEASURED = "not measured"
 
 
@@ -29,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.calibrate", description=main.__doc__)
     parser.add_argument("engine", type=Path, help="directory with model.yaml and model.onnx")
     parser.add_argument("--data", type=Path, required=True, help="folder of sets, each with annotations.json")
-    parser.add_argument("--drawn", type=int, default=64, metavar="N", help="also N pictures of the drawn street")
+    parser.add_argument("--drawn", type=int, default=160, metavar="N", help="also N pictures of the drawn street")
     arguments = parser.parse_args(argv)
     try:
         manifest = calibrate(arguments.engine, arguments.data, drawn=arguments.drawn)
@@ -83,11 +85,15 @@ def _pool(found: Sequence[Found], name: str) -> tuple[np.ndarray, np.ndarray, in
 
 
 def best_threshold(scores: np.ndarray, hits: np.ndarray, n: int) -> float:
-    """The score with the highest F1 = 2 hits / (detections + objects), never below what a daemon reports."""
+    """The score with the highest F1 = 2 hits / (detections + objects) among those from which at least `LEAST_PRECISION` is right.
+
+    Never below what a daemon reports. Where nothing is that precise, it is the most precise score.
+    """
     order = np.argsort(-scores, kind="stable")
-    f1 = 2 * np.cumsum(hits[order]) / (np.arange(1, len(order) + 1) + n)
-    best = float(scores[order[int(np.argmax(f1))]])
-    return round(max(best, SCORE_FLOOR), 3)
+    found, shown = np.cumsum(hits[order]), np.arange(1, len(order) + 1)
+    precision, f1 = found / shown, 2 * found / (shown + n)
+    value = np.where(precision >= LEAST_PRECISION, 1 + f1, precision)
+    return round(max(float(scores[order[int(np.argmax(value))]]), SCORE_FLOOR), 3)
 
 
 def _measured(sets: Sequence[PictureSet], found: Sequence[Found], thresholds: Thresholds, manifest: Manifest) -> dict[str, Any]:

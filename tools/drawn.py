@@ -14,6 +14,7 @@ DRAWN = "drawn"
 FIRST_SEED = {"test": 0, "train": 1000, "val": 900_000}
 PICTURES_PER_SEED = 8
 SECONDS_APART = 7
+COMMON = ("person", "car")
 LEAST_VISIBLE = 0.3
 """An object with less of it to be seen is ignored: neither taught nor held against anyone."""
 
@@ -24,10 +25,18 @@ def draw_set(count: int, *, split: str) -> PictureSet:
     for number in range(0, count, PICTURES_PER_SEED):
         seed = FIRST_SEED[split] + number // PICTURES_PER_SEED
         street = Street(seed, fps=1.0)
-        for index in range(min(PICTURES_PER_SEED, count - number)):
-            frame = (1 + index) * SECONDS_APART
+        for frame in _choose_frames(street, min(PICTURES_PER_SEED, count - number), split=split):
             pictures.append(_picture(f"drawn/{seed}/{frame}", street.frame(frame), street.truth(frame)))
     return PictureSet(DRAWN, np.ones(len(CLASSES), np.bool_), tuple(pictures))
+
+
+def _choose_frames(street: Street, count: int, *, split: str) -> list[int]:
+    """The first ones; for training, of three times as many, those with the most of what is rarely seen."""
+    if split != "train":
+        return [(1 + index) * SECONDS_APART for index in range(count)]
+    frames = [(1 + index) * SECONDS_APART for index in range(3 * count)]
+    rare = {frame: sum(name not in COMMON for name in street.truth(frame).class_names) for frame in frames}
+    return sorted(sorted(frames, key=lambda frame: -rare[frame])[:count])
 
 
 def _picture(name: str, pixels_rgb: Pixels, truth: StreetTruth) -> Picture:

@@ -314,6 +314,8 @@ def test_calibrate_writes_thresholds_and_figures_into_the_manifest(work: Path, e
         pytest.param([0.9, 0.8, 0.3], [1, 1, 0], 2, 0.8, id="before the invented one"),
         pytest.param([0.9, 0.8, 0.3, 0.2], [1, 0, 1, 1], 3, 0.2, id="worth one invented"),
         pytest.param([0.04, 0.03], [1, 1], 2, 0.05, id="never below the floor"),
+        pytest.param([0.9, 0.5, 0.4, 0.3, 0.2], [1, 0, 0, 0, 1], 2, 0.9, id="not where most are wrong"),
+        pytest.param([0.9, 0.8, 0.7], [0, 0, 1], 1, 0.7, id="the most precise where none is precise"),
     ],
 )
 def test_best_threshold_balances_recall_and_precision(scores: list[float], hits: list[int], n: int, expected: float) -> None:
