@@ -138,10 +138,15 @@ def evaluate(sequence: MotSequence, rows: NDArray[np.float64]) -> TrackingQualit
     """Judges tracks.
 
     Args:
-        rows: (K, >= 6) MOT rows of the tracks.
-    """
-    from trackeval.metrics import CLEAR, HOTA, Identity
+        rows: (K, >= 8) MOT rows of the tracks.
 
+    Raises:
+        InputError: `trackeval` is not installed. It is no dependency: what it asks for would overwrite our OpenCV.
+    """
+    try:
+        from trackeval.metrics import CLEAR, HOTA, Identity
+    except ImportError as error:
+        raise InputError(f"trackeval is missing: pip install --no-deps trackeval==1.3.0 scipy ({error})") from error
     data = _trackeval_data(sequence, rows)
     clear = CLEAR({"PRINT_CONFIG": False}).eval_sequence(data)
     identity = Identity({"PRINT_CONFIG": False}).eval_sequence(data)
@@ -175,7 +180,7 @@ def _trackeval_data(sequence: MotSequence, rows: NDArray[np.float64]) -> dict[st
         "gt_ids": [gt_index[mask] for mask in gt_masks],
         "tracker_ids": [track_index[mask] for mask in track_masks],
         "similarity_scores": [
-            iou_matrix(_xyxy(sequence.rows[gt]), _xyxy(rows[track])) for gt, track in zip(gt_masks, track_masks, strict=True)
+            _similarity(sequence.rows[gt], rows[track]) for gt, track in zip(gt_masks, track_masks, strict=True)
         ],
     }
 
