@@ -17,12 +17,10 @@ from edged.models.manifest import MANIFEST_NAME, ClassThresholds, Manifest, Thre
 from tools.datasets import CLASSES, PictureSet, load_coco
 from tools.drawn import DRAWN, draw_set
 from tools.evaluate import Found, find, score_classes
-from tools.metrics import ClassScore, collect_matches, score_class
+from tools.metrics import ClassScore, Matches, collect_matches, score_class
 
 FEWEST = 20
 """A class with fewer labelled objects gets the common threshold, and no figure."""
-LEAST_PRECISION = 0.5
-"""A detection that is more likely wrong than right is not believed."""
 NOT_MEASURED = "not measured"
 
 
@@ -54,7 +52,7 @@ def calibrate(engine: Path, data: Path, *, drawn: int) -> Manifest:
     with open_detector(engine) as detector:
         found = [find(detector, one) for one in sets]
     manifest = load_manifest(engine)
-    thresholds = _choose(found, manifest)
+    thresholds = _choose(sets, found, manifest)
     manifest = manifest.model_copy(update={"thresholds": thresholds, "measured": _measured(sets, found, thresholds, manifest)})
     partial = engine / (MANIFEST_NAME + ".partial")
     partial.write_text(dump_manifest(manifest), encoding="utf-8")
@@ -62,38 +60,36 @@ def calibrate(engine: Path, data: Path, *, drawn: int) -> Manifest:
     return manifest
 
 
-def _choose(found: Sequence[Found], manifest: Manifest) -> Thresholds:
-    """Each class's score at which recall and precision are best together; the median of these for classes with few objects."""
+def _choose(sets: Sequence[PictureSet], found: Sequence[Found], manifest: Manifest) -> Thresholds:
+    """Each class's score at which recall and precision are best together; the median of these for classes with few objects.
+
+    Photographs decide; the drawn street does only where they hold too few objects of a class.
+    """
+    photographs = [one for one, kind in zip(found, sets, strict=True) if kind.name != DRAWN]
     own = {}
     for name in manifest.classes:
-        score, hit, n = _pool(found, name)
-        if n >= FEWEST:
-            own[name] = best_threshold(score, hit, n)
+        pools = (_pool(photographs, name), _pool(found, name))
+        telling = [matches for matches in pools if matches.n >= FEWEST and len(matches.scores)]
+        if telling:
+            own[name] = best_threshold(telling[0])
     common = float(np.median(list(own.values()))) if own else manifest.thresholds.score
     per_class = {name: ClassThresholds(score=score) for name, score in own.items()}
     return Thresholds(score=round(common, 3), nms_iou=manifest.thresholds.nms_iou, per_class=per_class)
 
 
-def _pool(found: Sequence[Found], name: str) -> tuple[np.ndarray, np.ndarray, int]:
-    """All detections of a class over all sets that label it: scores, hits, and the number of objects."""
-    parts = [collect_matches(one.truths, one.detections, CLASSES.index(name)) for one in found]
-    return (
-        np.concatenate([part.scores for part in parts]),
-        np.concatenate([part.hits for part in parts]),
-        sum(part.n for part in parts),
-    )
+def _pool(found: Sequence[Found], name: str) -> Matches:
+    """All detections of a class over all sets that label it."""
+    truths = [truth for one in found for truth in one.truths]
+    detections = [each for one in found for each in one.detections]
+    return collect_matches(truths, detections, CLASSES.index(name))
 
 
-def best_threshold(scores: np.ndarray, hits: np.ndarray, n: int) -> float:
-    """The score with the highest F1 = 2 hits / (detections + objects) among those from which at least `LEAST_PRECISION` is right.
-
-    Never below what a daemon reports. Where nothing is that precise, it is the most precise score.
-    """
-    order = np.argsort(-scores, kind="stable")
-    found, shown = np.cumsum(hits[order]), np.arange(1, len(order) + 1)
-    precision, f1 = found / shown, 2 * found / (shown + n)
-    value = np.where(precision >= LEAST_PRECISION, 1 + f1, precision)
-    return round(max(float(scores[order[int(np.argmax(value))]]), SCORE_FLOOR), 3)
+def best_threshold(matches: Matches) -> float:
+    """The score with the highest F1 = 2 hits / (detections + objects), never below what a daemon reports."""
+    order = np.argsort(-matches.scores, kind="stable")
+    f1 = 2 * np.cumsum(matches.hits[order]) / (np.arange(1, len(order) + 1) + matches.n)
+    best = float(matches.scores[order[int(np.argmax(f1))]])
+    return round(max(best, SCORE_FLOOR), 3)
 
 
 def _measured(sets: Sequence[PictureSet], found: Sequence[Found], thresholds: Thresholds, manifest: Manifest) -> dict[str, Any]:
