@@ -48,6 +48,7 @@ class Script:
         puback: reason code for a message; None: no answer.
         ack_delay_s: messages are answered when nothing more has come for so long.
         closes_after: the connection ends at this many messages, before they are answered.
+        closes_on: or at such a message.
         disconnect_code: with a DISCONNECT of this code.
         reads: False: freeze after CONNACK; nothing is read any more.
     """
@@ -59,8 +60,10 @@ class Script:
     puback: Callable[[Published], int | None] = lambda published: 0
     ack_delay_s: float = 0.0
     closes_after: int | None = None
+    closes_on: Callable[[Published], bool] = lambda published: False
     disconnect_code: int | None = None
     reads: bool = True
+    answers_pings: bool = True
 
 
 @dataclass
@@ -146,7 +149,7 @@ class _Session:
             return self.on_connect(body)
         if kind == PUBLISH:
             return self.on_publish(flags, body)
-        if kind == PINGREQ:
+        if kind == PINGREQ and self.script.answers_pings:
             self.client.sendall(b"\xd0\x00")
         if kind == DISCONNECT:
             self.answer()
@@ -175,7 +178,8 @@ class _Session:
         published, mid = parse_publish(flags, body, self.level)
         self.broker.published.append(published)
         self.messages += 1
-        if self.script.closes_after is not None and self.messages >= self.script.closes_after:
+        is_last = self.script.closes_after is not None and self.messages >= self.script.closes_after
+        if is_last or self.script.closes_on(published):
             return self.disconnect(self.script.disconnect_code) if self.script.disconnect_code is not None else False
         if published.qos:
             self.outstanding.append((mid, published))
