@@ -22,7 +22,7 @@ from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError
 
 from edged.config.context import ReadingContext, mistake
 from edged.config.secret import Secret, SecretKey, SecretOrigin
-from edged.config.values import FilePath, Flag, Number, Section, Text, Whole, setting
+from edged.config.values import FilePath, Number, Section, Text, Whole, setting
 from edged.errors import InputError
 from edged.sources.url import SCHEMES, redact, scheme_of, split_credentials
 
@@ -97,13 +97,10 @@ class SnapshotSourceConfig(_UrlSource):
 
 
 class FileSourceConfig(Section):
-    """A recording."""
+    """A recording, played at its own speed like a camera."""
 
-    type: Literal["file"] = setting(text="A video file.")
+    type: Literal["file"] = setting(text="A video file, played at its own speed.")
     path: FilePath = setting(text="The file; relative paths start beside this configuration.")
-    pace: Flag = setting(
-        True, "Play at the speed of the recording and lose frames like a camera; false: as fast as they are analysed."
-    )
 
 
 class FolderSourceConfig(Section):

@@ -129,7 +129,7 @@ class SnapshotSource:
         if scheme_of(self.url) not in ("http", "https"):
             raise InputError(f"{redact(self.url)}: snapshots are polled over http or https only")
         if self.interval_s <= 0:
-            raise InputError(f"snapshot_every_s: expected more than 0 seconds, got {self.interval_s}")
+            raise InputError(f"interval_s: expected more than 0 seconds, got {self.interval_s}")
         self.request.__post_init__()
 
     @property
@@ -157,19 +157,17 @@ class SnapshotSource:
 
 @dataclass(frozen=True, slots=True)
 class FileSource:
-    """A recording.
+    """A recording; waits for its reader.
 
     Attributes:
         path: a regular file in any container that FFmpeg knows.
-        pace: play it at its own speed like a camera, instead of waiting for its reader.
     """
 
     path: Path
-    pace: bool = False
 
     @property
     def is_live(self) -> bool:
-        return self.pace
+        return False
 
     @property
     def label(self) -> str:
@@ -185,7 +183,7 @@ class FileSource:
         # "file:" in front, so that no name is taken for a protocol ("concat:…"); and nothing else may be opened.
         options = {"protocol_whitelist": "file", "pattern_type": "none"}
         container = _open_container(f"file:{self.path.absolute()}", options, timeout_s=None, reporter=reporter)
-        return PictureStream(container, reporter, timeout_s=None, pace=self.pace, transport="file")
+        return PictureStream(container, reporter, timeout_s=None, pace=False, transport="file")
 
 
 class PictureStream:

@@ -108,6 +108,21 @@ def test_capture_at_a_lower_rate_counts_what_it_skips_and_drops():
     assert 14 <= len(delivered) <= 16
 
 
+@pytest.mark.parametrize(
+    ("is_live", "expected"),
+    [pytest.param(False, [0.5, 1.5, 2.5], id="recording"), pytest.param(True, [0.1, 0.2, 0.3], id="camera")],
+)
+def test_capture_of_a_recording_plays_it_at_its_own_speed(is_live, expected):
+    """Frames come when their time stamps say, counted from the opening; a camera is not waited for."""
+    rig = Rig([[make_source_frame(stream_s=stream_s) for stream_s in (0.5, 1.5, 2.5)]])
+    rig.source.is_live = is_live
+    opened_s = rig.clock.now_s()
+
+    rig.run()
+
+    assert [frame.captured_s - opened_s for frame in rig.frames] == pytest.approx(expected)
+
+
 def test_capture_told_to_stop_while_reading_delivers_nothing_more():
     """A capture given up as stuck must not put an old frame on the board when it wakes."""
     rig = Rig([[make_source_frame()] * 5])

@@ -205,7 +205,7 @@ def test_network_source_keys_go_before_the_url() -> None:
         pytest.param(lambda: NetworkSource("rtsp://cam/1", "sctp"), "tcp or udp", id="transport"),
         pytest.param(lambda: NetworkSource("rtsp://cam/1", timeout_s=0.0), "timeout_s", id="no wait"),
         pytest.param(lambda: SnapshotSource("rtsp://cam/1"), "http or https", id="snapshot over RTSP"),
-        pytest.param(lambda: SnapshotSource("http://cam/1", interval_s=0.0), "snapshot_every_s", id="no interval"),
+        pytest.param(lambda: SnapshotSource("http://cam/1", interval_s=0.0), "interval_s", id="no interval"),
         pytest.param(lambda: SnapshotSource("http:///1"), "expected a URL", id="snapshot without host"),
     ],
 )
@@ -221,7 +221,6 @@ def test_network_source_wrong_setting_is_refused(make: object, words: str) -> No
         pytest.param(NetworkSource("rtsp://u:p@cam/1"), True, id="network"),
         pytest.param(SnapshotSource("http://cam/1"), True, id="snapshot"),
         pytest.param(FileSource(Path("clip.mp4")), False, id="file"),
-        pytest.param(FileSource(Path("clip.mp4"), pace=True), True, id="file at its pace"),
     ],
 )
 def test_source_is_plain_data(source: NetworkSource | SnapshotSource | FileSource, is_live: bool) -> None:
