@@ -151,6 +151,7 @@ def make_pipeline(
             threshold=motion.threshold,
             min_area_ratio=motion.min_area_ratio,
             recheck_s=motion.recheck_s,
+            linger_s=motion.linger_s,
             ignore=motion.ignore,
         )
     )

@@ -1,5 +1,7 @@
 """Which setting goes where."""
 
+import dataclasses
+import json
 from datetime import datetime
 from pathlib import Path
 
@@ -9,6 +11,8 @@ from models_onnx import make_manifest
 
 from edged import assembly
 from edged.config import parse_config
+from edged.config.models import MotionConfig, TrackConfig
+from edged.config.rules import LineConfig, ObjectsConfig, ZoneConfig
 from edged.errors import InputError
 from edged.runtime.pacing import is_on
 from edged.sinks.jsonl import JsonLinesSink
@@ -111,6 +115,97 @@ def test_tracker_with_any_lost_time_can_be_made(lost_s):
     camera, config = read_camera(f"source: 'street:'\n    track: {{lost_s: {lost_s}}}\n    detect: {{score: 0.06}}")
 
     assert assembly.make_pipeline(camera, config, make_manifest(classes=CLASSES)) is not None
+
+
+POLYGON = [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]
+LIMITS = {
+    "min_score": 0.3,
+    "min_width_ratio": 0.1,
+    "max_width_ratio": 0.9,
+    "min_height_ratio": 0.2,
+    "max_height_ratio": 0.8,
+}
+DEFAULTS = {"zones": {"porch": {"polygon": [[0, 0], [1, 0], [0, 1]]}}, "lines": {"gate": {"from": [0, 0], "to": [1, 1]}}}
+RENAMED = {"polygon": "polygon_norm", "from": "start_norm", "to": "end_norm"}
+
+
+@pytest.mark.parametrize(
+    ("place", "section", "settings", "keys"),
+    [
+        pytest.param(
+            ("motion",),
+            MotionConfig,
+            "MotionSettings",
+            {"threshold": 20.0, "min_area_ratio": 0.02, "recheck_s": 3.0, "linger_s": 7.0, "ignore": [POLYGON]},
+            id="motion",
+        ),
+        pytest.param(
+            ("track",),
+            TrackConfig,
+            "TrackerSettings",
+            {"confirm_s": 0.7, "lost_s": 4.0, "stationary_s": 9.0, "stationary_lost_s": 11.0},
+            id="track",
+        ),
+        pytest.param(
+            ("objects",),
+            ObjectsConfig,
+            "ObjectSettings",
+            {"classes": {"car": LIMITS}, "update_every_s": 20.0, "update_min_s": 3.0},
+            id="objects",
+        ),
+        pytest.param(
+            ("zones", "porch"),
+            ZoneConfig,
+            "ZoneSettings",
+            {
+                "polygon": POLYGON,
+                "classes": {"person": LIMITS},
+                "anchor": "centre",
+                "dwell_s": 5.0,
+                "dwell_repeat_s": 6.0,
+                "crowd": {"at": 3, "for_s": 4.0},
+                "hysteresis_ratio": 0.11,
+                "settle_s": 0.9,
+            },
+            id="zone",
+        ),
+        pytest.param(
+            ("lines", "gate"),
+            LineConfig,
+            "LineSettings",
+            {"from": [0.1, 0.2], "to": [0.7, 0.8], "classes": {"bus": LIMITS}, "anchor": "centre", "hysteresis_ratio": 0.12},
+            id="line",
+        ),
+    ],
+)
+def test_settings_every_key_of_a_section_reaches_them(monkeypatch, place, section, settings, keys):
+    """No key is read and then forgotten: with any value but the default, the part that works with it has that value."""
+    made = []
+    make = getattr(assembly, settings)
+    monkeypatch.setattr(assembly, settings, lambda **given: made.append(make(**given)) or made[-1])
+
+    def make_settings(camera):
+        config = read(json.dumps({"cameras": {"door": {"source": "street:", **DEFAULTS, **camera}}}))
+        assembly.make_pipeline(config.cameras["door"], config, make_manifest(classes=CLASSES))
+        return made[-1]
+
+    default = make_settings({})
+    new = make_settings({place[0]: {place[1]: keys} if place[1:] else keys})
+
+    assert {field.alias or name for name, field in section.model_fields.items()} - {"enabled"} == keys.keys()
+    for key, value in keys.items():
+        name = RENAMED.get(key, key)
+        assert getattr(new, name) != getattr(default, name), key
+        assert _plain(getattr(new, name)) == value, key
+
+
+def _plain(value):
+    """Settings as they stand in a file."""
+    if dataclasses.is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, tuple) else value
 
 
 def test_schedule_of_a_camera_covers_its_days_and_times():
