@@ -76,9 +76,10 @@ class Supervisor:
         """
         self._abandoned = [worker for worker in self._abandoned if worker.is_alive]
         for name, worker in list(self._workers.items()):
+            is_alive = worker.is_alive  # asked first: a loop notes its failure before it ends
             if worker.loop.failure is not None:
                 raise LoopFailureError(f"{name} failed") from worker.loop.failure
-            if not worker.is_alive and not worker.loop.stopping:
+            if not is_alive and not worker.loop.stopping:
                 raise LoopFailureError(f"{name} ended unasked")
             if worker.loop.is_stuck():
                 self._replace(name, worker)

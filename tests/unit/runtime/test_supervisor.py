@@ -89,6 +89,24 @@ def test_supervisor_with_a_failed_loop_passes_its_error_on(rig):
     assert raised.value.__cause__ is failure
 
 
+def test_supervisor_with_a_loop_that_fails_while_it_looks_passes_its_error_on(rig):
+    """A loop notes its failure, then ends: whoever sees it ended must see why."""
+    loop = Loop("analysis", lambda loop: None, limit_s=5, now_s=rig.clock.now_s)
+
+    class Thread:
+        def is_alive(self):
+            loop.failure = RuntimeError("broken")
+            return False
+
+    supervisor = Supervisor(lambda loop: Thread(), now_s=time.monotonic)
+    supervisor.run(loop)
+
+    with pytest.raises(LoopFailureError) as raised:
+        supervisor.check()
+
+    assert raised.value.__cause__ is loop.failure
+
+
 def test_supervisor_with_a_loop_that_ends_unasked_fails(rig):
     """A loop that simply returns would be a daemon that does nothing."""
     rig.supervisor.run(Loop("analysis", lambda loop: None, limit_s=5, now_s=rig.clock.now_s))
