@@ -120,7 +120,7 @@ class FolderStream:
 def natural_order(path: Path) -> list[tuple[int, int, str]]:
     """Sorting key that puts 2.jpg before 10.jpg."""
     parts = re.split(r"(\d+)", path.name.lower())
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
 
 
 def load_picture(path: Path) -> Pixels:

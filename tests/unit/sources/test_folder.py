@@ -147,8 +147,8 @@ def test_load_picture_colours_are_rgb(tmp_path: Path) -> None:
 
 def test_natural_order_mixed_names_sort() -> None:
     """Numbers and letters at the same place do not stop the sorting."""
-    names = ["b.png", "10.png", "a10.png", "a9.png", "9.png"]
+    names = ["b.png", "²1.png", "10.png", "a10.png", "a9.png", "9.png"]
 
     ordered = sorted((Path(name) for name in names), key=natural_order)
 
-    assert [path.name for path in ordered] == ["9.png", "10.png", "a9.png", "a10.png", "b.png"]
+    assert [path.name for path in ordered] == ["9.png", "10.png", "a9.png", "a10.png", "b.png", "²1.png"]
