@@ -40,6 +40,7 @@ from edged.config.values import (
     setting,
 )
 from edged.errors import Mistake
+from edged.models.manifest import SCORE_FLOOR
 from edged.rules.settings import (
     MAX_LINES,
     MAX_ZONES,
@@ -50,9 +51,6 @@ from edged.vision.motion import MotionSettings
 
 MAX_CAMERAS = 64
 MAX_IGNORED = 32
-MIN_SCORE = 0.05
-"""Nothing below this leaves the detector."""
-
 
 _Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 _DAYS: tuple[_Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -79,12 +77,14 @@ class Reading:
     """Where a configuration was read from.
 
     Attributes:
+        source: the file, for messages.
         directory: of the file.
         lines: line of every key and item.
         warnings: what is allowed but unwise.
         notify_socket: address of the service manager's socket; None outside systemd.
     """
 
+    source: str = "configuration"
     directory: Path = Path()
     lines: Mapping[KeyPath, int] = field(default_factory=dict, repr=False)
     warnings: tuple[Mistake, ...] = ()
@@ -101,7 +101,7 @@ class LogConfig(Section):
 class ClassThresholdsConfig(Section):
     """What differs for one class everywhere."""
 
-    score: Number | None = setting(None, f"{_SCORE}; the section's own if left out.", unit="ratio", ge=MIN_SCORE, le=1)
+    score: Number | None = setting(None, f"{_SCORE}; the section's own if left out.", unit="ratio", ge=SCORE_FLOOR, lt=1)
     nms_iou: Number | None = setting(None, f"{_NMS_IOU}; the section's own if left out.", unit="ratio", gt=0, lt=1)
 
 
@@ -111,7 +111,7 @@ class DetectorConfig(Section):
     engine: Text = setting("detector", "Name of an engine, or path of its directory beside this configuration.")
     threads: Whole = setting(1, "Threads that it computes with, for all cameras together.", unit="count", ge=1, le=64)
     batch: Batch = setting("auto", "Pictures of several cameras computed at once; auto is 1 on a CPU.", unit="count")
-    score: Number | None = setting(None, f"{_SCORE}; the engine's own if left out.", unit="ratio", ge=MIN_SCORE, le=1)
+    score: Number | None = setting(None, f"{_SCORE}; the engine's own if left out.", unit="ratio", ge=SCORE_FLOOR, lt=1)
     nms_iou: Number | None = setting(None, f"{_NMS_IOU}; the engine's own if left out.", unit="ratio", gt=0, lt=1)
     classes: Annotated[dict[Text, ClassThresholdsConfig], EMPTY_IS_MAPPING] = setting(
         dict, "What differs for single classes, by name."
@@ -131,14 +131,14 @@ class OnTimeConfig(Section):
 class DetectClassConfig(SizeLimits):
     """What a box of one class must be like to count as seen by this camera."""
 
-    score: Number | None = setting(None, f"{_SCORE}; the camera's own if left out.", unit="ratio", ge=MIN_SCORE, le=1)
+    score: Number | None = setting(None, f"{_SCORE}; the camera's own if left out.", unit="ratio", ge=SCORE_FLOOR, lt=1)
     nms_iou: Number | None = setting(None, f"{_NMS_IOU}; the camera's own if left out.", unit="ratio", gt=0, lt=1)
 
 
 class DetectConfig(Section):
     """What counts as seen by this camera."""
 
-    score: Number | None = setting(None, f"{_SCORE}; the detector's if left out.", unit="ratio", ge=MIN_SCORE, le=1)
+    score: Number | None = setting(None, f"{_SCORE}; the detector's if left out.", unit="ratio", ge=SCORE_FLOOR, lt=1)
     nms_iou: Number | None = setting(None, f"{_NMS_IOU}; the detector's if left out.", unit="ratio", gt=0, lt=1)
     classes: Annotated[dict[Text, DetectClassConfig], EMPTY_IS_MAPPING] = setting(
         dict, "What differs for single classes, by name; the others stay as they are."
@@ -249,6 +249,11 @@ class Config(Section):
     @classmethod
     def _default_state_dir(cls, path: Any, info: ValidationInfo) -> Any:
         return default_state_directory(ReadingContext.of(info)) if path is None else path
+
+    @property
+    def source(self) -> str:
+        """What was read, for messages: the path of the file."""
+        return self._reading.source
 
     @property
     def directory(self) -> Path:

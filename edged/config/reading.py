@@ -111,7 +111,7 @@ def parse_config(
     mistakes += [found for found in map(explain.mistake, details) if not _is_known(found, mistakes)]
     if config is None or mistakes:
         raise ConfigError(source, sorted(mistakes, key=lambda found: found.line or 0))
-    reading = Reading(context.directory, document.lines(), notify_socket=environ.get("NOTIFY_SOCKET"))
+    reading = Reading(source, context.directory, document.lines(), notify_socket=environ.get("NOTIFY_SOCKET"))
     config = config.with_reading(reading)
     return config.with_reading(replace(reading, warnings=tuple(find_warnings(config))))
 

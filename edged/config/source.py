@@ -24,6 +24,7 @@ from edged.config.context import ReadingContext, mistake
 from edged.config.secret import Secret, SecretKey, SecretOrigin
 from edged.config.values import FilePath, Number, Section, Text, Whole, setting
 from edged.errors import InputError
+from edged.sources.gstreamer import check_pipeline
 from edged.sources.url import SCHEMES, redact, scheme_of, split_credentials
 
 SOURCE_FORMS = "rtsp://…, http://…, /dev/video0, a file, a folder/, or street:"
@@ -131,6 +132,15 @@ class GstreamerSourceConfig(Section):
     width: Whole = setting(text="Width of the pictures that it makes.", unit="px", ge=16, le=4096)
     height: Whole = setting(text="Height of the pictures that it makes.", unit="px", ge=16, le=4096)
     fps: Number = setting(15.0, "Frames a second that it makes.", unit="1/s", gt=0, le=240)
+
+    @field_validator("pipeline")
+    @classmethod
+    def _can_be_one(cls, pipeline: str) -> str:
+        try:
+            check_pipeline(pipeline)
+        except InputError as error:
+            raise mistake("camera.pipeline", str(error).removeprefix("gstreamer: ")) from None
+        return pipeline
 
 
 class StreetSourceConfig(Section):

@@ -15,12 +15,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticUndefined
 
 from edged.config.context import mistake, resolve_path, resolve_readable_file
+from edged.events.topics import RESERVED_CAMERA_IDS
 from edged.vision.boxes import Anchor
 
 NAME_PATTERN = r"[a-z0-9_-]{1,64}"
-RESERVED_CAMERAS = ("command", "event", "status")
-"""Words that stand at a camera's place in topics."""
-
 MIN_POLYGON_AREA = 1e-5
 """Share of the picture; below it a polygon is a slip of the pen."""
 
@@ -82,7 +80,7 @@ def check_camera_id(value: str) -> str:
     if not re.fullmatch(NAME_PATTERN, value):
         message = f"a camera's id has 1 to 64 of the characters a-z 0-9 _ -, found {_shown(value)}{_made_safe(value)}"
         raise mistake("camera.id", message)
-    if value in RESERVED_CAMERAS:
+    if value in RESERVED_CAMERA_IDS:
         raise mistake("camera.id", f"the id {value!r} is reserved, it stands in topics: choose another")
     return value
 

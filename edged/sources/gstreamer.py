@@ -57,17 +57,7 @@ class GstreamerSource:
     launcher: str = LAUNCHER
 
     def __post_init__(self) -> None:
-        if has_credentials(self.pipeline):
-            raise InputError(
-                "gstreamer: the pipeline holds a user name, password or token, and every user of this machine could read it in "
-                "the list of processes: use a source with an rtsp:// or http:// URL, or let the camera work without one"
-            )
-        try:
-            words = shlex.split(self.pipeline)
-        except ValueError as error:
-            raise InputError(f"gstreamer: the pipeline cannot be read: {error}") from error
-        if not words or "!" in (words[0], words[-1]):
-            raise InputError("gstreamer: expected a pipeline such as `v4l2src device=/dev/video0 ! jpegdec`, without a sink")
+        check_pipeline(self.pipeline)
         if not (1 <= self.width <= LARGEST_SIDE_PX and 1 <= self.height <= LARGEST_SIDE_PX):
             raise InputError(f"gstreamer: expected a size of 1 to {LARGEST_SIDE_PX} pixels, got {self.width} x {self.height}")
         if self.fps is not None and self.fps <= 0:
@@ -100,6 +90,25 @@ class GstreamerSource:
                 f"{self.label}: {self.launcher} is not installed: apt-get install gstreamer1.0-tools gstreamer1.0-plugins-good",
             )
         return GstreamerStream(self)
+
+
+def check_pipeline(pipeline: str) -> None:
+    """Refuse a text that can be no pipeline; whether GStreamer knows its elements shows only when it runs.
+
+    Raises:
+        InputError: never repeats the text.
+    """
+    if has_credentials(pipeline):
+        raise InputError(
+            "gstreamer: the pipeline holds a user name, password or token, and every user of this machine could read it in "
+            "the list of processes: use a source with an rtsp:// or http:// URL, or let the camera work without one"
+        )
+    try:
+        words = shlex.split(pipeline)
+    except ValueError as error:
+        raise InputError(f"gstreamer: the pipeline cannot be read: {error}") from error
+    if not words or "!" in (words[0], words[-1]):
+        raise InputError("gstreamer: expected a pipeline such as `v4l2src device=/dev/video0 ! jpegdec`, without a sink")
 
 
 class GstreamerStream:
