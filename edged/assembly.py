@@ -246,11 +246,17 @@ def make_rules(camera: CameraConfig, class_names: tuple[str, ...], *, counters: 
 
 def make_sink(config: Config, *, backoff: RetryWait) -> Sink:
     """Where messages go: the broker, or standard output where none is configured."""
+    settings = make_mqtt_settings(config)
+    return JsonLinesSink(sys.stdout.buffer) if settings is None else MqttSink(settings, backoff=backoff)
+
+
+def make_mqtt_settings(config: Config) -> MqttSettings | None:
+    """The broker and our place in it; None where no broker is configured."""
     mqtt = config.mqtt
     if mqtt is None:
-        return JsonLinesSink(sys.stdout.buffer)
+        return None
     tls = mqtt.tls and MqttTls(ca=mqtt.tls.ca, certificate=mqtt.tls.certificate, key=mqtt.tls.key, verify=mqtt.tls.verify)
-    settings = MqttSettings(
+    return MqttSettings(
         host=mqtt.host,
         port=mqtt.port,
         device=config.device,
@@ -265,7 +271,6 @@ def make_sink(config: Config, *, backoff: RetryWait) -> Sink:
         keepalive_s=mqtt.keepalive_s,
         queue_limit=mqtt.queue_limit,
     )
-    return MqttSink(settings, backoff=backoff)
 
 
 def make_overlay(camera: CameraConfig, class_names: tuple[str, ...], *, caption: str) -> Overlay:

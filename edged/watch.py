@@ -16,14 +16,15 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TextIO
 
-from edged.config import Config, load_config
+from edged.assembly import make_mqtt_settings
+from edged.config import load_config
 from edged.errors import InputError, MessageError
 from edged.events.schema import CameraStateMessage, EventMessage
 from edged.events.topics import STATUS_TOPIC
 from edged.events.wire import decode_camera_state, decode_event
 from edged.runtime.backoff import Backoff
 from edged.sinks.mqtt_connection import MqttError, Received, open_connection
-from edged.sinks.mqtt_settings import MqttProtocol, MqttSettings, MqttTls
+from edged.sinks.mqtt_settings import MqttSettings, MqttTls
 
 ANY_DEVICE = "+"
 
@@ -162,7 +163,9 @@ def _receive(settings: MqttSettings) -> Iterator[Received]:
 
 def _make_settings(arguments: argparse.Namespace) -> MqttSettings:
     if arguments.config:
-        settings = _settings_of(load_config(arguments.config), arguments.config)
+        settings = make_mqtt_settings(load_config(arguments.config))
+        if settings is None:
+            raise InputError(f"{arguments.config} has no broker: add mqtt, or give --host")
     else:
         settings = MqttSettings(host="127.0.0.1", device=ANY_DEVICE)
     tls = settings.tls
@@ -179,23 +182,6 @@ def _make_settings(arguments: argparse.Namespace) -> MqttSettings:
         tls=tls,
         prefix=arguments.prefix or settings.prefix,
         client_id=f"edged-watch-{secrets.token_hex(4)}",
-    )
-
-
-def _settings_of(config: Config, path: Path) -> MqttSettings:
-    mqtt = config.mqtt
-    if mqtt is None:
-        raise InputError(f"{path} has no broker: add mqtt, or give --host")
-    tls = mqtt.tls and MqttTls(ca=mqtt.tls.ca, certificate=mqtt.tls.certificate, key=mqtt.tls.key, verify=mqtt.tls.verify)
-    return MqttSettings(
-        host=mqtt.host,
-        port=mqtt.port,
-        device=config.device,
-        protocol=MqttProtocol(mqtt.protocol),
-        username=mqtt.username,
-        password=mqtt.password and mqtt.password.reveal(),
-        tls=tls,
-        prefix=mqtt.prefix,
     )
 
 
