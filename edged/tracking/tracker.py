@@ -285,15 +285,16 @@ class Tracker:
         """Counts for how long each track has covered the object of an older one."""
         if len(self._lives) < 2:
             return
-        order = sorted(range(len(self._lives)), key=lambda row: _seniority(self._lives[row]))
-        boxes = self._filters.boxes()[order]
-        class_ids = [self._lives[row].class_id for row in order]
-        same = (buffered_iou(boxes[:, None], boxes[None]) >= self._settings.duplicate_iou) & (
-            self._affinity[class_ids][:, class_ids] > 0
-        )
-        is_doubled = np.tril(same, -1).any(axis=1).tolist()
-        for row, doubled in zip(order, is_doubled, strict=True):
-            life = self._lives[row]
+        boxes = self._filters.boxes()
+        same = buffered_iou(boxes[:, None], boxes[None]) >= self._settings.duplicate_iou  # (N, N)
+        is_doubled = [False] * len(self._lives)
+        if np.count_nonzero(same) > len(self._lives):  # mostly each covers itself alone
+            class_ids = [life.class_id for life in self._lives]
+            same &= self._affinity[class_ids][:, class_ids] > 0
+            order = sorted(range(len(self._lives)), key=lambda row: _seniority(self._lives[row]))
+            for place, row in enumerate(order):
+                is_doubled[row] = bool(same[row, order[:place]].any())
+        for life, doubled in zip(self._lives, is_doubled, strict=True):
             life.doubled_s = life.doubled_s + step_s if doubled else 0.0
 
     def _end(self) -> Tracks:
