@@ -253,20 +253,22 @@ def _decode_one(
         boxes: (R, 4) float32 xyxy, input pixels.
         scores: (R, C).
     """
-    if not scores.max() <= 1:  # also when it is NaN
-        raise InferenceError(f"the network's scores reach {scores.max()}: expected finite numbers up to 1")
     is_hit = np.zeros(len(scores), np.bool_)
-    is_hit[np.flatnonzero(scores >= thresholds.floor) // scores.shape[1]] = True  # far cheaper than the best of every candidate
+    is_hit[np.flatnonzero(~(scores < thresholds.floor)) // scores.shape[1]] = True  # NaN, too; far cheaper than the best of each
     rows = np.flatnonzero(is_hit)
-    class_ids = scores[rows].argmax(axis=1)
+    if not len(rows):
+        return Detections.empty()
+    class_ids = scores[rows].argmax(axis=1)  # where there is a NaN: of it
     best = scores[rows, class_ids]
+    if not best.max() <= 1:
+        raise InferenceError(f"the network's scores reach {best.max()}: expected finite numbers up to 1")
     order = np.argsort(-best, kind="stable")[:MAX_CANDIDATES]
     rows, class_ids, best = rows[order], class_ids[order], best[order]
     found = boxes[rows]
     if not np.isfinite(found).all():
         raise InferenceError("the network's boxes are not finite numbers")
     inside = transform.to_source(found)
-    iou = {class_id: thresholds.nms_iou_by_class.get(class_id, thresholds.nms_iou) for class_id in set(class_ids.tolist())}
+    iou = {class_id: thresholds.nms_iou_by_class.get(class_id, thresholds.nms_iou) for class_id in range(scores.shape[1])}
     kept = nms(inside, best, class_ids, iou_threshold=iou)
     kept = kept[(inside[kept, 0] < inside[kept, 2]) & (inside[kept, 1] < inside[kept, 3])]  # none that lies outside
     return Detections(inside[kept], best[kept], class_ids[kept])

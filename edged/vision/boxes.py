@@ -53,7 +53,7 @@ def iou_matrix(a: Boxes, b: Boxes) -> NDArray[np.float32]:
 
 def clip_boxes(boxes: Boxes, *, width: int, height: int) -> Boxes:
     """The part of each box (N, 4) that lies inside a picture of this size; a box outside becomes empty on the edge."""
-    return np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
+    return np.minimum(np.maximum(boxes, 0), np.array([width, height, width, height], np.float32))  # np.clip takes longer
 
 
 def anchor_points(boxes: Boxes, anchor: Anchor) -> NDArray[np.float32]:

@@ -50,10 +50,9 @@ def nms(
 def _threshold_of_each(class_ids: NDArray[np.int64], iou_threshold: float | Mapping[int, float]) -> NDArray[np.float32]:
     if not isinstance(iou_threshold, Mapping):
         return np.full(len(class_ids), iou_threshold, np.float32)
-    thresholds = np.empty(len(class_ids), np.float32)
-    for class_id in set(class_ids.tolist()):
-        thresholds[class_ids == class_id] = iou_threshold[class_id]
-    return thresholds
+    by_class = np.zeros(max(iou_threshold, default=0) + 1, np.float32)
+    by_class[list(iou_threshold)] = list(iou_threshold.values())
+    return by_class[class_ids]
 
 
 def _suppresses(
@@ -79,9 +78,9 @@ def _keep_greedily(suppresses: NDArray[np.bool_]) -> NDArray[np.bool_]:
     Segmentation, IEEE Transactions on Cybernetics 2022, Cluster-NMS.
     """
     by_better = suppresses & _IS_BETTER[: len(suppresses), : len(suppresses)]
-    kept = np.ones(len(suppresses), np.bool_)
+    kept = ~by_better.any(axis=0)
     while True:
         after = ~(by_better & kept[:, None]).any(axis=0)
-        if (after == kept).all():
+        if np.array_equal(after, kept):
             return kept
         kept = after
