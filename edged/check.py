@@ -7,11 +7,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from edged.assembly import parse_overrides
-from edged.config import Config, check_against_manifest, load_config
+from edged.assembly import find_manifest, parse_overrides
+from edged.config import Config, load_config
 from edged.config.source import FolderSourceConfig, source_path
-from edged.errors import EXIT_CONFIG, ConfigError, Mistake, ModelError
-from edged.models.manifest import Manifest, find_engine, load_manifest
+from edged.errors import EXIT_CONFIG, ConfigError, Mistake
+from edged.models.manifest import Manifest
 from edged.sources.url import redact
 
 
@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         overrides = parse_overrides(arguments.set)
         config = load_config(arguments.file, overrides=overrides, reads_secrets=not arguments.skip_secrets)
-        manifest = check_surroundings(config, source=str(arguments.file))
+        manifest = check_surroundings(config)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return EXIT_CONFIG
@@ -42,25 +42,19 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def check_surroundings(config: Config, *, source: str) -> Manifest:
+def check_surroundings(config: Config) -> Manifest:
     """The engine's manifest, once everything that the configuration names was found.
-
-    Args:
-        config: as read.
-        source: what it was read from, for messages.
 
     Raises:
         ConfigError: an engine, a class or a recording is not there.
     """
     mistakes = list(_missing_recordings(config))
     try:
-        engine = find_engine(config.detector.engine, config_dir=config.directory, state_dir=config.state_dir)
-        manifest = load_manifest(engine)
-        mistakes += check_against_manifest(config, manifest.classes)
-    except ModelError as error:
-        mistakes.append(Mistake("config.engine", "detector.engine", str(error), config.line_of(("detector", "engine"))))
+        _, manifest = find_manifest(config)
+    except ConfigError as error:
+        mistakes += error.mistakes
     if mistakes:
-        raise ConfigError(source, sorted(mistakes, key=lambda found: found.line or 0))
+        raise ConfigError(config.source, sorted(mistakes, key=lambda found: found.line or 0))
     return manifest
 
 

@@ -105,8 +105,10 @@ def test_check_missing_engine_gives_78(site: Path, capsys: pytest.CaptureFixture
     """An engine that cannot be found is wrong configuration."""
     status = run(site, GOOD, "--set", "detector.engine=none")
 
+    said = capsys.readouterr().err
     assert status == 78
-    assert "model.not_found" in capsys.readouterr().err
+    assert said.startswith(f"{site}/site.yaml: 1 mistake\n  line 3: detector.engine: ")
+    assert "model.not_found" in said
 
 
 def test_check_password_in_url_is_warned_of_and_hidden(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -131,7 +133,7 @@ def test_check_skips_secrets_when_told_to(site: Path) -> None:
 def test_check_missing_folder_is_named_as_one(site: Path) -> None:
     """A file where a directory should be is a mistake, too."""
     with pytest.raises(ConfigError, match="no such directory"):
-        check.check_surroundings(check.load_config(_written(site, GOOD.replace("clip.mp4", "clip.mp4/"))), source="site.yaml")
+        check.check_surroundings(check.load_config(_written(site, GOOD.replace("clip.mp4", "clip.mp4/"))))
 
 
 def _written(site: Path, text: str) -> Path:
