@@ -131,6 +131,7 @@ class Daemon:
         self._board = FrameBoard()
         self._statuses: dict[str, CameraStatus] = {}
         self._published: dict[str, tuple[int, float, FrameCounts]] = {}  # number of changes, time, counts
+        self._loaded: dict[str, CounterState] = {}
         self._saved: dict[str, CounterState] = {}
         self._analysis_ready = threading.Event()
 
@@ -145,7 +146,7 @@ class Daemon:
         with ExitStack() as stack:
             state = stack.enter_context(StateDirectory(config.state_dir))
             engine, manifest = assembly.find_manifest(config)
-            counters = _load_counters(state)
+            self._loaded = counters = _load_counters(state)
             sinks = [assembly.make_sink(config, backoff=_make_backoff())]
             self._journal = Journal(
                 device=config.device,
@@ -303,7 +304,7 @@ class Daemon:
             )
 
     def _save_counters(self, state: StateDirectory) -> None:
-        kept = dict(self._journal.kept_counters)
+        kept = {**self._loaded, **self._journal.kept_counters}  # cameras that are disabled keep theirs
         if kept == self._saved:
             return
         self._saved = kept

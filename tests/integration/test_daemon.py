@@ -94,6 +94,22 @@ def test_daemon_restarted_keeps_its_counters_and_gets_a_new_epoch(tmp_path, engi
     assert epochs[0] != epochs[1]
 
 
+def test_daemon_keeps_the_counters_of_a_disabled_camera(tmp_path, engine):
+    """A camera that is switched on again counts on."""
+    before = {"yard": {"lines": {}, "zones": {"lawn": {"person": 5}}}}
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "counters.json").write_text(json.dumps(before))
+    config = make_config("street:")
+    config["cameras"]["yard"] = {"source": "street:", "enabled": False}
+
+    with DaemonProcess(tmp_path, config) as daemon:
+        daemon.wait_for_event("zone.enter")
+        assert daemon.stop() == 0
+
+    assert read_counters(tmp_path)["yard"] == before["yard"]
+    assert read_counters(tmp_path)["door"]["zones"]["hall"]["person"] >= 1
+
+
 def test_daemon_killed_has_its_counters_on_disk(tmp_path, engine):
     """A crash loses at most the last second of counting."""
     with DaemonProcess(tmp_path, make_config("street:")) as daemon:
@@ -123,6 +139,8 @@ def test_daemon_started_twice_on_one_state_directory_is_refused(tmp_path, engine
     ("change", "expected"),
     [
         pytest.param({"engine": "engines/none"}, "model.not_found", id="no such engine"),
+        pytest.param({"engine": "engines/none"}, "edged.yaml: 1 mistake\n  line", id="place of the mistake"),
+        pytest.param({"engine": "engines/still", "classes": {"persn": {}}}, "did you mean person", id="unknown class"),
         pytest.param({"engine": "engines/still", "thread": 2}, "did you mean threads", id="unknown key"),
     ],
 )
