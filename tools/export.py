@@ -137,7 +137,7 @@ def _manifest(out: Path, settings: TrainSettings, *, epochs: int) -> Manifest:
         classes=network.classes,
         strides=STRIDES,
         anchors=network.anchors,
-        thresholds=Thresholds(score=0.3, nms_iou=0.6),
+        thresholds=Thresholds(score=0.3, nms_iou=0.5),
         data=settings.data,
         measured="not measured",
         trained={"epochs": epochs, **settings.model_dump(mode="json", exclude={"data", "anchors"})},

@@ -49,6 +49,7 @@ class TrainSettings(BaseModel):
         drawn_augmentation: how these are changed: little, they always come from the same kind of camera.
         backbone_rate: the backbone's share of the learning rate.
         frozen_rows: so many rows of the backbone, and its stem, are not trained.
+        history: for people: what the first weights had been through before this run; goes into the manifest.
         data: where the pictures and first weights come from and what their licences allow; goes into the manifest.
     """
 
@@ -70,6 +71,7 @@ class TrainSettings(BaseModel):
     augmentation: AugmentationSettings = AugmentationSettings()
     drawn_augmentation: AugmentationSettings = AugmentationSettings(mosaic=0.1, light=0.5, scale=(0.9, 1.15), stretch=1.05)
     loss: LossSettings = LossSettings()
+    history: tuple[str, ...] = ()
     data: tuple[DataSource, ...] = ()
 
     def network(self) -> YoloSettings:

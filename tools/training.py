@@ -147,10 +147,13 @@ class Trainer:
         partial.replace(path)
 
     def resume(self, state: Mapping[str, Any]) -> None:
-        """Stand where the checkpoint was written."""
+        """Stand where the checkpoint was written; rates and decay stay those of this run."""
+        ours = [{"rate": group["rate"], "weight_decay": group["weight_decay"]} for group in self.optimiser.param_groups]
         self.network.load_state_dict(state["network"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimiser.load_state_dict(state["optimiser"])
+        for group, own in zip(self.optimiser.param_groups, ours, strict=True):
+            group.update(own)
         self.epoch, self.step = state["epoch"], state["step"]
         torch.set_rng_state(state["random"])
 

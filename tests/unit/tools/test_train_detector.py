@@ -114,6 +114,25 @@ def test_training_resumed_gives_the_weights_of_one_that_never_stopped(work: Path
             assert torch.equal(weights, resumed[part][name]), name
 
 
+def test_trainer_resumed_with_another_rate_takes_the_new_one() -> None:
+    """A checkpoint brings back where training stood, not what was asked of it then."""
+
+    def make(rate: float) -> Trainer:
+        network = torch.nn.Linear(1, 1)
+        groups = [{"params": list(network.parameters()), "rate": rate, "weight_decay": 0.0}]
+        return Trainer(network, groups, ScheduleSettings(epochs=2, bfloat16=False), steps_per_epoch=1)
+
+    before, after = make(0.1), make(0.4)
+    before.train_epoch([None], lambda net, _: (net(torch.ones(1, 1)).square().sum(), {}))
+    state = {"network": before.network.state_dict(), "averaged": before.averaged.state_dict(), "epoch": 1, "step": 1}
+
+    after.resume({**state, "optimiser": before.optimiser.state_dict(), "random": torch.get_rng_state()})
+
+    assert after.optimiser.param_groups[0]["rate"] == 0.4
+    assert after.optimiser.state_dict()["state"] == before.optimiser.state_dict()["state"]
+    assert (after.epoch, after.step) == (1, 1)
+
+
 def test_training_whose_loss_is_no_number_stops_before_it_is_saved(work: Path) -> None:
     """A diverged network ends the run with a reason; the checkpoint before it stays."""
     network = torch.nn.Linear(1, 1)
