@@ -191,7 +191,7 @@ class Subscriber:
 
     def __init__(self, broker: RunningBroker) -> None:
         self._settings = MqttSettings(
-            host=broker.host, port=broker.port, device="+", protocol=broker.protocol, client_id="edged-bench"
+            host=broker.host, port=broker.port, device="+", protocol=broker.protocol, client_id="edged-bench-subscriber"
         )
         self.arrivals: list[Arrival] = []
 
