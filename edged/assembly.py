@@ -86,7 +86,7 @@ def find_manifest(config: Config) -> tuple[Path, Manifest]:
     return directory, manifest
 
 
-def open_detector(directory: Path, *, threads: int) -> Detector:
+def open_detector(directory: Path, *, threads: int = 1) -> Detector:
     """The detector of an engine directory, warm. Used and closed by the thread that opens it.
 
     Raises:

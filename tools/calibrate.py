@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from edged.assembly import open_detector
 from edged.errors import EdgedError
-from edged.models.detector import SCORE_FLOOR, open_detector
-from edged.models.manifest import MANIFEST_NAME, ClassThresholds, Manifest, Thresholds, dump_manifest, load_manifest
+from edged.models.manifest import MANIFEST_NAME, SCORE_FLOOR, ClassThresholds, Manifest, Thresholds, dump_manifest, load_manifest
 from tools.datasets import CLASSES, PictureSet, load_coco
 from tools.drawn import DRAWN, draw_set
 from tools.evaluate import Found, find, score_classes

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from edged.assembly import open_detector
 from edged.errors import EdgedError, InputError
-from edged.models.detector import Detector, DetectorThresholds, open_detector
+from edged.models.detector import Detector, DetectorThresholds
 from edged.types import Detections
 from tools.datasets import CLASSES, PictureSet, load_coco
 from tools.drawn import draw_set

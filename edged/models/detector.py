@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 
 import cv2
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from edged.backends.base import Backend, Tensors, TensorSpec
 from edged.errors import InferenceError, ModelError
-from edged.models.manifest import SCORE_FLOOR, Manifest, load_manifest
+from edged.models.manifest import SCORE_FLOOR, Manifest
 from edged.types import Detections, Pixels
 from edged.vision.boxes import Anchor, anchor_points, to_norm
 from edged.vision.letterbox import LetterboxTransform, letterbox
@@ -220,28 +219,6 @@ class Detector:
             np.multiply(channel, factor, out=plane)
             if offset:
                 np.add(plane, offset, out=plane)
-
-
-def open_detector(directory: Path, *, threads: int = 1) -> Detector:
-    """The detector of an engine directory, on ONNX Runtime, warm; close it after use.
-
-    Raises:
-        ModelError: the manifest or the network cannot be used.
-    """
-    from edged.backends.onnx import open_onnx_backend  # a leaf: a detector knows no backend
-
-    manifest = load_manifest(directory)
-    backend = open_onnx_backend(directory / manifest.onnx.file, threads=threads)
-    try:
-        detector = Detector(manifest, backend)
-        detector.warm_up()
-    except InferenceError as error:
-        backend.close()
-        raise ModelError(f"{directory}: the network fails on a grey picture: {error} [model.invalid]") from error
-    except BaseException:
-        backend.close()
-        raise
-    return detector
 
 
 def _decode_one(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from models_onnx import make_manifest, save_engine
 
+from edged.assembly import open_detector
 from edged.backends.base import Tensors, TensorSpec
 from edged.errors import InferenceError, ModelError
 from edged.models.detector import (
@@ -17,7 +18,6 @@ from edged.models.detector import (
     DetectorThresholds,
     SizeLimits,
     filter_detections,
-    open_detector,
     thresholds_of,
 )
 from edged.models.manifest import Manifest, load_manifest
