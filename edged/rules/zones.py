@@ -112,7 +112,8 @@ class Zone:
         return self._turn_crowd()
 
     def end_crowd(self) -> CrowdChange | None:
-        """Close a crowd that is still open when everything ends."""
+        """Close a crowd that is still open when everything ends; one that was only forming is forgotten."""
+        self._crowd_differs_since_s = None
         return self._turn_crowd() if self._is_crowded else None
 
     def _look_outside(self, thing: KnownObject, x: float, y: float, now_s: float) -> Entered | None:

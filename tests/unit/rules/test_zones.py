@@ -279,3 +279,14 @@ def test_zone_crowd_still_open_at_the_end_is_closed_once(make_track):
     crowd_changes(zone, [1], make_track)
 
     assert [zone.end_crowd(), zone.end_crowd()] == [CrowdChange.CLEARED, None]
+
+
+def test_zone_crowd_that_was_forming_at_the_end_begins_anew(make_track):
+    """A camera that comes back after a minute has not watched a crowd for that minute."""
+    zone = make_zone(crowd=CrowdSettings(at=1, for_s=0.2))
+    crowd_changes(zone, [0, 1], make_track)
+    zone.end_crowd()
+
+    said = [zone.look_crowd(now_s=now_s) for now_s in (60.0, 60.2)]
+
+    assert said == [None, CrowdChange.CROWDED]
