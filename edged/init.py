@@ -17,6 +17,7 @@ from typing import TypeVar
 from pydantic_core import PydanticCustomError
 
 from edged.config import parse_config
+from edged.config.source import parse_source
 from edged.config.values import check_camera_id, check_name, make_name_safe
 from edged.errors import ConfigError, InputError
 from edged.sources.url import SCHEMES, Address, scheme_of, split_credentials
@@ -282,7 +283,7 @@ def _camera_lines(camera: Camera, secrets: dict[str, str]) -> list[str]:
     if camera.username is None:
         lines.append(f"    source: {_quoted(camera.source)}")
     else:
-        lines += ["    source:", "      type: network", f"      url: {_quoted(camera.source)}"]
+        lines += ["    source:", f"      type: {parse_source(camera.source).type}", f"      url: {_quoted(camera.source)}"]
         lines.append(f"      username: {_quoted(camera.username)}")
     if camera.password:
         file = f"camera-{camera.name}.password"

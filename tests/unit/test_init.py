@@ -60,6 +60,14 @@ def test_init_password_goes_into_a_file_of_its_owner(tmp_path: Path, capsys: pyt
     assert "hun" not in (tmp_path / "a.yaml").read_text() + "".join(capsys.readouterr())
 
 
+def test_init_picture_that_asks_for_a_password_is_a_snapshot(tmp_path: Path) -> None:
+    """With its credentials apart an address means the same as with them inside."""
+    run(str(tmp_path / "a.yaml"), "--camera", "door=http://admin:hunter2@cam/now.jpg")
+
+    source = load_config(tmp_path / "a.yaml").cameras["door"].source
+    assert (source.type, source.url, source.username) == ("snapshot", "http://cam/now.jpg", "admin")
+
+
 @pytest.mark.parametrize("existing", [pytest.param("a.yaml", id="file"), pytest.param("camera-door.password", id="password")])
 def test_init_existing_file_is_kept_unless_forced(existing: str, tmp_path: Path) -> None:
     """Nothing is overwritten by accident, and nothing else is written then."""
