@@ -85,5 +85,14 @@ class StateDirectory:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(part, path)
+            self._sync_names()
         except OSError as error:
             raise StateError(f"{path} could not be written: {error.strerror}") from error
+
+    def _sync_names(self) -> None:
+        """A new name is on disk only once its directory is."""
+        directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
