@@ -24,6 +24,7 @@ from edged.runtime.systemd import Notifier
 
 CAMERA = "street"
 SUBSCRIBE_S = 20.0
+STOP_S = 5.0
 DEMO_S = 60.0
 RECORD_S = 60.0
 """A demo that runs on for ever does not fill the disk."""
@@ -49,7 +50,10 @@ def run(arguments: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     out: Path = arguments.out
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot be made: {error.strerror}") from error
     with contextlib.ExitStack() as stack:
         broker = stack.enter_context(open_broker())
         state = stack.enter_context(tempfile.TemporaryDirectory(prefix="edged-demo-"))
@@ -126,4 +130,8 @@ def _subscriber(broker: RunningBroker, *, log_path: Path) -> Iterator[None]:
         yield
     finally:
         watcher.terminate()
-        watcher.wait(timeout=5)
+        try:
+            watcher.wait(timeout=STOP_S)
+        except subprocess.TimeoutExpired:
+            watcher.kill()
+            watcher.wait()
