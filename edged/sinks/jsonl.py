@@ -31,11 +31,6 @@ class JsonLinesSink:
         """Events given up since the start."""
         return self._dropped
 
-    @property
-    def is_gone(self) -> bool:
-        """Whether the reader has closed the stream: nothing more will be read."""
-        return self._is_gone
-
     def publish(self, message: Message) -> None:
         """Write an event."""
         if message.kind is not MessageKind.EVENT:
