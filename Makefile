@@ -39,9 +39,10 @@ $(VENV)/demo.stamp: $(BIN)/python requirements/demo.txt pyproject.toml
 	@$(PIP) install --no-deps --editable .
 	@touch $@
 
-$(VENV)/test.stamp: $(BIN)/python requirements/test.txt pyproject.toml
+$(VENV)/test.stamp: $(BIN)/python requirements/test.txt requirements/test-no-deps.txt pyproject.toml
 	@echo "installing edged and its test tools into $(VENV) …"
 	@$(PIP) install --require-hashes -r requirements/test.txt
+	@$(PIP) install --require-hashes --no-deps -r requirements/test-no-deps.txt
 	@$(PIP) install --no-deps --editable .
 	@touch $@ $(VENV)/demo.stamp
 

@@ -146,7 +146,7 @@ def evaluate(sequence: MotSequence, rows: NDArray[np.float64]) -> TrackingQualit
     try:
         from trackeval.metrics import CLEAR, HOTA, Identity
     except ImportError as error:
-        raise InputError(f"trackeval is missing: pip install --no-deps trackeval==1.3.0 scipy ({error})") from error
+        raise InputError(f"trackeval is missing: pip install --no-deps -r requirements/test-no-deps.txt ({error})") from error
     data = _trackeval_data(sequence, rows)
     clear = CLEAR({"PRINT_CONFIG": False}).eval_sequence(data)
     identity = Identity({"PRINT_CONFIG": False}).eval_sequence(data)
