@@ -1,9 +1,11 @@
 """What a text means as a source, in a configuration and on a command line."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from edged.config import parse_config
 from edged.config.source import (
     AnySource,
     FileSourceConfig,
@@ -29,7 +31,7 @@ def snapshot(url: str, **keys: float) -> SnapshotSourceConfig:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        pytest.param("rtsp://cam/1", network("rtsp://cam/1"), id="RTSP"),
+        pytest.param("rtsp://cam:554/a?b=1", network("rtsp://cam:554/a?b=1"), id="RTSP"),
         pytest.param("RTSPS://cam/1", network("RTSPS://cam/1"), id="RTSPS, upper case"),
         pytest.param("rtsp://cam/1.jpg", network("rtsp://cam/1.jpg"), id="RTSP with the name of a picture"),
         pytest.param("http://cam/video.mjpg", network("http://cam/video.mjpg"), id="HTTP"),
@@ -39,14 +41,19 @@ def snapshot(url: str, **keys: float) -> SnapshotSourceConfig:
         pytest.param("/dev/video2", V4l2SourceConfig(type="v4l2", device="/dev/video2"), id="device"),
         pytest.param("street:", StreetSourceConfig(type="street"), id="street"),
         pytest.param("street:7", StreetSourceConfig(type="street", scene_seed=7), id="street by seed"),
+        pytest.param("/a/clip.mp4", FileSourceConfig(type="file", path=Path("/a/clip.mp4")), id="file by its whole path"),
         pytest.param("clip.mp4", FileSourceConfig(type="file", path=Path("/site/clip.mp4")), id="file, not there yet"),
         pytest.param("12:30.mp4", FileSourceConfig(type="file", path=Path("/site/12:30.mp4")), id="file with a colon"),
         pytest.param("pictures/", FolderSourceConfig(type="folder", path=Path("/site/pictures")), id="folder"),
     ],
 )
 def test_parse_source_text_gives_settings(text: str, expected: AnySource) -> None:
-    """Each form means one type of source."""
-    assert parse_source(text, directory=Path("/site")) == expected
+    """Each form means one type of source, the same in a file and on a command line."""
+    written = json.dumps({"cameras": {"door": {"source": text}}})
+
+    config = parse_config(written, source="test", directory=Path("/site"), environ={"HOME": "/"})
+
+    assert parse_source(text, directory=Path("/site")) == config.cameras["door"].source == expected
 
 
 def test_parse_source_looks_at_the_file_system(tmp_path: Path) -> None:
