@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -218,7 +219,7 @@ class Subscriber:
                     return arrival
             looked_at = len(self.arrivals)
             if time.monotonic() > until_s or daemon.has_ended:
-                raise InputError(f"no {part} from the daemon within {limit_s:g} s; its log ends with\n{daemon.log_tail()}")
+                raise InputError(f"no {part} from the daemon; its log ends with\n{daemon.log_tail()}")
             self._turn()
 
     def _turn(self) -> None:
@@ -237,7 +238,7 @@ class DaemonChild:
         self._directory = directory
         self._config_path = directory / "edged.yaml"
         self._log_path = directory / "edged.log"
-        self._config_path.write_text(yaml.safe_dump(config), encoding="utf-8")
+        self._config_path.write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML without aliases, which are refused
 
     def __enter__(self) -> DaemonChild:
         command = [sys.executable, "-m", "edged", "run", "--config", str(self._config_path)]
