@@ -21,7 +21,7 @@ AUTH_WAIT_S = 60.0
 """A refused login is not repeated sooner: cameras lock accounts."""
 
 GOOD_AFTER_S = 10.0
-"""A connection that lasted this long makes the next failure the first one again."""
+"""A connection that gave frames for this long makes the next failure the first one again."""
 
 SCHEDULE_CHECK_S = 5.0
 
@@ -64,6 +64,8 @@ class Capture:
         self._status = status
         self._on_frame = on_frame
         self._seq = first_seq - 1
+        self._first_s: float | None = None  # of the frames of this connection
+        self._newest_s = 0.0
 
     @property
     def seq(self) -> int:
@@ -77,13 +79,12 @@ class Capture:
                 self._enter(CameraState.SCHEDULED_OFF)
                 loop.wait(SCHEDULE_CHECK_S)
                 continue
-            opened_s = self._clock.now_s()
             try:
                 self.run_once(loop)
             except SourceError as error:
                 if loop.stopping:
                     return
-                if self._clock.now_s() - opened_s >= GOOD_AFTER_S:
+                if self._was_good():
                     self._backoff.reset()
                 wait_s = self._backoff.next_s(at_least_s=AUTH_WAIT_S if error.cause is SourceCause.AUTH else 0.0)
                 self._lost(error, wait_s=wait_s)
@@ -95,6 +96,7 @@ class Capture:
         Raises:
             SourceError: the camera could not be opened or gave no more frames.
         """
+        self._first_s = None
         if self._status.snapshot().state is not CameraState.OFFLINE:  # while it is tried again it stays offline
             self._enter(CameraState.CONNECTING)
         with self._source.open() as stream:
@@ -117,6 +119,8 @@ class Capture:
 
     def _take(self, source_frame: SourceFrame, *, now_s: float) -> None:
         self._seq += 1
+        self._first_s = now_s if self._first_s is None else self._first_s
+        self._newest_s = now_s
         self._status.saw_frame(captured_s=now_s, width=source_frame.width, height=source_frame.height)
         if self._status.snapshot().state is not CameraState.ONLINE:
             self._enter(CameraState.ONLINE)
@@ -135,6 +139,10 @@ class Capture:
         )
         is_first = self._on_frame(frame)
         self._status.count(captured=1, dropped=0 if is_first else 1)
+
+    def _was_good(self) -> bool:
+        """Whether the last connection gave frames for long; how long it took to open or to stall says nothing."""
+        return self._first_s is not None and self._newest_s - self._first_s >= GOOD_AFTER_S
 
     def _is_on(self) -> bool:
         return is_on(self._schedule, datetime.fromtimestamp(self._clock.at(self._clock.now_s())))

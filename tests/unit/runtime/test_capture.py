@@ -94,6 +94,22 @@ def test_capture_after_a_long_good_connection_starts_its_waits_again():
     assert rig.waits[4] <= 1
 
 
+def test_capture_of_a_camera_that_is_slow_to_fail_waits_longer_each_time_too():
+    """A long time limit is no good connection."""
+    rig = Rig([SourceError(SourceCause.TIMEOUT, "no")] * 4)
+    open_source = rig.source.open
+
+    def open_slowly():
+        rig.clock.advance(30.0)
+        return open_source()
+
+    rig.source.open = open_slowly
+
+    rig.run()
+
+    assert all(whole / 2 <= wait <= whole for wait, whole in zip(rig.waits, [1, 2, 4, 8], strict=True))
+
+
 def test_capture_at_a_lower_rate_counts_what_it_skips_and_drops():
     """captured = skipped + dropped + delivered."""
     delivered = []
