@@ -9,15 +9,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from mqtt_sinks import event, make_sink, running
 from waiting import wait_until
 
 from edged.brokers import find_mosquitto, free_port, has_amqtt, open_amqtt, open_mosquitto
-from edged.runtime.backoff import Backoff
 from edged.sinks.base import Message, MessageKind
 from edged.sinks.mqtt import MqttSink
 from edged.sinks.mqtt_connection import MqttConnection, Received, open_connection
@@ -28,28 +27,6 @@ needs_amqtt = pytest.mark.skipif(not has_amqtt(), reason="amqtt is not installed
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 
 OPEN = ["allow_anonymous true"]
-
-
-def event(number: int) -> Message:
-    return Message(MessageKind.EVENT, "door/event/zone.enter", f'{{"n":{number}}}'.encode(), None)
-
-
-def make_sink(port: int, **settings: object) -> MqttSink:
-    backoff = Backoff(first_s=0.05, most_s=0.5, rng=random.Random(1))
-    return MqttSink(MqttSettings(**{"host": "127.0.0.1", "port": port, "device": "gate", **settings}), backoff=backoff)
-
-
-@contextlib.contextmanager
-def running(sink: MqttSink) -> Iterator[MqttSink]:
-    thread = threading.Thread(target=sink.run, args=(threading.Event(),), name="mqtt under test")
-    thread.start()
-    try:
-        yield sink
-    finally:
-        sink.close()
-        thread.join(10)
-        status = sink.status()
-        assert status.accepted == status.delivered + sum(status.dropped.values()) + status.queued + status.inflight
 
 
 class Subscriber:
@@ -237,8 +214,8 @@ def test_mosquitto_killed_and_restarted_takes_every_event():
     with running(make_sink(port)) as sink:
         published = 0
         for _ in range(3):
+            connections = sink.status().connections
             with open_mosquitto(port=port) as broker:
-                connections = sink.status().connections
                 until_s = time.monotonic() + 1.0
                 while time.monotonic() < until_s or sink.status().connections == connections:
                     sink.publish(event(published))

@@ -1,26 +1,18 @@
 """The MQTT sink against a scripted broker on loopback."""
 
-import contextlib
 import random
 import socket
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
+from mqtt_sinks import EVENT_TOPIC, assert_adds_up, event, make_sink, running
 from servers.mqtt_broker import FakeBroker, Published, Script
 from waiting import wait_until
 
-from edged.runtime.backoff import Backoff
 from edged.sinks.base import Message, MessageKind
-from edged.sinks.mqtt import MqttSink, MqttStatus
-from edged.sinks.mqtt_settings import MqttProtocol, MqttSettings
-
-EVENT_TOPIC = "door/event/zone.enter"
-
-
-def event(number: int, topic: str = EVENT_TOPIC, size_bytes: int = 0) -> Message:
-    return Message(MessageKind.EVENT, topic, f'{{"n":{number}}}'.encode().ljust(size_bytes))
+from edged.sinks.mqtt import MqttSink
+from edged.sinks.mqtt_settings import MqttProtocol
 
 
 def state(body: bytes, topic: str = "door/state") -> Message:
@@ -29,32 +21,6 @@ def state(body: bytes, topic: str = "door/state") -> Message:
 
 def bodies(numbers: range) -> list[bytes]:
     return [event(number).body for number in numbers]
-
-
-def make_sink(port: int, slow_wait_s: float = 60.0, **settings: object) -> MqttSink:
-    backoff = Backoff(first_s=0.02, most_s=0.1, rng=random.Random(1))
-    return MqttSink(
-        MqttSettings(**{"host": "127.0.0.1", "port": port, "device": "gate", **settings}),
-        backoff=backoff,
-        slow_wait_s=slow_wait_s,
-    )
-
-
-@contextlib.contextmanager
-def running(sink: MqttSink) -> Iterator[MqttSink]:
-    thread = threading.Thread(target=sink.run, args=(threading.Event(),), name="mqtt under test")
-    thread.start()
-    try:
-        yield sink
-    finally:
-        sink.close()
-        thread.join(10)
-        assert not thread.is_alive()
-        assert_adds_up(sink.status())
-
-
-def assert_adds_up(status: MqttStatus) -> None:
-    assert status.accepted == status.delivered + sum(status.dropped.values()) + status.queued + status.inflight
 
 
 def wait_for_all(sink: MqttSink, timeout_s: float = 10.0) -> None:
@@ -83,6 +49,7 @@ def test_sink_start_and_stop_says_online_and_offline_retained():
         with running(make_sink(broker.port)) as sink:
             sink.publish(event(1))
             wait_for_all(sink)
+        wait_until(lambda: broker.goodbyes)  # the broker reads on after the sink has closed
 
         said = [(p.topic, p.body, p.is_retained) for p in broker.published]
         will = broker.connects[0]
