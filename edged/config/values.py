@@ -17,6 +17,7 @@ from pydantic_core import PydanticUndefined
 from edged.config.context import mistake, resolve_path, resolve_readable_file
 from edged.events.topics import RESERVED_CAMERA_IDS
 from edged.vision.boxes import Anchor
+from edged.vision.masks import polygon_area
 
 NAME_PATTERN = r"[a-z0-9_-]{1,64}"
 MIN_POLYGON_AREA = 1e-5
@@ -124,15 +125,6 @@ def _check_polygon(points: tuple[tuple[float, float], ...]) -> tuple[tuple[float
     if polygon_area(points) < MIN_POLYGON_AREA:
         raise mistake("config.polygon", "its corners enclose no area")
     return points
-
-
-def polygon_area(points: tuple[tuple[float, float], ...]) -> float:
-    """The area inside a polygon, in shares of the picture.
-
-    Source: the shoelace formula.
-    """
-    pairs = zip(points, points[1:] + points[:1], strict=True)
-    return abs(sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in pairs)) / 2
 
 
 def _first_crossing(points: tuple[tuple[float, float], ...]) -> tuple[int, int] | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edged.vision.boxes import Anchor
+from edged.vision.masks import polygon_area
 
 Point = tuple[float, float]
 """x and y as shares of the picture, 0..1."""
@@ -88,7 +89,7 @@ class ZoneSettings:
     def __post_init__(self) -> None:
         _check_name(self.name)
         _check_points(f"zone {self.name}", self.polygon_norm)
-        if len(self.polygon_norm) < 3 or _area(self.polygon_norm) == 0:
+        if len(self.polygon_norm) < 3 or polygon_area(self.polygon_norm) == 0:
             raise ValueError(f"zone {self.name} needs at least 3 corners that enclose an area, got {self.polygon_norm}")
         if self.dwell_s is not None and self.dwell_s <= 0:
             raise ValueError(f"zone {self.name}: dwell_s must be above 0, got {self.dwell_s}")
@@ -163,8 +164,3 @@ def _check_points(of: str, points: tuple[Point, ...]) -> None:
     for x, y in points:
         if not (0 <= x <= 1 and 0 <= y <= 1):
             raise ValueError(f"{of}: points are shares of the picture, 0 to 1, got ({x}, {y})")
-
-
-def _area(points: tuple[Point, ...]) -> float:
-    pairs = zip(points, points[1:] + points[:1], strict=True)
-    return abs(sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in pairs)) / 2

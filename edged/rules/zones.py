@@ -8,6 +8,7 @@ from enum import Enum
 
 from edged.rules.objects import TIME_TOLERANCE_S, KnownObject, admits
 from edged.rules.settings import Point, ZoneSettings
+from edged.vision.masks import polygon_area
 
 MARGIN_OF_ZONE_RATIO = 0.25
 """The band along the border takes at most this share of area / perimeter: a narrow zone keeps an inside."""
@@ -169,9 +170,8 @@ class Polygon:
         self._edges = [(*start, *end) for start, end in zip(corners, corners[1:] + corners[:1], strict=True)]
         self._x1, self._x2 = min(x for x, _ in corners), max(x for x, _ in corners)
         self._y1, self._y2 = min(y for _, y in corners), max(y for _, y in corners)
-        area = abs(sum(x1 * y2 - x2 * y1 for x1, y1, x2, y2 in self._edges)) / 2
         perimeter = sum(math.hypot(x2 - x1, y2 - y1) for x1, y1, x2, y2 in self._edges)
-        self.widest_margin_px = MARGIN_OF_ZONE_RATIO * area / perimeter
+        self.widest_margin_px = MARGIN_OF_ZONE_RATIO * polygon_area(corners) / perimeter
 
     def contains(self, x: float, y: float) -> bool:
         """Whether a point is inside or on the edge. Even-odd rule."""

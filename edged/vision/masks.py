@@ -11,6 +11,16 @@ Polygon = Sequence[tuple[float, float]]
 """At least three corners (x, y) in shares of the picture; the last joins the first."""
 
 
+def polygon_area(points: Polygon) -> float:
+    """The area inside a polygon that does not cross itself, in the square of its own unit.
+
+    Source: the shoelace formula.
+    """
+    corners = tuple(points)
+    pairs = zip(corners, corners[1:] + corners[:1], strict=True)
+    return abs(sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in pairs)) / 2
+
+
 def points_inside(points_norm: NDArray[np.floating], polygon_norm: Polygon) -> NDArray[np.bool_]:
     """Which points (N, 2) lie in a polygon: (N,).
 

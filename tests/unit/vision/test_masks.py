@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edged.vision.masks import points_inside, points_inside_any, polygon_mask
+from edged.vision.masks import points_inside, points_inside_any, polygon_area, polygon_mask
 
 SQUARE = [(0.2, 0.2), (0.8, 0.2), (0.8, 0.8), (0.2, 0.8)]
 HOLLOW = [(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.4), (0.0, 1.0)]
@@ -75,3 +75,18 @@ def test_polygon_mask_of_two_areas_is_their_union_by_pixel_centres() -> None:
     expected[:, :2] = True
     expected[3:] = True
     np.testing.assert_array_equal(mask, expected)
+
+
+@pytest.mark.parametrize(
+    ("corners", "expected"),
+    [
+        pytest.param([(0, 0), (1, 0), (1, 1), (0, 1)], 1.0, id="whole picture"),
+        pytest.param([(0, 1), (1, 1), (1, 0), (0, 0)], 1.0, id="the other way round"),
+        pytest.param(((0.2, 0.2), (0.6, 0.2), (0.2, 0.5)), 0.06, id="triangle"),
+        pytest.param(((0, 0), (4, 0), (4, 4), (2, 1), (0, 4)), 10.0, id="with a bay, in pixels"),
+        pytest.param([(0, 0), (0.5, 0.5), (1, 1)], 0.0, id="flat"),
+    ],
+)
+def test_polygon_area_of_corners_is_that_inside(corners, expected):
+    """Whatever the direction and the unit."""
+    assert polygon_area(corners) == pytest.approx(expected)
