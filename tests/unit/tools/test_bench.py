@@ -24,6 +24,7 @@ def make_turn(*, pipeline_ms: float, decode_alone_ms: float, engine_alone_ms: fl
         pipeline_ms=pipeline_ms,
         decode_alone_ms=decode_alone_ms,
         engine_alone_ms=engine_alone_ms,
+        in_turns_ms=decode_alone_ms + engine_alone_ms + 0.25,
         objects=10.0,
         detections=12.0,
         events=0.5,
@@ -78,6 +79,7 @@ def test_summarise_takes_the_overhead_turn_by_turn():
     cost = summarise(turns)
 
     assert cost.overhead_ms == pytest.approx(1.1)
+    assert cost.own_ms == pytest.approx(0.85)
     assert cost.pipeline_ms == 12.0
     assert cost.parts_ms["nms"] == 0.5
     assert cost.parts_ms["motion"] == 0.0
