@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from referee import JUDGED, Seen, judge
 
 from edged.events.event import Event
 from edged.rules.engine import Rules
@@ -11,6 +10,7 @@ from edged.street.scene import Street, StreetTruth
 from edged.street.truth import STREET_LINES, STREET_ZONES, truth_events
 from edged.tracking.tracker import Tracker, TrackerSettings
 from edged.types import Detections
+from tools.evaluate_street import JUDGED, Seen, judge
 
 CLASS_NAMES = ("person", "bicycle", "car", "motorcycle", "bus", "truck")
 SECONDS = 60
