@@ -1,7 +1,7 @@
 """Judges events against the truth of the drawn street: `python -m tools.evaluate_street [--engine NAME] [--seeds 3 5]`.
 
-A recording of each street goes through the pipeline with the demo's configuration, every frame analysed. Seeds under 1000 belong to tests
-and to this tool; the shipped network never saw them.
+A recording of each street goes through the pipeline with the demo's configuration, every frame analysed. Seeds under 1000
+belong to tests and to this tool; the shipped network never saw them.
 """
 
 from __future__ import annotations
@@ -129,10 +129,8 @@ def _fits(report: Seen, true: StreetEvent, reach: int) -> bool:
 
 
 def _describe(seed: int, verdict: Verdict) -> str:
-    lines = [
-        f"street {seed}: {verdict.recall:.1%} of {verdict.n_clear} clear events within {CLEAR_FRAMES} frames, "
-        f"{verdict.invented_ratio:.1%} of {verdict.n_reported} reports invented"
-    ]
+    head = f"street {seed}: {verdict.recall:.1%} of {verdict.n_clear} clear events within {CLEAR_FRAMES} frames"
+    lines = [f"{head}, {verdict.invented_ratio:.1%} of {verdict.n_reported} reports invented"]
     lines += [f"  missing:  {event.kind} {event.place} {event.class_name} at frame {event.frame}" for event in verdict.missing]
     lines += [f"  invented: {seen.kind} {seen.place} {seen.class_name} at frame {seen.frame}" for seen in verdict.invented]
     return "\n".join(lines)
