@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edged.street.scene import StreetTruth
 from edged.types import Detections
+from edged.vision.boxes import iou_matrix
 from edged.vision.nms import nms
 
 CONFUSED_WITH = {"car": "truck", "truck": "car", "bus": "truck", "bicycle": "motorcycle", "motorcycle": "bicycle"}
@@ -29,6 +30,7 @@ class DetectorFaults:
         miss_ratio: share of detections left out at random, frame by frame.
         jitter_ratio: standard deviation of each side of a box, shares of the mean of width and height.
         double_ratio: share of objects that also get a second box, of a part of them.
+        merged_ratio: share of pairs of one class that overlap at least `merged_iou` and come out as one box around both.
         confused_ratio: share of detections with the class that is easily confused with theirs.
         phantoms_per_s: how many things that are not there appear in a second, for half a second on average.
         drift_s: time constant of scores and jitter.
@@ -41,6 +43,8 @@ class DetectorFaults:
     miss_ratio: float = 0.1
     jitter_ratio: float = 0.04
     double_ratio: float = 0.03
+    merged_ratio: float = 0.1
+    merged_iou: float = 0.2
     confused_ratio: float = 0.1
     phantoms_per_s: float = 1.0
     drift_s: float = 0.6
@@ -73,6 +77,7 @@ class SimulatedDetector:
         class_ids: list[int] = []
         for index in range(len(truth)):
             self._see(truth, index, step_s, (boxes, scores, class_ids))
+        self._merge(boxes, scores, class_ids)
         self._imagine(now_s, step_s, (boxes, scores, class_ids))
         kept = [row for row, score in enumerate(scores) if score >= 0.05]
         found = Detections(
@@ -103,6 +108,17 @@ class SimulatedDetector:
             half = box.copy()
             half[3] = (box[1] + box[3]) / 2
             _append(out, half + jitter, score * rng.uniform(0.3, 0.9), self._class_names.index(shown))
+
+    def _merge(self, boxes: list[NDArray[np.float64]], scores: list[float], class_ids: list[int]) -> None:
+        """Two people close together come out as one now and then: the better box grows, the other gets no score."""
+        if len(boxes) < 2:
+            return
+        overlaps = iou_matrix(np.array(boxes, np.float32), np.array(boxes, np.float32))
+        for a, b in zip(*np.nonzero(np.triu(overlaps >= self._faults.merged_iou, 1)), strict=True):
+            if class_ids[a] == class_ids[b] and self._rng.random() < self._faults.merged_ratio:
+                better, other = (a, b) if scores[a] >= scores[b] else (b, a)
+                boxes[better] = np.concatenate([np.minimum(boxes[a][:2], boxes[b][:2]), np.maximum(boxes[a][2:], boxes[b][2:])])
+                scores[other] = 0.0
 
     def _imagine(self, now_s: float, step_s: float, out: tuple[list, list, list]) -> None:
         faults, rng = self._faults, self._rng

@@ -33,9 +33,17 @@ WIDTH, HEIGHT = 640, 360
 LEAST_VISIBLE = 0.15
 QUALITIES = {
     "good": DetectorFaults(),
-    "poor": DetectorFaults(mean_score=0.6, score_spread=0.25, miss_ratio=0.2, jitter_ratio=0.07, phantoms_per_s=3.0),
+    "poor": DetectorFaults(
+        mean_score=0.6, score_spread=0.25, miss_ratio=0.2, jitter_ratio=0.07, merged_ratio=0.3, phantoms_per_s=3.0
+    ),
     "bad": DetectorFaults(
-        mean_score=0.5, score_spread=0.3, miss_ratio=0.3, jitter_ratio=0.1, double_ratio=0.15, phantoms_per_s=8.0
+        mean_score=0.5,
+        score_spread=0.3,
+        miss_ratio=0.3,
+        jitter_ratio=0.1,
+        merged_ratio=0.5,
+        double_ratio=0.15,
+        phantoms_per_s=8.0,
     ),
 }
 

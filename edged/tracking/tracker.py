@@ -53,7 +53,7 @@ class TrackerSettings:
     class_high_scores: Mapping[str, float] = field(default_factory=dict)
     new_score_ratio: float = 1.2
     low_score_ratio: float = 0.4
-    high_iou: float = 0.2
+    high_iou: float = 0.3
     low_iou: float = 0.3
     tentative_iou: float = 0.3
     margin_sigmas: float = 1.0
