@@ -5,6 +5,7 @@ frame → moved? → letterbox → infer → suppress → filter → track → r
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from edged.tracking.tracker import Tracker
 from edged.types import Detections, Frame, Tracks, TrackState
 from edged.vision.masks import Polygon
 from edged.vision.motion import MotionGate
+
+logger = logging.getLogger(__name__)
 
 
 class StageTimer:
@@ -154,13 +157,14 @@ def process(
 ) -> list[FrameResult]:
     """Take a batch of frames, at most one a camera, through everything; results in the same order.
 
+    A frame whose picture its decoder cannot give has no result; the others are not concerned.
+
     Raises:
         InferenceError: the network failed.
     """
     timer = StageTimer(now_s)
     with timer.stage("convert"):
-        for frame in frames:
-            frame.pixels_rgb  # noqa: B018  # made on first use, by whoever needs it first: here, so that it is timed
+        frames = [frame for frame in frames if _has_pixels(frame)]
     with timer.stage("motion"):
         moving = [frame for frame in frames if cameras[frame.camera].needs_detection(frame)]
     detections = detect(moving, cameras, detector, timer)
@@ -170,6 +174,15 @@ def process(
         tracks, events = cameras[frame.camera].follow(frame, found, timer)
         results.append(FrameResult(frame, found, tracks, events, dict(timer.stages_ms)))
     return results
+
+
+def _has_pixels(frame: Frame) -> bool:
+    """Make the pixels now, so that the time is counted; whether it worked."""
+    try:
+        return frame.pixels_rgb is not None
+    except Exception as error:  # border to the decoder, whose conversion may raise whatever it likes
+        logger.debug("picture cannot be converted: camera=%s seq=%d error=%s", frame.camera, frame.seq, error)
+        return False
 
 
 def detect(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from edged.clock import Clock
@@ -11,6 +12,8 @@ from edged.runtime.board import FrameBoard
 from edged.runtime.camera_status import CameraStatus
 from edged.runtime.journal import Journal
 from edged.runtime.loop import Loop
+
+logger = logging.getLogger(__name__)
 
 POLL_S = 0.5
 
@@ -52,6 +55,7 @@ class Analysis:
         self._absent_s = absent_s
         self._listeners = listeners
         self._seen_s: dict[str, float] = {}  # cameras that may have objects, with the time of their newest frame
+        self._unreadable: set[str] = set()
         self._count_changes = dict.fromkeys(cameras, -1)
 
     def run(self, loop: Loop) -> None:
@@ -61,8 +65,10 @@ class Analysis:
         while not loop.stopping:
             loop.beat()
             frames = self._board.take(self._batch, timeout_s=POLL_S)
-            for result in process(frames, self._cameras, self._detector, now_s=self._clock.now_s) if frames else ():
+            results = process(frames, self._cameras, self._detector, now_s=self._clock.now_s) if frames else []
+            for result in results:
                 self._report(result)
+            self._note_unreadable({frame.camera for frame in frames} - {result.frame.camera for result in results})
             self._end_absent()
         for camera in self._cameras:
             self._end(camera)
@@ -78,6 +84,14 @@ class Analysis:
         self._publish_counts(camera)
         for listener in self._listeners:
             listener(result)
+
+    def _note_unreadable(self, cameras: set[str]) -> None:
+        """Frames without a picture count as dropped; the first of a camera is logged."""
+        for camera in cameras:
+            self._statuses[camera].count(dropped=1)
+            if camera not in self._unreadable:
+                logger.warning("pictures of a camera cannot be converted and are dropped: name=%s", camera)
+        self._unreadable |= cameras
 
     def _end_absent(self) -> None:
         now_s = self._clock.now_s()

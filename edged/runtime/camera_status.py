@@ -26,7 +26,7 @@ class FrameCounts:
     Attributes:
         captured: decoded by the source.
         skipped: not due by the camera's `fps`.
-        dropped: due, but replaced by a newer one before it was analysed.
+        dropped: due, but replaced by a newer one before it was analysed, or without a picture that can be converted.
         gated: analysed as still, without the detector.
         detected: analysed with the detector.
     """

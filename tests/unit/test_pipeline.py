@@ -167,3 +167,18 @@ def test_process_names_every_stage_it_timed():
     (result,) = rig.process(rig.make_frame(0.0))
 
     assert list(result.stages_ms) == ["convert", "motion", "letterbox", "infer", "nms", "track", "rules"]
+
+
+def test_process_of_a_frame_without_a_picture_leaves_only_that_one_out():
+    """A decoder that fails on one camera's frame concerns no other camera."""
+
+    def fail():
+        raise RuntimeError("no picture")
+
+    rig = Rig(cameras=("door", "yard"))
+    broken = Frame("door", 1, 0.0, 0.0, 64, 32, fail)
+
+    results = rig.process(broken, rig.make_frame(0.0, camera="yard"))
+
+    assert [result.frame.camera for result in results] == ["yard"]
+    assert rig.process(broken) == []

@@ -1,0 +1,139 @@
+"""The fast loop counts what became of every frame and ends what is gone."""
+
+import numpy as np
+import pytest
+from fakes import FakeClock
+from models_onnx import make_manifest
+
+from edged.backends.base import TensorSpec
+from edged.events.event import EventType
+from edged.models.detector import Detector
+from edged.pipeline import CameraPipeline, DetectionSettings
+from edged.rules.engine import Rules
+from edged.rules.settings import ObjectSettings
+from edged.runtime.analysis import Analysis
+from edged.runtime.board import FrameBoard
+from edged.runtime.camera_status import CameraState, CameraStatus
+from edged.runtime.loop import Loop
+from edged.tracking.tracker import Tracker, TrackerSettings
+from edged.types import Frame
+
+
+class OnePersonBackend:
+    """Sees one person in every picture."""
+
+    label = "one person"
+
+    def __init__(self):
+        self.inputs = {"images": TensorSpec("uint8", (None, 3, 32, 64))}
+        self.outputs = {"boxes": TensorSpec("float32", (None, 2, 4)), "scores": TensorSpec("float32", (None, 2, 2))}
+
+    def infer(self, feeds):
+        n = len(feeds["images"])
+        boxes = np.tile(np.float32([24, 8, 40, 30]), (n, 2, 1))
+        return {"boxes": boxes, "scores": np.tile(np.float32([[0.9, 0], [0, 0]]), (n, 1, 1))}
+
+    def close(self):
+        pass
+
+
+class ListJournal:
+    def __init__(self):
+        self.events = []
+        self.n_counts = 0
+
+    def publish_events(self, camera, events, *, stages_ms):
+        self.events += [event.type for event in events]
+
+    def publish_counts(self, camera, counts, *, kept):
+        self.n_counts += 1
+
+
+class Rig:
+    """Plays frames to the analysis: each `take` gives the next, None lets half a minute pass, the end stops the loop."""
+
+    def __init__(self, frames):
+        self.clock = FakeClock()
+        detector = Detector(make_manifest(), OnePersonBackend())
+        names = detector.class_names
+        self.status = CameraStatus(CameraState.ONLINE, now_s=0)
+        self.journal = ListJournal()
+        pipeline = CameraPipeline(
+            gate=None,
+            detection=DetectionSettings(thresholds=detector.thresholds),
+            tracker=Tracker(TrackerSettings(), class_names=names),
+            rules=Rules(objects=ObjectSettings(), class_names=names),
+        )
+        board = FrameBoard()
+        self.frames = list(frames)
+        self.events_at_take = []
+        board.take = self.take
+        self.analysis = Analysis(
+            board=board,
+            cameras={"door": pipeline},
+            statuses={"door": self.status},
+            detector=detector,
+            journal=self.journal,
+            clock=self.clock,
+            batch=1,
+            absent_s=30,
+        )
+        self.loop = Loop("analysis", self.analysis.run, limit_s=30, now_s=self.clock.now_s)
+
+    def take(self, most, *, timeout_s):
+        self.events_at_take.append(list(self.journal.events))
+        if not self.frames:
+            self.loop.stop()
+            return []
+        frame = self.frames.pop(0)
+        if frame is None:
+            self.clock.advance(31)
+            return []
+        self.clock.time_s = frame.captured_s
+        return [frame]
+
+    def run(self):
+        self.loop.run()
+        assert self.loop.failure is None
+        return self
+
+
+def make_frames(n, *, fails=False):
+    def pixels():
+        if fails:
+            raise RuntimeError("no picture")
+        return np.full((32, 64, 3), 100, np.uint8)
+
+    return [Frame("door", index + 1, 100 + index / 10, 0.0, 64, 32, pixels) for index in range(n)]
+
+
+def test_analysis_when_stopped_ends_its_objects():
+    """Whoever waits for the end of an object gets it."""
+    rig = Rig(make_frames(10)).run()
+
+    assert rig.journal.events == [EventType.OBJECT_NEW, EventType.OBJECT_END]
+    assert rig.status.snapshot().frames.detected == 10
+
+
+def test_analysis_of_a_camera_that_is_gone_for_long_ends_its_objects():
+    """Not at once: the camera may come back to the same scene."""
+    rig = Rig([*make_frames(10), None]).run()
+
+    before_pause, after_pause = rig.events_at_take[-2:]
+    assert EventType.OBJECT_END not in before_pause
+    assert EventType.OBJECT_END in after_pause
+
+
+def test_analysis_of_frames_without_a_picture_counts_them_as_dropped(caplog):
+    """They neither stop the daemon nor fill the log."""
+    rig = Rig(make_frames(5, fails=True)).run()
+
+    assert rig.status.snapshot().frames.dropped == 5
+    assert rig.journal.events == []
+    assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 1
+
+
+@pytest.mark.parametrize("n_frames", [0, 3])
+def test_analysis_publishes_counts_once_while_nothing_counts(n_frames):
+    """The retained counters are there from the start and repeated only on change."""
+    assert Rig(make_frames(n_frames)).run().journal.n_counts == 1
