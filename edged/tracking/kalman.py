@@ -32,7 +32,7 @@ class MotionNoise:
     """
 
     measured_ratio: float = 0.06
-    sway_ratio: float = 0.15
+    sway_ratio: float = 0.1
     acceleration_ratio: float = 0.3
     first_velocity_ratio: float = 1.5
 

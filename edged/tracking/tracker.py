@@ -51,10 +51,10 @@ class TrackerSettings:
 
     high_score: float = 0.5
     class_high_scores: Mapping[str, float] = field(default_factory=dict)
-    new_score_ratio: float = 1.2
-    low_score_ratio: float = 0.4
+    new_score_ratio: float = 1.0
+    low_score_ratio: float = 0.6
     high_iou: float = 0.3
-    low_iou: float = 0.3
+    low_iou: float = 0.4
     tentative_iou: float = 0.3
     margin_sigmas: float = 1.0
     margin_ratio: float = 0.5
