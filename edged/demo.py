@@ -24,6 +24,7 @@ from edged.runtime.systemd import Notifier
 
 CAMERA = "street"
 SUBSCRIBE_S = 20.0
+GOODBYE_S = 0.5
 STOP_S = 5.0
 DEMO_S = 60.0
 RECORD_S = 60.0
@@ -128,6 +129,7 @@ def _subscriber(broker: RunningBroker, *, log_path: Path) -> Iterator[None]:
         while "watching" not in log_path.read_text(encoding="utf-8") and time.monotonic() < until_s:
             time.sleep(0.05)
         yield
+        time.sleep(GOODBYE_S)  # the last events are on their way
     finally:
         watcher.terminate()
         try:
