@@ -1,9 +1,10 @@
 """What a tracker setting does on the drawn street: how the shipped settings were chosen, and how to check others.
 
-    python -m tools.tune_tracking high_iou=0.1,0.2,0.3 lost_s=1,2,4
+    python -m tools.tune_tracking [--engine engines/detector] high_iou=0.1,0.2,0.3 lost_s=1,2,4
 
-One setting is changed at a time, the others stay as shipped. Detections are simulated from the street's truth (see
-`simulated_detections.py`) for several streets, frame rates and qualities of the detector; printed are the means.
+One setting is changed at a time, the others stay as shipped; printed are means over several streets and frame rates.
+With `--engine` a detector looks at the drawn frames; without, detections are simulated from the street's truth at
+several qualities (`simulated_detections.py`), also for all streets laid over one another, which makes a crowd.
 """
 
 from __future__ import annotations
@@ -13,9 +14,13 @@ import dataclasses
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import numpy as np
 
+from edged.assembly import open_detector
+from edged.models.detector import Detector, thresholds_of
+from edged.models.manifest import load_manifest
 from edged.street.scene import Street, StreetTruth
 from edged.tracking.kalman import MotionNoise
 from edged.tracking.tracker import Tracker, TrackerSettings
@@ -28,7 +33,7 @@ STREET_SEEDS = (101, 102, 103)
 CROWD = 0  # stands for the seed of all streets in one
 IDS_PER_STREET = 1_000_000
 FRAME_RATES = (15.0, 5.0)
-SECONDS = 48.0
+N_FRAMES = int(48 * max(FRAME_RATES))
 WIDTH, HEIGHT = 640, 360
 LEAST_VISIBLE = 0.15
 QUALITIES = {
@@ -58,10 +63,8 @@ class Scenario:
 
 
 def make_scenarios() -> list[Scenario]:
-    """Every street, and all of them in one, at every frame rate, seen by every detector."""
-    streets = [Street(seed, width=WIDTH, height=HEIGHT, fps=max(FRAME_RATES)) for seed in STREET_SEEDS]
-    n_frames = int(SECONDS * max(FRAME_RATES))
-    truths_of = {street.seed: [street.truth(index) for index in range(n_frames)] for street in streets}
+    """Every street, and all of them in one, at every frame rate, seen by every simulated detector."""
+    truths_of = {street.seed: [street.truth(index) for index in range(N_FRAMES)] for street in _streets()}
     truths_of[CROWD] = [laid_over(frame) for frame in zip(*truths_of.values(), strict=True)]
     scenarios = []
     for seed, truths in truths_of.items():
@@ -72,6 +75,19 @@ def make_scenarios() -> list[Scenario]:
                 detector = SimulatedDetector(faults, class_names=CLASS_NAMES, width=WIDTH, height=HEIGHT, seed=seed)
                 seen = [detector.detect(truth, now_s=index / fps, step_s=1 / fps) for index, truth in enumerate(of_rate)]
                 scenarios.append(Scenario(f"{seed} {fps:g} fps {quality}", seen, sequence))
+    return scenarios
+
+
+def watch_streets(detector: Detector) -> list[Scenario]:
+    """Every street at every frame rate, seen by a real detector on the drawn frames."""
+    scenarios = []
+    for street in _streets():
+        truths = [street.truth(index) for index in range(N_FRAMES)]
+        seen = [detector.detect([street.frame(index)])[0] for index in range(N_FRAMES)]
+        for fps in FRAME_RATES:
+            every = round(max(FRAME_RATES) / fps)
+            sequence = MotSequence(np.array(list(_truth_rows(truths[::every]))), len(truths[::every]), fps)
+            scenarios.append(Scenario(f"{street.seed} {fps:g} fps {detector.label}", seen[::every], sequence))
     return scenarios
 
 
@@ -102,6 +118,14 @@ def run(scenario: Scenario, settings: TrackerSettings) -> TrackingQuality:
     return evaluate(scenario.sequence, np.array(rows).reshape(-1, 8))
 
 
+def settings_for(engine: Path) -> TrackerSettings:
+    """The shipped settings with what this detector calls a sure score of each class."""
+    manifest = load_manifest(engine)
+    thresholds = thresholds_of(manifest)
+    by_class = {manifest.classes[class_id]: score for class_id, score in thresholds.score_by_class.items()}
+    return TrackerSettings(high_score=thresholds.score, class_high_scores=by_class)
+
+
 def with_setting(settings: TrackerSettings, name: str, value: float) -> TrackerSettings:
     """The settings with one number changed, which may be one of the filter's noise.
 
@@ -113,6 +137,10 @@ def with_setting(settings: TrackerSettings, name: str, value: float) -> TrackerS
     if name not in {field.name for field in fields(TrackerSettings)}:
         raise ValueError(f"{name}: no such setting of the tracker")
     return dataclasses.replace(settings, **{name: type(getattr(settings, name))(value)})
+
+
+def _streets() -> Iterator[Street]:
+    return (Street(seed, width=WIDTH, height=HEIGHT, fps=max(FRAME_RATES)) for seed in STREET_SEEDS)
 
 
 def _truth_rows(truths: list[StreetTruth]) -> Iterator[list[float]]:
@@ -135,15 +163,21 @@ def main(argv: list[str] | None = None) -> int:
     """Prints one line for the shipped settings and one for every other value asked for."""
     parser = argparse.ArgumentParser(prog="python -m tools.tune_tracking", description="Tracker settings on the street.")
     parser.add_argument("settings", nargs="*", metavar="NAME=V1,V2", help="values to try")
+    parser.add_argument("--engine", type=Path, help="folder of a detector that looks at the drawn frames")
     arguments = parser.parse_args(argv)
-    scenarios = make_scenarios()
+    shipped = TrackerSettings()
+    if arguments.engine:
+        with open_detector(arguments.engine) as detector:
+            scenarios = watch_streets(detector)
+            shipped = settings_for(arguments.engine)
+    else:
+        scenarios = make_scenarios()
     print(f"{'':30}   MOTA   IDF1   HOTA   DetA   AssA recall  prec.   IDSW tracks")
-    print(_mean_line("as shipped", scenarios, TrackerSettings()))
+    print(_mean_line("as shipped", scenarios, shipped), flush=True)
     for asked in arguments.settings:
         name, _, values = asked.partition("=")
         for value in values.split(","):
-            line = _mean_line(f"{name}={value}", scenarios, with_setting(TrackerSettings(), name, float(value)))
-            print(line, flush=True)
+            print(_mean_line(f"{name}={value}", scenarios, with_setting(shipped, name, float(value))), flush=True)
     return 0
 
 
