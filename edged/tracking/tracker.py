@@ -233,7 +233,7 @@ class Tracker:
         is_detected = np.array([life.is_detected for life in self._lives])
         follow = 1.0 - math.exp(-step_s / settings.still_smooth_s)
         self._averages += (follow * is_detected)[:, None] * (boxes - self._averages)
-        has_left = is_detected & (buffered_iou(boxes, self._places) < settings.stationary_iou)
+        has_left = buffered_iou(boxes, self._places) < settings.stationary_iou
         self._places[has_left] = self._averages[has_left]
         for life, left in zip(self._lives, has_left.tolist(), strict=True):
             if left:

@@ -316,6 +316,18 @@ def test_tracker_lost_prediction_goes_on_with_the_last_velocity():
     assert _only(after).box[0] == pytest.approx(_only(before).box[0] + 25, abs=4)
 
 
+def test_tracker_lost_prediction_keeps_its_size():
+    """Someone who came nearer before the tree does not grow behind it."""
+    watch = _Watch()
+    for index in range(20):
+        before = watch.sees(_seen((100.0 - index, 100.0 - 2 * index, 140.0 + index, 200.0 + 2 * index)))
+
+    after = watch.sees_nothing(frames=10)
+
+    before_box, after_box = _only(before).box, _only(after).box
+    np.testing.assert_allclose(after_box[2:] - after_box[:2], before_box[2:] - before_box[:2], rtol=0.1)
+
+
 @pytest.mark.parametrize("fps", [pytest.param(1.0, id="1 fps"), pytest.param(5.0, id="5 fps"), pytest.param(15.0, id="15 fps")])
 def test_tracker_same_path_at_any_frame_rate_gives_the_same_track(fps):
     """Someone who walks, vanishes for a second and walks on is one track with the same life at every rate."""
@@ -384,6 +396,32 @@ def test_tracker_stationary_object_missed_waits_longer_where_it_stood():
 
     np.testing.assert_allclose(hidden.box, before.box)
     assert (again.number, again.state) == (1, TrackState.CONFIRMED)
+
+
+def test_tracker_stationary_object_does_not_drift_while_hidden():
+    """A last sway before it is hidden is no motion: it is expected where it stood."""
+    watch = _Watch()
+    watch.sees(_seen(STANDING), frames=40)
+    for sway in (3, 6, 9):
+        watch.sees(_seen(_moved(STANDING, sway)))
+    watch.sees_nothing(frames=35)
+
+    tracks = watch.sees(_seen(STANDING))
+
+    assert [(track.number, track.state) for track in tracks.live] == [(1, TrackState.CONFIRMED)]
+    assert _only(tracks).box[0] == pytest.approx(STANDING[0], abs=3)
+
+
+def test_tracker_still_frame_stops_who_walked():
+    """Nothing moves in the picture, so nobody is expected further on after it."""
+    watch = _Watch()
+    for index in range(20):
+        before = watch.sees(_seen(_moved(STANDING, 5 * index)))
+    watch.holds(frames=5)
+
+    after = watch.sees_nothing(frames=5)
+
+    np.testing.assert_allclose(_only(after).box, _only(before).box, atol=0.5)
 
 
 def test_tracker_hold_changes_nothing_but_seen():
