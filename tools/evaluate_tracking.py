@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 from edged.errors import EXIT_CONFIG, InputError, ModelError
 from edged.models.detector import thresholds_of
 from edged.models.manifest import load_manifest
-from edged.tracking.tracker import Tracker, TrackerSettings
+from edged.tracking.settings import TrackerSettings
+from edged.tracking.tracker import Tracker
 from edged.types import Detections
 from edged.vision.boxes import iou_matrix
 

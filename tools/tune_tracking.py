@@ -23,7 +23,8 @@ from edged.models.detector import Detector, thresholds_of
 from edged.models.manifest import load_manifest
 from edged.street.scene import Street, StreetTruth
 from edged.tracking.kalman import MotionNoise
-from edged.tracking.tracker import Tracker, TrackerSettings
+from edged.tracking.settings import TrackerSettings
+from edged.tracking.tracker import Tracker
 from edged.types import Detections
 from tools.evaluate_tracking import MotSequence, TrackingQuality, evaluate
 from tools.simulated_detections import DetectorFaults, SimulatedDetector

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edged.errors import EXIT_CONFIG, InputError
-from edged.tracking.tracker import TrackerSettings
+from edged.tracking.settings import TrackerSettings
 from tools.evaluate_tracking import MotSequence, evaluate, load_mot_rows, load_sequence, main, track_rows
 
 pytest.importorskip("trackeval", reason="the metrics come from trackeval")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edged.street.scene import StreetTruth
-from edged.tracking.tracker import TrackerSettings
+from edged.tracking.settings import TrackerSettings
 from tools.simulated_detections import DetectorFaults, SimulatedDetector
 
 CLASS_NAMES = ["person", "bicycle", "car", "motorcycle", "bus", "truck"]

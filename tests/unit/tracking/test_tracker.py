@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from edged.tracking.tracker import Tracker, TrackerSettings
+from edged.tracking.settings import TrackerSettings
+from edged.tracking.tracker import Tracker
 from edged.types import Detections, Track, Tracks, TrackState
 
 CLASS_NAMES = ("person", "car", "truck")
@@ -148,6 +149,16 @@ def test_tracker_snapshot_tells_times_and_detection():
     assert track.seen_s == pytest.approx(50.4)
     assert track.score == pytest.approx(0.9)
     assert not track.is_detected
+
+
+@pytest.mark.parametrize("score", [0.3, 0.338, 0.7], ids=str)
+def test_tracker_score_equal_to_the_threshold_is_sure(score):
+    """Scores are float32, thresholds are written in decimals: equal is equal."""
+    watch = _Watch(TrackerSettings(high_score=score))
+
+    tracks = watch.sees(_seen(STANDING, score=score))
+
+    assert len(tracks.live) == 1
 
 
 @pytest.mark.parametrize(
