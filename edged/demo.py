@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from edged.brokers import RunningBroker, open_broker
+from edged.brokers import RunningBroker, open_amqtt, open_broker, open_mosquitto
 from edged.config import Config, load_config
 from edged.daemon import Daemon
 from edged.errors import InputError
@@ -23,6 +23,7 @@ from edged.log import configure_logging
 from edged.runtime.systemd import Notifier
 
 CAMERA = "street"
+BROKERS = {"mosquitto": open_mosquitto, "amqtt": open_amqtt}
 SUBSCRIBE_S = 20.0
 GOODBYE_S = 0.5
 STOP_S = 5.0
@@ -39,7 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="watch this instead of the drawn street: rtsp://…, /dev/video0, clip.mp4, …; "
         "env:NAME takes it from the environment, so that no process list shows a password in it",
     )
-    parser.add_argument("--forever", action="store_true", help="run until Ctrl-C instead of for a minute")
+    parser.add_argument(
+        "--broker", choices=("auto", *BROKERS), default="auto", help="auto is Mosquitto where it is installed, else amqtt"
+    )
+    parser.add_argument(
+        "--for", dest="run_for_s", type=float, default=DEMO_S, metavar="SECONDS", help="how long (default: %(default)s)"
+    )
+    parser.add_argument("--forever", action="store_true", help="run until Ctrl-C instead")
     parser.add_argument(
         "--out", type=Path, default=Path("demo-out"), metavar="DIR", help="where clip and log go (default: %(default)s)"
     )
@@ -56,18 +63,18 @@ def run(arguments: argparse.Namespace) -> int:
     except OSError as error:
         raise InputError(f"--out {out}: cannot be made: {error.strerror}") from error
     with contextlib.ExitStack() as stack:
-        broker = stack.enter_context(open_broker())
+        broker = stack.enter_context(BROKERS.get(arguments.broker, open_broker)())
         state = stack.enter_context(tempfile.TemporaryDirectory(prefix="edged-demo-"))
         log = stack.enter_context((out / "edged.log").open("w", encoding="utf-8"))
         config = _load_demo_config(broker, state=Path(state), source=_read_source(arguments.source))
         configure_logging(level="info", style="text", stream=log)
-        _introduce(config, broker, out, is_forever=arguments.forever)
+        _introduce(config, broker, out, length="until Ctrl-C" if arguments.forever else f"for {arguments.run_for_s:g} s")
         stack.enter_context(_subscriber(broker, log_path=out / "watch.log"))
         daemon = Daemon(
             config,
             stop=stop,
             notifier=Notifier(None),
-            run_for_s=None if arguments.forever else DEMO_S,
+            run_for_s=None if arguments.forever else arguments.run_for_s,
             record_directory=out,
             record_s=RECORD_S,
         )
@@ -109,9 +116,8 @@ def _find_config() -> Path:
     return next((place for place in places if place.is_file()), places[0])
 
 
-def _introduce(config: Config, broker: RunningBroker, out: Path, *, is_forever: bool) -> None:
+def _introduce(config: Config, broker: RunningBroker, out: Path, *, length: str) -> None:
     mqtt = config.mqtt
-    length = "until Ctrl-C" if is_forever else f"for {DEMO_S:.0f} s"
     print(f"edged demo, {length}")
     print(f"  broker:     {broker.name} on {broker.host}:{broker.port}")
     print(f"  events:     mosquitto_sub -h {broker.host} -p {broker.port} -v -t '{mqtt.prefix}/#'")
