@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from edged.brokers import RunningBroker, open_amqtt, open_broker, open_mosquitto
 from edged.config import Config, load_config
+from edged.config.source import read_source_argument
 from edged.daemon import Daemon
 from edged.errors import InputError
 from edged.log import configure_logging
@@ -57,6 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    source = None if arguments.source is None else read_source_argument(arguments.source)
     out: Path = arguments.out
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -66,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
         broker = stack.enter_context(BROKERS.get(arguments.broker, open_broker)())
         state = stack.enter_context(tempfile.TemporaryDirectory(prefix="edged-demo-"))
         log = stack.enter_context((out / "edged.log").open("w", encoding="utf-8"))
-        config = _load_demo_config(broker, state=Path(state), source=_read_source(arguments.source))
+        config = _load_demo_config(broker, state=Path(state), source=source)
         configure_logging(level="info", style="text", stream=log)
         _introduce(config, broker, out, length="until Ctrl-C" if arguments.forever else f"for {arguments.run_for_s:g} s")
         stack.enter_context(_subscriber(broker, log_path=out / "watch.log"))
@@ -85,15 +86,6 @@ def run(arguments: argparse.Namespace) -> int:
     elif clip.exists():
         print(f"\nannotated clip: {clip}\nlog:            {out / 'edged.log'}")
     return status
-
-
-def _read_source(text: str | None) -> str | None:
-    if text is None or not text.startswith("env:"):
-        return text
-    name = text.removeprefix("env:")
-    if name not in os.environ:
-        raise InputError(f"--source {text}: the environment has no {name}")
-    return os.environ[name]
 
 
 def _load_demo_config(broker: RunningBroker, *, state: Path, source: str | None) -> Config:

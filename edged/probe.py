@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 
 from edged.assembly import make_source
-from edged.config.source import SOURCE_FORMS, AnySource, parse_source
+from edged.config.source import SOURCE_FORMS, AnySource, parse_source, read_source_argument
 from edged.errors import InputError, SourceError
 from edged.sources.base import FrameSource, FrameStream
 from edged.types import Pixels
@@ -128,7 +128,8 @@ def check_picture_path(path: Path) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `edged probe`."""
-    parser.add_argument("source", metavar="SOURCE", help=f"{SOURCE_FORMS}; or gstreamer:PIPELINE")
+    help_text = f"{SOURCE_FORMS}; or gstreamer:PIPELINE; or env:NAME, so that no process list shows a password in it"
+    parser.add_argument("source", metavar="SOURCE", help=help_text)
     parser.add_argument("--picture", type=Path, metavar="FILE", help="write one picture, .jpg or .png")
     parser.add_argument("--transport", choices=("tcp", "udp"), help="of RTSP (default: tcp)")
     parser.add_argument("--snapshot", type=float, metavar="SECONDS", help="poll the URL for single pictures")
@@ -165,7 +166,8 @@ def _parse_source(arguments: argparse.Namespace) -> AnySource:
         "width": arguments.width,
         "height": arguments.height,
     }
-    return parse_source(arguments.source, **{name: value for name, value in keys.items() if value is not None})
+    given = {name: value for name, value in keys.items() if value is not None}
+    return parse_source(read_source_argument(arguments.source), **given)
 
 
 def _tell_failure(error: SourceError, label: str, *, as_json: bool) -> None:

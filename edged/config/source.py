@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -240,6 +241,20 @@ class _OrText:
 
 SourceKey = Annotated[AnySource, Field(discriminator="type"), BeforeValidator(_parse_source), _OrText()]
 """The type of a key that takes a source."""
+
+
+def read_source_argument(text: str, environ: Mapping[str, str] = os.environ) -> str:
+    """A source given on a command line; `env:NAME` takes it from the environment, where no process list shows it.
+
+    Raises:
+        InputError: the environment has no such name.
+    """
+    if not text.startswith("env:"):
+        return text
+    name = text.removeprefix("env:")
+    if name not in environ:
+        raise InputError(f"{text}: the environment has no {name}")
+    return environ[name]
 
 
 def parse_source(text: str, *, directory: Path = Path(), **given: object) -> AnySource:

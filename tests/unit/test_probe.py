@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from edged import probe
+from edged.cli import main
 from edged.errors import InputError
 from edged.sources.street import StreetSource
 
@@ -93,3 +94,17 @@ def test_probe_time_is_bounded() -> None:
 
     assert 2 <= report.frames <= 10
     assert report.pixels_rgb.shape == (90, 160, 3)
+
+
+def test_probe_of_a_source_in_the_environment_takes_it_from_there(monkeypatch, capsys):
+    """A password in it stands in no process list."""
+    monkeypatch.setenv("CAMERA", "ftp://me:s3cret@camera/x")
+
+    status = main(["probe", "env:CAMERA"])
+    missing = main(["probe", "env:NO_SUCH_CAMERA"])
+
+    said = capsys.readouterr().err
+    assert (status, missing) == (78, 78)
+    assert "ftp" in said
+    assert "s3cret" not in said
+    assert "the environment has no NO_SUCH_CAMERA" in said
