@@ -400,7 +400,7 @@ class _ClosingSocket(ssl.SSLSocket):
     def do_handshake(self, block: bool = False) -> None:
         try:
             super().do_handshake(block)
-        except BaseException:
+        except BaseException:  # an interruption would leave it open just the same; it goes on up
             self.close()
             raise
 
