@@ -373,8 +373,8 @@ class MqttConnection:
         broker = self._settings.broker
         if "SSL" in self._complaint:
             return MqttCause.TLS, f"{broker} ended the TLS connection{self._complaint}; does it ask for a certificate?"
-        tls = "" if self._settings.tls else "; does it expect TLS on this port?"
-        return MqttCause.CLOSED, f"{broker} closed the connection on MQTT {self.protocol.value} CONNECT{tls}"
+        hint = _closing_hint(self._settings)
+        return MqttCause.CLOSED, f"{broker} closed the connection on MQTT {self.protocol.value} CONNECT{hint}"
 
     def _on_publish(self, _client: Any, _data: Any, mid: int, reason: Any, _properties: Any) -> None:
         self._acks.append((mid, reason.value))
@@ -405,6 +405,13 @@ class _ClosingSocket(ssl.SSLSocket):
             raise
 
 
+def _closing_hint(settings: MqttSettings) -> str:
+    """What a broker may want that closes without a word. TLS has words for it, but the closing often overtakes them."""
+    if settings.tls is None:
+        return "; does it expect TLS on this port?"
+    return "" if settings.tls.certificate else "; does it ask for a certificate (tls.certificate and tls.key)?"
+
+
 def _decrypted_bytes(sock: Any) -> int:
     return sock.pending() if isinstance(sock, ssl.SSLSocket) else 0
 
@@ -430,7 +437,7 @@ def _connect_error(error: Exception, settings: MqttSettings) -> MqttError:
         case TimeoutError():
             cause, text = MqttCause.TIMEOUT, f"no answer from {broker} in time"
         case ConnectionError():
-            cause, text = MqttCause.CLOSED, f"{broker} closed the connection: {error}"
+            cause, text = MqttCause.CLOSED, f"{broker} closed the connection: {error}{_closing_hint(settings)}"
         case OSError():
             cause, text = MqttCause.UNREACHABLE, f"cannot reach {broker}: {error}"
     return MqttError(cause, text)

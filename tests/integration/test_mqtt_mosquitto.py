@@ -381,7 +381,9 @@ def test_mosquitto_mutual_tls_takes_our_certificate_and_refuses_none(certificate
             sink.publish(event(1))
             wait_until(lambda: sink.status().delivered == 1)
 
-    assert without.status().cause == "tls"
+    # TLS 1.3 refuses after the handshake: whether its alert or only the closing arrives is the network's choice.
+    assert without.status().cause in ("tls", "closed")
+    assert "does it ask for a certificate" in without.status().error
     assert without.status().connections == 0
 
 
