@@ -48,6 +48,23 @@ LENGTH_M = {Kind.CAR: 4.3, Kind.BUS: 7.6, Kind.TRUCK: 5.8, Kind.MOTORCYCLE: 2.1,
 
 
 @dataclass(frozen=True, slots=True)
+class Traffic:
+    """What drives in the lanes; the rest are cars.
+
+    Attributes:
+        motorcycles: their share of the vehicles.
+        heavy: the share of buses, and that of trucks; in the far lane only: in the near one they would hide the street.
+    """
+
+    motorcycles: float = 0.12
+    heavy: float = 0.12
+
+    def __post_init__(self) -> None:
+        if min(self.motorcycles, self.heavy) < 0 or self.motorcycles + 2 * self.heavy > 1:
+            raise ValueError(f"traffic: expected shares of at least 0 that leave none below 0 for cars, got {self}")
+
+
+@dataclass(frozen=True, slots=True)
 class Leg:
     """A stretch of a way with constant acceleration along x and constant speed along y.
 
@@ -153,9 +170,11 @@ class CyclePlan:
     Args:
         seed: of the street.
         cycle: number of the cycle; negative ones fill the street before its first frame.
+        traffic: what drives in the lanes.
     """
 
-    def __init__(self, seed: int, cycle: int) -> None:
+    def __init__(self, seed: int, cycle: int, traffic: Traffic = Traffic()) -> None:
+        self._traffic = traffic
         self._rng = np.random.default_rng([seed, cycle + 2 * PAST_CYCLES])
         self._cycle = cycle
         self._start_s = cycle * CYCLE_S
@@ -183,8 +202,9 @@ class CyclePlan:
         self._actors.append(Actor(track_id, kind, int(self._rng.integers(1 << 31)), cadence_hz, legs))
 
     def _vehicle_kind(self, lane_y: float) -> Kind:
-        heavy = 0.12 if lane_y == place.FAR_LANE_Y else 0.0
-        shares = [0.88 - 2 * heavy, 0.12, heavy, heavy]
+        motorcycles = self._traffic.motorcycles
+        heavy = self._traffic.heavy if lane_y == place.FAR_LANE_Y else 0.0
+        shares = [1 - motorcycles - 2 * heavy, motorcycles, heavy, heavy]
         return [Kind.CAR, Kind.MOTORCYCLE, Kind.BUS, Kind.TRUCK][int(self._rng.choice(4, p=shares))]
 
     def _plan_lane(self, lane_y: float, *, direction: int, begins_s: float) -> None:

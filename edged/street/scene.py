@@ -15,7 +15,7 @@ from edged.street import geometry as place
 from edged.street.backdrop import Light, make_fixtures, make_light, paint_backdrop
 from edged.street.blit import Rect, blend, warp
 from edged.street.people import STANDING, WALK_POSES, draw_person, draw_rider
-from edged.street.plan import CYCLE_S, FUTURE_CYCLES, PAST_CYCLES, Actor, CyclePlan, Kind, Leg, View
+from edged.street.plan import CYCLE_S, FUTURE_CYCLES, PAST_CYCLES, Actor, CyclePlan, Kind, Leg, Traffic, View
 from edged.street.sprites import Shadow, Sprite, make_shadow, tinted
 from edged.street.vehicles import CRANK, GRIP, MOTOR_GRIP, MOTOR_PEDAL, MOTOR_SADDLE, PEDAL, SADDLE, draw_vehicle
 from edged.types import Pixels
@@ -99,17 +99,28 @@ class Street:
         width, height: of the frames, pixels; the scene is stretched to them, people are sized by the height.
         fps: frames per second of the scene.
         light: the weather; None: the seed's own.
+        traffic: what drives in the lanes; None: mostly cars.
 
     Raises:
         ValueError: see `check_street`.
     """
 
-    def __init__(self, seed: int, *, width: int = 640, height: int = 360, fps: float = 15.0, light: Light | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        *,
+        width: int = 640,
+        height: int = 360,
+        fps: float = 15.0,
+        light: Light | None = None,
+        traffic: Traffic | None = None,
+    ) -> None:
         check_street(seed, width=width, height=height, fps=fps)
         self.seed, self.width, self.height, self.fps = seed, width, height, fps
         self._scale_x, self._scale = width / place.DESIGN_WIDTH, height / place.DESIGN_HEIGHT
         self._picture = Rect(0, 0, width, height)
         self._light = light or make_light(seed)
+        self._traffic = traffic or Traffic()
         self._backdrop, self._fixtures = self._make_backdrop()
         self._noise_up, self._noise_down = self._make_noise()
         self._sprites: OrderedDict[tuple[int, str, View, int, int], tuple[Sprite, Shadow]] = OrderedDict()
@@ -149,10 +160,13 @@ class Street:
     def _actors(self, time_s: float) -> Iterator[tuple[Actor, Leg]]:
         now = int(time_s // CYCLE_S)
         for cycle in range(now - PAST_CYCLES, now + FUTURE_CYCLES + 1):
-            for actor in _recall(self._plans, cycle, lambda cycle=cycle: CyclePlan(self.seed, cycle).make(), _CYCLES_KEPT):
+            for actor in _recall(self._plans, cycle, lambda cycle=cycle: self._plan(cycle), _CYCLES_KEPT):
                 leg = actor.leg_at(time_s)
                 if leg is not None:
                     yield actor, leg
+
+    def _plan(self, cycle: int) -> tuple[Actor, ...]:
+        return CyclePlan(self.seed, cycle, self._traffic).make()
 
     def _placed(self, index: int) -> Iterator[_Placed]:
         """Everybody in the picture, far ones first."""

@@ -4,7 +4,8 @@ import itertools
 
 import pytest
 
-from edged.street.plan import CYCLE_S, FUTURE_CYCLES, IDS_PER_CYCLE, PAST_CYCLES, CyclePlan, Kind, View
+from edged.street import geometry as place
+from edged.street.plan import CYCLE_S, FUTURE_CYCLES, IDS_PER_CYCLE, PAST_CYCLES, CyclePlan, Kind, Traffic, View
 
 MANY_CYCLES = [(seed, cycle) for seed in range(20) for cycle in range(-PAST_CYCLES, 12)]
 
@@ -76,3 +77,22 @@ def test_plan_over_a_while_holds_every_kind_of_behaviour() -> None:
     assert any(kind is Kind.CAR and seconds > 15 for kind, seconds in stops)
     assert any(kind is Kind.CAR and 0 < seconds < 10 for kind, seconds in stops)
     assert {leg.view for actor in crossers for leg in actor.legs} >= {View.TOWARD, View.AWAY}
+
+
+def test_plan_of_other_traffic_has_those_shares() -> None:
+    """Shares say what drives in the lanes; heavy vehicles keep to the far one."""
+    traffic = Traffic(motorcycles=0.4, heavy=0.3)
+    actors = [actor for cycle in range(60) for actor in CyclePlan(1, cycle, traffic).make()]
+    far = [actor.kind for actor in actors if actor.legs[0].y == place.FAR_LANE_Y and len(actor.legs) == 1]
+    near = [actor.kind for actor in actors if actor.legs[0].y == place.NEAR_LANE_Y and len(actor.legs) == 1]
+
+    shares = {kind: far.count(kind) / len(far) for kind in set(far)}
+    assert shares == pytest.approx({Kind.MOTORCYCLE: 0.4, Kind.BUS: 0.3, Kind.TRUCK: 0.3}, abs=0.1)
+    assert set(near) == {Kind.CAR, Kind.MOTORCYCLE}
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.3), (-0.1, 0.1), (0.1, -0.1)])
+def test_traffic_of_more_than_everything_is_refused(shares: tuple[float, float]) -> None:
+    """What is left for cars is at least nothing."""
+    with pytest.raises(ValueError, match="shares"):
+        Traffic(motorcycles=shares[0], heavy=shares[1])
