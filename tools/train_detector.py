@@ -141,7 +141,7 @@ def train(arguments: argparse.Namespace, settings: TrainSettings) -> None:
         trainer.save(arguments.out / LAST, {"settings": settings.model_dump(mode="json")})
         figures |= {"epoch": trainer.epoch, "seconds": round(time.monotonic() - started_s)}
         if arguments.evaluate_every and trainer.epoch % arguments.evaluate_every == 0:
-            figures["val"] = measure(trainer.averaged, validation, input_px=settings.input_px)
+            figures["val"] = measure(trainer.averaged, validation, settings)
         _report(arguments.out, figures)
 
 
@@ -197,21 +197,21 @@ def _step_loss(settings: TrainSettings):
 
 
 @torch.inference_mode()
-def measure(network: Yolo, sets: list[PictureSet], *, input_px: int) -> dict[str, dict[str, float]]:
+def measure(network: Yolo, sets: list[PictureSet], settings: TrainSettings) -> dict[str, dict[str, float]]:
     """AP50 of every labelled class of every set, with the daemon's letterbox and suppression."""
     network.eval()
     figures = {}
     for one in sets:
         truths = [Truth(p.boxes, p.class_ids, p.ignored, one.labelled) for p in one.pictures]
-        found = [_detect(network, picture, input_px) for picture in one.pictures]
+        found = [_detect(network, picture, settings) for picture in one.pictures]
         scores = {name: score_class(truths, found, k, threshold=0.3) for k, name in enumerate(CLASSES)}
         figures[one.name] = {name: round(score.ap50, 3) for name, score in scores.items() if score.ap50 is not None}
     return figures
 
 
-def _detect(network: Yolo, picture: Picture, input_px: int) -> Detections:
-    pixels, transform = letterbox(picture.pixels_rgb(), width=input_px, height=input_px)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+def _detect(network: Yolo, picture: Picture, settings: TrainSettings) -> Detections:
+    pixels, transform = letterbox(picture.pixels_rgb(), width=settings.input_px, height=settings.input_px)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=settings.schedule.computes_in_bfloat16):
         predictions = network(torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None])
     scores = torch.sigmoid(predictions.logits[0]).numpy()
     rows, class_ids = np.nonzero(scores > 0.02)

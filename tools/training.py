@@ -36,7 +36,8 @@ class ScheduleSettings:
         weight_decay: of AdamW, for weights, not for biases.
         clip_norm: gradients longer than that are shortened to it.
         average_decay: of the moving average of the weights that is measured and exported.
-        bfloat16: compute in bfloat16 where torch's autocast does.
+        bfloat16: compute in bfloat16 where torch's autocast does; None: if the processor does it in hardware. One that does
+            not takes ten times as long with it as without.
     """
 
     epochs: int = 20
@@ -46,7 +47,12 @@ class ScheduleSettings:
     weight_decay: float = 0.02
     clip_norm: float = 10.0
     average_decay: float = 0.998
-    bfloat16: bool = True
+    bfloat16: bool | None = None
+
+    @property
+    def computes_in_bfloat16(self) -> bool:
+        """What `bfloat16` comes to on this machine."""
+        return torch.cpu.get_capabilities().get("avx512_bf16", False) if self.bfloat16 is None else self.bfloat16
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +108,7 @@ class Trainer:
 
     def _step(self, batch: Any, step_loss: StepLoss) -> StepReport:
         self.optimiser.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.schedule.bfloat16):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.schedule.computes_in_bfloat16):
             loss, parts = step_loss(self.network, batch)
         value = float(loss.detach())
         if not math.isfinite(value):

@@ -92,6 +92,16 @@ def test_trainer_learns_what_can_be_learnt() -> None:
         assert weights.bias.item() == pytest.approx(1, abs=0.01)
 
 
+@pytest.mark.parametrize(("asked", "has_it", "expected"), [(None, True, True), (None, False, False), (True, False, True)])
+def test_schedule_computes_in_bfloat16_where_the_processor_can(
+    monkeypatch: pytest.MonkeyPatch, asked: bool | None, has_it: bool, expected: bool
+) -> None:
+    """Unless told, it is used where it is fast and nowhere else."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has_it})
+
+    assert ScheduleSettings(bfloat16=asked).computes_in_bfloat16 is expected
+
+
 def test_training_resumed_gives_the_weights_of_one_that_never_stopped(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Optimiser, average, schedule, order and chance go on where they stood: every weight is equal, bit by bit."""
     save = Trainer.save
