@@ -1,7 +1,9 @@
 """The referee of the drawn street gives every true event at most one report."""
 
+import json
+
 from edged.street.truth import StreetEvent
-from tools.evaluate_street import Seen, judge
+from tools.evaluate_street import Seen, judge, read_events
 
 
 def true(frame, *, kind="zone.enter", is_clear=True):
@@ -43,3 +45,11 @@ def test_judge_of_an_unclear_event_neither_demands_nor_blames():
 
     assert unseen.missing == ()
     assert late.invented == ()
+
+
+def test_read_events_of_a_leave_that_no_frame_decided_puts_it_at_the_end():
+    """Objects that are still there when the recording is over leave then, not before its first frame."""
+    leave = {"type": "zone.leave", "zone": "shop", "object": {"class": "person"}}
+    bodies = [json.dumps({**leave, "frame": {"seq": seq}}).encode() for seq in (10, 0)]
+
+    assert read_events(bodies, n_frames=900) == [seen(9, kind="zone.leave"), seen(900, kind="zone.leave")]
