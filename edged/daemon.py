@@ -67,7 +67,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--for", dest="run_for_s", type=float, metavar="SECONDS", help="stop by itself after this time")
     parser.add_argument(
-        "--record", type=Path, metavar="DIR", help="write an annotated clip of every camera into this folder, for trying out"
+        "--record",
+        type=Path,
+        metavar="DIR",
+        help="write an annotated clip of every camera into this folder, for trying out; a further one when its size changes",
     )
 
 

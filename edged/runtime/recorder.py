@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import queue
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +24,9 @@ logger = logging.getLogger(__name__)
 QUEUE = 32
 POLL_S = 0.2
 
+MOST_CLIPS = 100
+"""Of one camera; one that changes its size with every picture must not fill the folder with clips of one picture."""
+
 DETAIL_TOLERANCE_S = 0.5
 """A main stream's picture this far from the analysed one still shows the same moment."""
 
@@ -33,10 +37,12 @@ Overlay = Callable[[FrameResult, Frame], Pixels]
 class Recorder:
     """The body of one `Loop`; `put` may be called from another thread.
 
-    A camera whose clip cannot be written is logged and recorded no more; one that changes its size gets a further clip.
+    A clip has one size of picture. When a camera changes its size, its clip is finished and the next one begins:
+    `door.mp4`, `door.2.mp4`, and so on in order of time, also where an earlier size returns. One clip a camera is open.
+    A camera whose clip cannot be written, or that would need more than `MOST_CLIPS`, is logged and recorded no more.
 
     Args:
-        directory: gets the clips; made if missing.
+        directory: gets the clips; made if missing. Clips of the same names in it are replaced.
         open_writer: opens a clip of that path and rate.
         overlays: of each camera.
         fps: of each camera's clip.
@@ -79,7 +85,7 @@ class Recorder:
 
     def run(self, loop: Loop) -> None:
         """Write until told to stop and nothing waits; then finish the clips."""
-        writers: dict[tuple[str, int, int], PictureWriter] = {}
+        clips: dict[str, _Clip] = {}
         while not (loop.stopping and self._queue.empty()):
             loop.beat()
             try:
@@ -87,20 +93,29 @@ class Recorder:
             except queue.Empty:
                 continue
             if result.frame.camera not in self._failed:
-                self._try(result.frame.camera, partial(self._write, result, picture, writers))
-        for (camera, _, _), writer in writers.items():
-            self._try(camera, writer.close)
+                self._try(result.frame.camera, partial(self._write, result, picture, clips))
+        for camera, clip in clips.items():
+            self._try(camera, clip.writer.close)
         logger.info("clips written: folder=%s frames_left_out=%d", self._directory, self._left_out)
 
-    def _write(self, result: FrameResult, picture: Frame, writers: dict[tuple[str, int, int], PictureWriter]) -> None:
-        camera = result.frame.camera
-        key = (camera, picture.width, picture.height)
-        if key not in writers:
-            self._directory.mkdir(parents=True, exist_ok=True)
-            is_first = all(known != camera for known, _, _ in writers)
-            name = camera if is_first else f"{camera}-{picture.width}x{picture.height}"
-            writers[key] = self._open_writer(self._directory / f"{name}.mp4", self._fps[camera])
-        writers[key].write(self._overlays[camera](result, picture))
+    def _write(self, result: FrameResult, picture: Frame, clips: dict[str, _Clip]) -> None:
+        camera, size = result.frame.camera, (picture.width, picture.height)
+        clip = clips.get(camera)
+        if clip is None or clip.size != size:
+            clip = clips[camera] = self._next_clip(camera, size, after=clips.pop(camera, None))
+        clip.writer.write(self._overlays[camera](result, picture))
+
+    def _next_clip(self, camera: str, size: tuple[int, int], *, after: _Clip | None) -> _Clip:
+        """The clip that goes on with pictures of another size; the one before is finished."""
+        number = 1
+        if after is not None:
+            after.writer.close()
+            number = after.number + 1
+        if number > MOST_CLIPS:
+            raise SinkError(f"its pictures changed their size {MOST_CLIPS} times, the last time to {size[0]}x{size[1]}")
+        self._directory.mkdir(parents=True, exist_ok=True)
+        name = camera if number == 1 else f"{camera}.{number}"  # a dot, which no camera's own name has
+        return _Clip(self._open_writer(self._directory / f"{name}.mp4", self._fps[camera]), size, number)
 
     def _try(self, camera: str, action: Callable[[], None]) -> None:
         try:
@@ -108,3 +123,12 @@ class Recorder:
         except (SinkError, OSError) as error:
             self._failed.add(camera)
             logger.error("clip is not written: camera=%s error=%s", camera, error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Clip:
+    """The clip that a camera is writing: its pictures' size, and which of the camera's clips it is, from 1."""
+
+    writer: PictureWriter
+    size: tuple[int, int]
+    number: int
