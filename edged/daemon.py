@@ -19,17 +19,17 @@ from pathlib import Path
 from edged import __version__, assembly
 from edged.clock import SystemClock, read_clock_quality
 from edged.config import CameraConfig, Config, load_config
-from edged.errors import EXIT_CONFIG, ConfigError, EdgedError, ModelError, StateError
+from edged.errors import EXIT_CONFIG, ConfigError, EdgedError, ModelError
 from edged.events.event import Event, EventType
 from edged.log import configure_logging
 from edged.models.manifest import Manifest
 from edged.pipeline import CameraPipeline, FrameResult
-from edged.rules.counters import CounterState
 from edged.runtime.analysis import Analysis
 from edged.runtime.backoff import Backoff
 from edged.runtime.board import FrameBoard, LatestFrame
 from edged.runtime.camera_status import CameraState, CameraStatus, FrameCounts
 from edged.runtime.capture import Capture
+from edged.runtime.counter_store import CounterStore
 from edged.runtime.journal import Journal
 from edged.runtime.loop import Loop
 from edged.runtime.pacing import Interval
@@ -56,7 +56,6 @@ ABSENT_S = 30.0
 ANALYSIS_LIMIT_S = 30.0
 MQTT_LIMIT_S = 120.0
 """One try to connect may take three timeouts and a name look-up that nobody can cut short."""
-COUNTERS = "counters.json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -134,8 +133,6 @@ class Daemon:
         self._board = FrameBoard()
         self._statuses: dict[str, CameraStatus] = {}
         self._published: dict[str, tuple[int, float, FrameCounts]] = {}  # number of changes, time, counts
-        self._loaded: dict[str, CounterState] = {}
-        self._saved: dict[str, CounterState] = {}
         self._analysis_ready = threading.Event()
 
     @property
@@ -149,7 +146,8 @@ class Daemon:
         with ExitStack() as stack:
             state = stack.enter_context(StateDirectory(config.state_dir))
             engine, manifest = assembly.find_manifest(config)
-            self._loaded = counters = _load_counters(state)
+            store = CounterStore(state)
+            counters = store.load()
             sinks = [assembly.make_sink(config, backoff=_make_backoff())]
             self._journal = Journal(
                 device=config.device,
@@ -165,12 +163,12 @@ class Daemon:
             }
             try:
                 self._start(engine, manifest, pipelines, sinks)
-                self._watch(state, sinks)
+                self._watch(store, sinks)
             except LoopFailureError as failure:
                 return self._report(failure)
             finally:
                 self._notifier.stopping()
-                self._shut_down(state, sinks)
+                self._shut_down(store, sinks)
         logger.info("stopped")
         return 0
 
@@ -269,7 +267,7 @@ class Daemon:
     def _loop(self, name: str, body: Callable[[Loop], None], limit_s: float) -> Loop:
         return Loop(name, body, limit_s=limit_s, now_s=self._clock.now_s)
 
-    def _watch(self, state: StateDirectory, sinks: list[Sink]) -> None:
+    def _watch(self, store: CounterStore, sinks: list[Sink]) -> None:
         """The main thread's life: until a signal, the end of the asked time, or a failure.
 
         Raises:
@@ -287,7 +285,7 @@ class Daemon:
                 self._notifier.alive(self._summary(sinks))
             self._publish_states(all_of_them=states_due.is_due(now_s))
             if save_due.is_due(now_s):
-                self._save_counters(state)
+                store.save(self._journal.kept_counters)
             if summary_due.is_due(now_s):
                 logger.info("%s", self._summary(sinks))
 
@@ -306,27 +304,17 @@ class Daemon:
                 fps_analysed=(snapshot.frames.analysed - last.analysed) / passed_s,
             )
 
-    def _save_counters(self, state: StateDirectory) -> None:
-        kept = {**self._loaded, **self._journal.kept_counters}  # cameras that are disabled keep theirs
-        if kept == self._saved:
-            return
-        self._saved = kept
-        try:
-            state.write_json(COUNTERS, {name: counters.to_json() for name, counters in kept.items()})
-        except StateError as error:
-            logger.error("counters are not kept: %s", error)
-
     def _on_clock_step(self, step_s: float) -> None:
         logger.warning("the wall clock was set: step=%+.1fs", step_s)
         stepped = Event(EventType.CLOCK_STEP, self._clock.now_s(), 0, 0, 0, details={"step_s": round(step_s, 3)})
         self._journal.publish_events(None, [stepped], stages_ms={})
 
-    def _shut_down(self, state: StateDirectory, sinks: list[Sink]) -> None:
+    def _shut_down(self, store: CounterStore, sinks: list[Sink]) -> None:
         """Captures first, then the analysis, which ends the objects; then what is waiting is handed on."""
         cameras = self._config.cameras
         self._supervisor.stop([f"{kind} {name}" for kind in ("capture", "detail") for name in cameras], within_s=1.0)
         self._supervisor.stop(["analysis", "recorder"], within_s=3.0)
-        self._save_counters(state)
+        store.save(self._journal.kept_counters)
         for sink in sinks:
             sink.close()
         self._supervisor.stop(["mqtt"], within_s=1.0)
@@ -357,14 +345,3 @@ def _start_thread(loop: Loop) -> threading.Thread:
 
 def _make_backoff() -> Backoff:
     return Backoff(first_s=1.0, most_s=60.0, rng=random.Random())
-
-
-def _load_counters(state: StateDirectory) -> dict[str, CounterState]:
-    """The totals that the last run kept; what cannot be read is kept aside, and counting begins anew."""
-    try:
-        document = state.read_json(COUNTERS)
-        cameras = document if isinstance(document, dict) else {}
-        return {name: CounterState.from_json(counters) for name, counters in cameras.items()}
-    except StateError as error:
-        logger.error("counters begin at 0: %s", error)
-        return {}

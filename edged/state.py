@@ -56,20 +56,32 @@ class StateDirectory:
         """The document of this name, None if there is none.
 
         Raises:
-            StateError: it is there but cannot be read; it is kept beside as `<name>.corrupt`.
+            StateError: it is there but cannot be read.
         """
         path = self.path / name
         try:
             return json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
-            aside = path.with_name(f"{name}.corrupt")
-            try:
-                os.replace(path, aside)
-            except OSError as second:
-                raise StateError(f"{path} cannot be read ({error}) nor set aside ({second.strerror})") from error
-            raise StateError(f"{path} cannot be read ({error}); kept as {aside.name}") from error
+        except (OSError, ValueError, RecursionError) as error:
+            raise StateError(f"{path} cannot be read: {error}") from error
+
+    def set_aside(self, name: str) -> Path:
+        """Give a document that is wrong a name that is free: `<name>.corrupt`, `<name>.corrupt.2`, … Returns where it is now.
+
+        Raises:
+            StateError: it could not be renamed.
+        """
+        path = self.path / name
+        number, aside = 1, path.with_name(f"{name}.corrupt")
+        while aside.exists():
+            number += 1
+            aside = path.with_name(f"{name}.corrupt.{number}")
+        try:
+            os.rename(path, aside)
+        except OSError as error:
+            raise StateError(f"{path} is wrong and cannot be renamed to {aside.name}: {error.strerror}") from error
+        return aside
 
     def write_json(self, name: str, document: object) -> None:
         """Replace the document of this name in one step, on disk before this returns.

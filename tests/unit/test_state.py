@@ -37,16 +37,36 @@ def test_state_directory_that_cannot_be_made_names_the_place(tmp_path):
         pass
 
 
-def test_state_with_a_torn_document_keeps_it_aside(tmp_path):
-    """Nothing is thrown away, and the next read starts afresh."""
-    (tmp_path / "counters.json").write_text('{"door": ')
+@pytest.mark.parametrize(
+    "content",
+    [pytest.param(b'{"door": ', id="torn"), pytest.param(b"\xff", id="not UTF-8"), pytest.param(b"[" * 100_000, id="deep")],
+)
+def test_state_with_a_document_that_cannot_be_read_leaves_it(tmp_path, content):
+    """Reading changes nothing."""
+    (tmp_path / "counters.json").write_bytes(content)
 
+    with StateDirectory(tmp_path) as state, pytest.raises(StateError, match=r"counters\.json cannot be read"):
+        state.read_json("counters.json")
+
+    assert (tmp_path / "counters.json").read_bytes() == content
+
+
+def test_state_sets_documents_aside_under_names_of_their_own(tmp_path):
+    """No earlier one is overwritten, and the next read starts afresh."""
     with StateDirectory(tmp_path) as state:
-        with pytest.raises(StateError, match=r"kept as counters\.json\.corrupt"):
-            state.read_json("counters.json")
+        for content in ("one", "two", "three"):
+            (tmp_path / "counters.json").write_text(content)
+            state.set_aside("counters.json")
 
         assert state.read_json("counters.json") is None
-    assert (tmp_path / "counters.json.corrupt").read_text() == '{"door": '
+    kept = {path.name: path.read_text() for path in tmp_path.glob("*.corrupt*")}
+    assert kept == {"counters.json.corrupt": "one", "counters.json.corrupt.2": "two", "counters.json.corrupt.3": "three"}
+
+
+def test_state_that_cannot_set_aside_says_so(tmp_path):
+    """The message names the document."""
+    with StateDirectory(tmp_path) as state, pytest.raises(StateError, match=r"none\.json .*cannot be renamed"):
+        state.set_aside("none.json")
 
 
 def test_state_that_cannot_be_encoded_leaves_the_old_one(tmp_path):
