@@ -83,9 +83,9 @@ def _read_environment(name: str, context: ReadingContext) -> Secret:
 
 def _read_file(name: str, context: ReadingContext) -> Secret:
     path = context.resolve(name)
+    value, mode = _read_text(path)
     warning = None
-    value = _read_text(path)
-    if path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH) == (stat.S_IRGRP | stat.S_IROTH):
+    if mode & (stat.S_IRGRP | stat.S_IROTH) == (stat.S_IRGRP | stat.S_IROTH):
         warning = f"every user of this machine can read {path}: chmod 600 it"
     return Secret(value, SecretOrigin.FILE, warning)
 
@@ -98,21 +98,24 @@ def _read_credential(name: str, context: ReadingContext) -> Secret:
     if not directory:
         hint = f"start edged by systemd with LoadCredential={name}:PATH (`edged check --skip-secrets` reads none)"
         raise mistake("config.secret", f"there is no $CREDENTIALS_DIRECTORY to find {name!r} in: {hint}")
-    return Secret(_read_text(Path(directory, name)), SecretOrigin.CREDENTIAL)
+    value, _ = _read_text(Path(directory, name))
+    return Secret(value, SecretOrigin.CREDENTIAL)
 
 
-def _read_text(path: Path) -> str:
+def _read_text(path: Path) -> tuple[str, int]:
+    """The text of a file and its mode, both of the one file that was opened: it may be replaced or vanish meanwhile."""
     try:
         # Opened without waiting: a pipe in place of the file must not hang the start.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
             body = file.read(MAX_SECRET_BYTES + 1) or b""
     except OSError as error:
         raise mistake("config.secret", f"{path}: {error.strerror}") from None
     if len(body) > MAX_SECRET_BYTES:
         raise mistake("config.secret", f"{path}: more than {MAX_SECRET_BYTES} bytes are no password")
     try:
-        return _checked(body.decode("utf-8").rstrip("\r\n"))
+        return _checked(body.decode("utf-8").rstrip("\r\n")), mode
     except UnicodeDecodeError:
         raise mistake("config.secret", f"{path}: is not UTF-8 text") from None
 

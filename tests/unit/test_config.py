@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import errno
 import json
+import os
 import re
 import traceback
 from collections.abc import Iterator, Mapping
@@ -668,6 +670,47 @@ def test_config_secret_file_without_a_password_is_a_mistake(body: bytes, hint: s
 
     assert found.code == "config.secret"
     assert hint in found.message
+
+
+def test_config_secret_file_that_vanishes_while_it_is_read_is_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Text and mode are those of the one file that was opened, whatever becomes of its name."""
+    (tmp_path / "secret").write_text("x")
+    (tmp_path / "secret").chmod(0o644)
+
+    def vanish(path: Path, flags: int) -> int:
+        descriptor = open_file(path, flags)
+        path.unlink()
+        return descriptor
+
+    open_file = os.open
+    monkeypatch.setattr(os, "open", vanish)
+
+    config = read(CAMERA + "mqtt: {username: u, password: {file: secret}}", directory=tmp_path)
+
+    assert config.mqtt.password.reveal() == "x"
+    assert "chmod 600" in config.warnings[0].message
+
+
+@pytest.mark.parametrize("kind", ["file", "credential"])
+def test_config_secret_file_lost_on_the_way_is_a_mistake(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network folder that goes away in between is told with its place, like everything else that is wrong."""
+    (tmp_path / "secret").write_text("x")
+
+    def fail(*_: object) -> int:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr(os, "open", fail)
+
+    (found,) = mistakes(
+        CAMERA + f"mqtt: {{username: u, password: {{{kind}: secret}}}}",
+        directory=tmp_path,
+        environ={"HOME": "/", "CREDENTIALS_DIRECTORY": str(tmp_path)},
+    )
+
+    assert (found.code, found.where, found.line) == ("config.secret", "mqtt.password", 2)
+    assert found.message == f"{tmp_path}/secret: Stale file handle"
 
 
 @pytest.mark.parametrize(
