@@ -23,7 +23,7 @@ from edged.config.source import (
     SnapshotSourceConfig,
     V4l2SourceConfig,
 )
-from edged.errors import ConfigError, InferenceError, InputError, Mistake, ModelError
+from edged.errors import ConfigError, InferenceError, InputError, ModelError
 from edged.models.detector import Detector, DetectorThresholds, SizeLimits, thresholds_of
 from edged.models.manifest import Manifest, find_engine, load_manifest
 from edged.pipeline import CameraPipeline, DetectionSettings, FrameResult
@@ -42,7 +42,6 @@ from edged.sources.gstreamer import GstreamerSource
 from edged.sources.network import FileSource, NetworkSource, SnapshotSource
 from edged.sources.street import StreetSource
 from edged.sources.v4l2 import V4l2Source
-from edged.strict_yaml import format_path
 from edged.tracking.tracker import Tracker, TrackerSettings
 from edged.types import Frame, Pixels, Track
 from edged.vision.draw import draw_overlay
@@ -73,13 +72,11 @@ def find_manifest(config: Config) -> tuple[Path, Manifest]:
     Raises:
         ConfigError: there is none, it cannot be used, or the configuration names classes that it does not know.
     """
-    place = ("detector", "engine")
     try:
         directory = find_engine(config.detector.engine, config_dir=config.directory, state_dir=config.state_dir)
         manifest = load_manifest(directory)
     except ModelError as error:
-        mistake = Mistake("config.engine", format_path(place), str(error), config.line_of(place))
-        raise ConfigError(config.source, [mistake]) from error
+        raise ConfigError(config.source, [config.mistake_at("config.engine", ("detector", "engine"), str(error))]) from error
     mistakes = check_against_manifest(config, manifest.classes)
     if mistakes:
         raise ConfigError(config.source, mistakes)

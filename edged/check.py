@@ -67,7 +67,7 @@ def _missing_recordings(config: Config) -> Iterator[Mistake]:
             is_folder = isinstance(source, FolderSourceConfig)
             if not (path.is_dir() if is_folder else path.is_file()):
                 message = f"{path}: there is no such {'directory' if is_folder else 'file'}"
-                yield Mistake("config.file", f"cameras.{name}.{role}", message, config.line_of(("cameras", name, role)))
+                yield config.mistake_at("config.file", ("cameras", name, role), message)
 
 
 def _summary(config: Config, manifest: Manifest) -> Iterator[str]:

@@ -33,15 +33,17 @@ class Mistake:
         where: path inside the file, e.g. `cameras.door.fps`; empty for the file as a whole.
         message: what is wrong and how to mend it; never contains a secret.
         line: from 1, None where the place has no line.
+        is_override: the value was given on the command line, over what the file says.
     """
 
     code: str
     where: str
     message: str
     line: int | None = None
+    is_override: bool = False
 
     def __str__(self) -> str:
-        place = f"line {self.line}: " if self.line else ""
+        place = "command line: " if self.is_override else f"line {self.line}: " if self.line else ""
         path = f"{self.where}: " if self.where else ""
         return f"{place}{path}{self.message} [{self.code}]"
 

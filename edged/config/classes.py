@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 
 from edged.config.models import Config
 from edged.errors import Mistake
-from edged.strict_yaml import KeyPath, format_path
+from edged.strict_yaml import KeyPath
 
 
 def check_against_manifest(config: Config, class_names: Collection[str]) -> list[Mistake]:
@@ -18,7 +18,7 @@ def check_against_manifest(config: Config, class_names: Collection[str]) -> list
         class_names: the engine's.
     """
     mistakes = [
-        Mistake("config.class_unknown", format_path(path), _message(str(path[-1]), class_names), config.line_of(path))
+        config.mistake_at("config.class_unknown", path, _message(str(path[-1]), class_names))
         for path in _named_classes(config)
         if path[-1] not in class_names
     ]

@@ -5,7 +5,7 @@ Numbers that another module owns (tracking, rules, broker) are taken from there:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -45,7 +45,7 @@ from edged.rules.settings import (
     MAX_LINES,
     MAX_ZONES,
 )
-from edged.strict_yaml import KeyPath
+from edged.strict_yaml import KeyPath, format_path
 from edged.tracking.tracker import TrackerSettings
 from edged.vision.motion import MotionSettings
 
@@ -80,6 +80,7 @@ class Reading:
         source: the file, for messages.
         directory: of the file.
         lines: line of every key and item.
+        overridden: keys whose value was given on the command line.
         warnings: what is allowed but unwise.
         notify_socket: address of the service manager's socket; None outside systemd.
     """
@@ -87,8 +88,14 @@ class Reading:
     source: str = "configuration"
     directory: Path = Path()
     lines: Mapping[KeyPath, int] = field(default_factory=dict, repr=False)
+    overridden: Collection[KeyPath] = ()
     warnings: tuple[Mistake, ...] = ()
     notify_socket: str | None = None
+
+
+def is_below(path: KeyPath, keys: Collection[KeyPath]) -> bool:
+    """Whether a path is one of some keys, or inside one."""
+    return any(path[: len(key)] == key for key in keys)
 
 
 class LogConfig(Section):
@@ -270,7 +277,14 @@ class Config(Section):
         """Address of the service manager's socket; None outside systemd. Not from the file."""
         return self._reading.notify_socket
 
-    def line_of(self, path: KeyPath) -> int | None:
+    def mistake_at(self, code: str, path: KeyPath, message: str) -> Mistake:
+        """What is wrong with a key, found after the reading: with its line, or named as given on the command line."""
+        where = format_path(path)
+        if is_below(path, self._reading.overridden):
+            return Mistake(code, where, message, is_override=True)
+        return Mistake(code, where, message, self._line_of(path))
+
+    def _line_of(self, path: KeyPath) -> int | None:
         """The line of a key, or of the nearest thing above it; None where the file has neither."""
         while path:
             if path in self._reading.lines:

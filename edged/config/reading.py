@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from edged.config.context import ReadingContext
-from edged.config.models import Config, Reading
+from edged.config.models import Config, Reading, is_below
 from edged.config.schema import describe, known_keys, make_schema
 from edged.config.warnings import find_warnings
 from edged.errors import ConfigError, Mistake
@@ -106,12 +106,15 @@ def parse_config(
     data, override_mistakes = _override(document.data, overrides or {})
     context = ReadingContext(directory.absolute(), environ, host_name or socket.gethostname(), reads_secrets)
     config, details = _validate(data, context)
-    explain = _Explainer(document, frozenset(tuple(name.split(".")) for name in overrides or {}))
+    overridden = frozenset(tuple(name.split(".")) for name in overrides or {})
+    explain = _Explainer(document, overridden)
     mistakes = [*document.mistakes, *override_mistakes]
     mistakes += [found for found in map(explain.mistake, details) if not _is_known(found, mistakes)]
     if config is None or mistakes:
         raise ConfigError(source, sorted(mistakes, key=lambda found: found.line or 0))
-    reading = Reading(source, context.directory, document.lines(), notify_socket=environ.get("NOTIFY_SOCKET"))
+    reading = Reading(
+        source, context.directory, document.lines(), overridden=overridden, notify_socket=environ.get("NOTIFY_SOCKET")
+    )
     config = config.with_reading(reading)
     return config.with_reading(replace(reading, warnings=tuple(find_warnings(config))))
 
@@ -167,12 +170,13 @@ def _override(data: dict[str, Any], overrides: Mapping[str, str]) -> tuple[dict[
             if not isinstance(section, dict):
                 break
         if not isinstance(section, dict) or not all((*above, last)):
-            mistakes.append(Mistake("config.override", name, "cannot be set: what stands above it is no mapping"))
+            message = "cannot be set: what stands above it is no mapping"
+            mistakes.append(Mistake("config.override", name, message, is_override=True))
             continue
         try:
             section[last] = _override_value(text, name=name)
         except ConfigError as error:
-            mistakes += [replace(found, where=name, line=None) for found in error.mistakes]
+            mistakes += [replace(found, where=name, line=None, is_override=True) for found in error.mistakes]
     return data, mistakes
 
 
@@ -208,11 +212,9 @@ class _Explainer:
         code, message = self._code_and_message(details, location, path)
         if code != "config.missing_key":
             path = self._written(path)
-        is_overridden = any(path[: len(name)] == name for name in self.overridden)
-        line = None if is_overridden else self.document.line_of(path)
-        if is_overridden:
-            message += " (set on the command line)"
-        return Mistake(code, format_path(path), message, line)
+        if is_below(path, self.overridden):
+            return Mistake(code, format_path(path), message, is_override=True)
+        return Mistake(code, format_path(path), message, self.document.line_of(path))
 
     def _code_and_message(self, details: ErrorDetails, location: KeyPath, path: KeyPath) -> tuple[str, str]:
         kind = details["type"]
@@ -255,7 +257,7 @@ class _Explainer:
         if _HIDDEN.intersection(path):
             return "text" if isinstance(value, str) else type(value).__name__
         typed = self.document.text_of(path)
-        shown = typed if typed is not None and not any(path[: len(name)] == name for name in self.overridden) else str(value)
+        shown = typed if typed is not None and not is_below(path, self.overridden) else str(value)
         return f"the text {shorten(shown)}" if isinstance(value, str) else shown
 
 

@@ -9,13 +9,13 @@ from edged.config.secret import Secret
 from edged.config.source import AnySource, NetworkSourceConfig, SnapshotSourceConfig
 from edged.errors import Mistake
 from edged.sources.url import has_credentials
-from edged.strict_yaml import KeyPath, format_path
+from edged.strict_yaml import KeyPath
 
 
 def find_warnings(config: Config) -> list[Mistake]:
     """Everything unwise, in the order of the file."""
     found = [*_broker(config), *_cameras(config)]
-    warnings = [Mistake(code, format_path(path), message, config.line_of(path)) for code, path, message in found]
+    warnings = [config.mistake_at(code, path, message) for code, path, message in found]
     return sorted(warnings, key=lambda warning: warning.line or 0)
 
 

@@ -103,11 +103,21 @@ def test_check_surroundings_are_checked_together(site: Path, capsys: pytest.Capt
 
 def test_check_missing_engine_gives_78(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An engine that cannot be found is wrong configuration."""
-    status = run(site, GOOD, "--set", "detector.engine=none")
+    status = run(site, GOOD.replace("engines/tiny", "none"))
 
     said = capsys.readouterr().err
     assert status == 78
     assert said.startswith(f"{site}/site.yaml: 1 mistake\n  line 3: detector.engine: ")
+    assert "model.not_found" in said
+
+
+def test_check_missing_engine_of_an_override_names_the_command_line(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody looks for a mistake at a line of the file that does not hold it."""
+    status = run(site, GOOD, "--set", "detector.engine=none")
+
+    said = capsys.readouterr().err
+    assert status == 78
+    assert said.startswith(f"{site}/site.yaml: 1 mistake\n  command line: detector.engine: ")
     assert "model.not_found" in said
 
 

@@ -504,7 +504,22 @@ def test_config_wrong_override_is_a_mistake_without_line(overrides: dict[str, st
     """Overrides are validated like the file, and named as what they are."""
     (found,) = mistakes("version: 1\n" + CAMERA, overrides=overrides)
 
-    assert (found.code, found.where, found.line) == (code, where, None)
+    assert (found.code, found.where, found.line, found.is_override) == (code, where, None, True)
+    assert str(found).startswith("command line: ")
+
+
+def test_config_mistake_found_after_the_reading_names_the_file_or_the_command_line() -> None:
+    """A line of the file is named only where the file said it."""
+    config = read("version: 1\n" + CAMERA + "detector: {engine: a, score: 0.5}", overrides={"detector.engine": "b"})
+
+    overridden = config.mistake_at("config.engine", ("detector", "engine"), "none")
+    inside = config.mistake_at("config.engine", ("detector", "engine", 0), "none")
+    beside = config.mistake_at("config.range", ("detector", "score"), "none")
+    above = config.mistake_at("config.type", ("detector",), "none")
+
+    assert str(overridden) == "command line: detector.engine: none [config.engine]"
+    assert [(found.is_override, found.line) for found in (overridden, inside)] == [(True, None)] * 2
+    assert [(found.is_override, found.line) for found in (beside, above)] == [(False, 3)] * 2
 
 
 def test_config_overrides_replace_and_add_values() -> None:
@@ -771,7 +786,7 @@ def test_load_config_byte_order_mark_is_skipped(tmp_path: Path) -> None:
     config = load_config(tmp_path / "a.yaml", environ={"HOME": "/"})
 
     assert config.directory == tmp_path
-    assert config.line_of(("cameras", "door", "fps")) == 1
+    assert config.mistake_at("", ("cameras", "door", "fps"), "").line == 1
 
 
 # What ships
