@@ -1,4 +1,4 @@
-"""The schemas that ship, and the page that explains them, say what the code says."""
+"""The schemas that ship, and the page that explains them, say what the code says (that they are current: test_config.py)."""
 
 import json
 import re
@@ -10,7 +10,7 @@ import pytest
 from edged.events import wire
 from edged.events.counts import Counts, LineCount, ZoneCount
 from edged.events.event import EventType
-from edged.events.schema import CameraStateMessage, CountersMessage, EventMessage, make_schemas
+from edged.events.schema import CameraStateMessage, CountersMessage, EventMessage
 
 DOCS = Path(__file__).parents[3] / "docs"
 PAGE = (DOCS / "events.md").read_text(encoding="utf-8")
@@ -22,14 +22,6 @@ def make_validator(kind):
     schema = json.loads((DOCS / "schema" / f"{kind}.schema.json").read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator.check_schema(schema)
     return jsonschema.Draft202012Validator(schema)
-
-
-@pytest.mark.parametrize("name", sorted(make_schemas()))
-def test_schema_that_ships_is_what_the_code_makes(name):
-    """After a change of the models: python -m tools.schemas."""
-    shipped = json.loads((DOCS / "schema" / name).read_text(encoding="utf-8"))
-
-    assert shipped == make_schemas()[name]
 
 
 def test_schema_admits_a_full_event(full_event, full_stamp):
