@@ -45,11 +45,6 @@ class DetectorThresholds:
             if not self.floor <= score < 1:
                 raise ValueError(f"a score threshold must be from {self.floor} to below 1, got {score}")
 
-    def are_believed(self, detections: Detections) -> NDArray[np.bool_]:
-        """Which detections reach the score threshold of their class: (N,)."""
-        wanted = [self.score_by_class.get(class_id, self.score) for class_id in detections.class_ids.tolist()]
-        return detections.scores >= np.array(wanted, np.float32)
-
 
 def thresholds_of(manifest: Manifest) -> DetectorThresholds:
     """The thresholds that a network ships with."""

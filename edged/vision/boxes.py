@@ -69,8 +69,3 @@ def anchor_points(boxes: Boxes, anchor: Anchor) -> NDArray[np.float32]:
 def to_norm(boxes: Boxes, *, width: int, height: int) -> NDArray[np.float32]:
     """Boxes (N, 4) in pixels as shares of a picture of this size."""
     return boxes / np.array([width, height, width, height], np.float32)
-
-
-def from_norm(boxes_norm: NDArray[np.float32], *, width: int, height: int) -> Boxes:
-    """Boxes (N, 4) in shares of a picture of this size as pixels."""
-    return boxes_norm * np.array([width, height, width, height], np.float32)

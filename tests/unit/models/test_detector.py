@@ -300,15 +300,6 @@ def test_thresholds_of_a_manifest_are_by_class_id(tmp_path: Path) -> None:
     assert thresholds == DetectorThresholds(score=0.4, nms_iou=0.5, score_by_class={1: 0.3}, nms_iou_by_class={0: 0.6})
 
 
-def test_are_believed_from_the_threshold_of_the_class_on() -> None:
-    """A score exactly at its class's threshold is believed."""
-    detections = Detections(np.zeros((4, 4), np.float32), np.array([0.4, 0.39, 0.3, 0.29], np.float32), np.array([0, 0, 1, 1]))
-
-    believed = DetectorThresholds(score=0.4, nms_iou=0.5, score_by_class={1: 0.3}).are_believed(detections)
-
-    assert believed.tolist() == [True, False, True, False]
-
-
 @pytest.mark.parametrize("scores", [{"score": 0.01}, {"score": 1.0}, {"score": 0.5, "score_by_class": {0: 0.04}}], ids=str)
 def test_thresholds_out_of_bounds_are_refused(scores: dict) -> None:
     """A threshold below the floor would promise detections that never come."""
