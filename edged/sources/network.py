@@ -207,9 +207,10 @@ class PictureStream:
         transport: str,
     ) -> None:
         video = container.streams.best("video")
-        if video is None or _is_too_large(video.codec_context):
+        problem = _problem_of(video)
+        if problem:
             container.close()
-            raise reporter.unusable(_too_large(video.codec_context) if video else "it holds no video stream")
+            raise reporter.unusable(problem)
         video.thread_type = "SLICE"
         video.codec_context.thread_count = 1
         video.codec_context.options = {"max_pixels": str(LARGEST_SIDE_PX**2)}  # the decoder refuses more before it allocates
@@ -417,6 +418,15 @@ def _check_file(path: Path) -> None:
     except OSError as error:
         raise SourceError(SourceCause.AUTH, f"{path}: cannot be read: {error.strerror}") from error
     raise SourceError(SourceCause.PROTOCOL, f"{path}: expected a regular file")
+
+
+def _problem_of(video: av.VideoStream | None) -> str | None:
+    """Why a stream cannot be decoded here."""
+    if video is None:
+        return "it holds no video stream"
+    if video.codec_context is None:
+        return "this FFmpeg has no decoder for its video: let the camera send H.264 or H.265"
+    return _too_large(video.codec_context) if _is_too_large(video.codec_context) else None
 
 
 def _is_too_large(picture: av.VideoFrame | av.VideoCodecContext) -> bool:

@@ -123,6 +123,18 @@ def test_file_without_video_fails_with_cause(tmp_path: Path, content: bytes | No
     assert str(path) in str(failed.value)
 
 
+def test_file_of_an_unknown_codec_is_refused(tmp_path: Path) -> None:
+    """FFmpeg opens what it cannot decode; we say so instead of failing later."""
+    write_film(tmp_path / "film.mp4", n=5)
+    data = (tmp_path / "film.mp4").read_bytes()
+    (tmp_path / "film.mp4").write_bytes(data.replace(b"avc1", b"xyz1").replace(b"mp4v", b"xyz1").replace(b"avcC", b"xyzC"))
+
+    with pytest.raises(SourceError, match="no decoder for its video") as failed:
+        FileSource(tmp_path / "film.mp4").open()
+
+    assert failed.value.cause is SourceCause.PROTOCOL
+
+
 def test_file_cut_off_gives_what_is_there(tmp_path: Path) -> None:
     """A recording that broke off is read as far as it goes."""
     write_film(tmp_path / "film.ts", n=50)
