@@ -16,6 +16,7 @@ from edged.config.rules import ClassLimitsConfig
 from edged.config.rules import SizeLimits as SizeLimitsConfig
 from edged.config.source import (
     AnySource,
+    CameraTlsConfig,
     FileSourceConfig,
     FolderSourceConfig,
     GstreamerSourceConfig,
@@ -37,6 +38,7 @@ from edged.sinks.jsonl import JsonLinesSink
 from edged.sinks.mqtt import MqttSink, RetryWait
 from edged.sinks.mqtt_settings import MqttProtocol, MqttSettings, MqttTls
 from edged.sources.base import FrameSource
+from edged.sources.certificates import CameraTls
 from edged.sources.folder import FolderSource
 from edged.sources.gstreamer import GstreamerSource
 from edged.sources.network import FileSource, NetworkSource, SnapshotSource
@@ -111,13 +113,23 @@ def batch_size(config: Config) -> int:
 def make_source(settings: AnySource, *, timeout_s: float) -> FrameSource:
     """How to reach what a configuration names as a source."""
     match settings:
-        case NetworkSourceConfig(url=url, transport=transport, username=username, password=password):
+        case NetworkSourceConfig():
             return NetworkSource(
-                url, transport=transport, username=username, password=password and password.reveal(), timeout_s=timeout_s
+                settings.url,
+                transport=settings.transport,
+                username=settings.username,
+                password=settings.password and settings.password.reveal(),
+                tls=_make_camera_tls(settings.tls),
+                timeout_s=timeout_s,
             )
-        case SnapshotSourceConfig(url=url, interval_s=interval_s, username=username, password=password):
+        case SnapshotSourceConfig():
             return SnapshotSource(
-                url, interval_s=interval_s, username=username, password=password and password.reveal(), timeout_s=timeout_s
+                settings.url,
+                interval_s=settings.interval_s,
+                username=settings.username,
+                password=settings.password and settings.password.reveal(),
+                tls=_make_camera_tls(settings.tls),
+                timeout_s=timeout_s,
             )
         case FileSourceConfig(path=path):
             return FileSource(path)
@@ -135,6 +147,10 @@ def make_source(settings: AnySource, *, timeout_s: float) -> FrameSource:
                 fps=settings.fps,
                 seconds=settings.seconds,
             )
+
+
+def _make_camera_tls(settings: CameraTlsConfig) -> CameraTls:
+    return CameraTls(ca=settings.ca, host_name=settings.host_name, verify=settings.verify)
 
 
 def make_schedule(camera: CameraConfig) -> tuple[OnTime, ...]:

@@ -132,6 +132,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="SOURCE", help=help_text)
     parser.add_argument("--picture", type=Path, metavar="FILE", help="write one picture, .jpg or .png")
     parser.add_argument("--transport", choices=("tcp", "udp"), help="of RTSP (default: tcp)")
+    parser.add_argument("--ca", type=Path, metavar="FILE", help="certificates that may sign the camera's, for rtsps and https")
+    parser.add_argument("--host-name", metavar="NAME", help="that the camera's certificate is for, if not the one in the address")
+    parser.add_argument("--no-verify", action="store_true", help="accept any certificate, for trying out")
     parser.add_argument("--snapshot", type=float, metavar="SECONDS", help="poll the URL for single pictures")
     parser.add_argument("--width", type=int, help="of a USB camera, a GStreamer pipeline or a drawn street, pixels")
     parser.add_argument("--height", type=int, help="of a USB camera, a GStreamer pipeline or a drawn street, pixels")
@@ -166,6 +169,12 @@ def _parse_source(arguments: argparse.Namespace) -> AnySource:
         "width": arguments.width,
         "height": arguments.height,
     }
+    tls = {
+        "ca": arguments.ca and str(arguments.ca),
+        "host_name": arguments.host_name,
+        "verify": False if arguments.no_verify else None,
+    }
+    keys["tls"] = {name: value for name, value in tls.items() if value is not None} or None
     given = {name: value for name, value in keys.items() if value is not None}
     return parse_source(read_source_argument(arguments.source), **given)
 

@@ -23,16 +23,28 @@ from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError
 
 from edged.config.context import ReadingContext, mistake
 from edged.config.secret import Secret, SecretKey, SecretOrigin
-from edged.config.values import FilePath, Number, Section, Text, Whole, setting
+from edged.config.values import FilePath, Flag, Number, ReadableFile, Section, Text, Whole, setting
 from edged.errors import InputError
 from edged.sources.gstreamer import check_pipeline
-from edged.sources.url import SCHEMES, redact, scheme_of, split_credentials
+from edged.sources.url import SCHEMES, check_transport, redact, scheme_of, split_credentials
 
 SOURCE_FORMS = "rtsp://…, http://…, /dev/video0, a file, a folder/, or street:"
 """What a text may be, for people."""
 
 _STREET_HINT = "street: or street:SEED"
 _PICTURE_SUFFIXES = (".jpg", ".jpeg")
+
+
+class CameraTlsConfig(Section):
+    """How a camera behind rtsps or https proves that it is the camera."""
+
+    ca: ReadableFile | None = setting(
+        None, "Certificates that may sign the camera's, or its own one; the system's authorities if left out."
+    )
+    host_name: Text | None = setting(
+        None, "Name or address that the certificate is for, where it is not the one in the camera's address."
+    )
+    verify: Flag = setting(True, "Check the camera's certificate; false accepts any, also that of somebody in between.")
 
 
 class _UrlSource(Section):
@@ -66,6 +78,13 @@ class _UrlSource(Section):
             raise mistake("camera.url", "holds a user name although username or password are given beside it: keep one")
         return url
 
+    @field_validator("tls", check_fields=False)
+    @classmethod
+    def _has_certificate(cls, tls: CameraTlsConfig, info: ValidationInfo) -> CameraTlsConfig:
+        if tls != CameraTlsConfig() and scheme_of(info.data.get("url", "https:")) not in ("rtsps", "https"):
+            raise mistake("camera.tls", "only rtsps:// and https:// are encrypted: change the address, or leave tls out")
+        return tls
+
 
 def _has_own_credentials(data: Mapping[str, Any]) -> bool:
     return data.get("username") is not None or data.get("password") is not None
@@ -79,6 +98,16 @@ class NetworkSourceConfig(_UrlSource):
     transport: Literal["tcp", "udp"] = setting("tcp", "How RTSP sends pictures. UDP is a little faster and loses some.")
     username: Text | None = setting(None, "User name that the camera asks for.", repr=False)
     password: SecretKey | None = setting(None, "Password that the camera asks for: {file: …}, {env: …} or {credential: …}.")
+    tls: CameraTlsConfig = setting(CameraTlsConfig, "How the camera proves itself, for rtsps and https.")
+
+    @field_validator("transport")
+    @classmethod
+    def _is_there(cls, transport: str, info: ValidationInfo) -> str:
+        try:
+            check_transport(info.data.get("url", ""), transport)
+        except InputError as error:
+            raise mistake("camera.transport", str(error).removeprefix("transport: ")) from None
+        return transport
 
 
 class SnapshotSourceConfig(_UrlSource):
@@ -89,6 +118,7 @@ class SnapshotSourceConfig(_UrlSource):
     interval_s: Number = setting(1.0, "Time between two fetches.", unit="s", ge=0.05, le=86_400)
     username: Text | None = setting(None, "User name that the camera asks for.", repr=False)
     password: SecretKey | None = setting(None, "Password that the camera asks for: {file: …}, {env: …} or {credential: …}.")
+    tls: CameraTlsConfig = setting(CameraTlsConfig, "How the camera proves itself, for rtsps and https.")
 
     @field_validator("url")
     @classmethod

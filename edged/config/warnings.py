@@ -46,6 +46,8 @@ def _source(source: AnySource, path: KeyPath) -> Iterator[_Warning]:
     if not isinstance(source, NetworkSourceConfig | SnapshotSourceConfig):
         return
     yield from _secret(source.password, path)
+    if not source.tls.verify:
+        yield "config.insecure", (*path, "tls", "verify"), "any machine can pose as the camera: leave verify out, or give ca"
     if has_credentials(source.url):
         yield "config.insecure", path, "the URL seems to hold a token: it is never shown, but it stands in this file"
 

@@ -1,6 +1,6 @@
 """What it means when FFmpeg gives no picture.
 
-auth        401, 403
+auth        401, 403; a certificate that does not prove that it is the camera
 not_found   404; no such host or file; nobody listens there (connection refused)
 timeout     no answer, or no way to the host, while connecting
 stalled     connected, then no picture for too long
@@ -16,10 +16,12 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from edged.errors import SourceCause, SourceError
+from edged.sources.certificates import CameraTls, find_certificate_problem
 from edged.sources.url import HIDDEN, Address, redact
 
 DIAGNOSIS_LIMIT_S = 1.0
 _DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
+_TLS_HINT = "give the certificate or its authority as tls: {ca: FILE}, or accept any with tls: {verify: false}"
 _SHORTEST_SECRET = 3  # replacing shorter ones would only garble the message
 
 
@@ -32,16 +34,18 @@ class FailureReporter:
     Attributes:
         label: what people may see of the source.
         address: of the camera; None for a file.
+        tls: what its certificate had to be.
     """
 
     label: str
     address: Address | None = field(default=None, repr=False)
+    tls: CameraTls = field(default_factory=CameraTls)
 
     def opening_failed(self, error: Exception, *, is_late: bool) -> SourceError:
         """What `av.open` raised; is_late: our time limit had passed, so that FFmpeg's own reason means nothing."""
         cause, message = self._judge(error, is_late=is_late, when_late=SourceCause.TIMEOUT)
         if cause is SourceCause.PROTOCOL and self.address:
-            cause, message = _diagnose_connection(self.address.url) or (cause, message)
+            cause, message = _diagnose_connection(self.address.url, self.tls) or (cause, message)
         return self._error(cause, message)
 
     def reading_failed(self, error: Exception, *, is_late: bool) -> SourceError:
@@ -88,15 +92,20 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
 
 
-def _diagnose_connection(url: str) -> tuple[SourceCause, str] | None:
-    """What a plain connection says, for FFmpeg reports a wrong host name and a missing route as bad data."""
+def _diagnose_connection(url: str, tls: CameraTls) -> tuple[SourceCause, str] | None:
+    """What a connection of our own says: FFmpeg reports a wrong name, a missing route and a refused certificate as bad data."""
     parts = urlsplit(url)
+    host, port = parts.hostname, parts.port or _DEFAULT_PORTS[parts.scheme]
     try:
-        socket.create_connection((parts.hostname, parts.port or _DEFAULT_PORTS[parts.scheme]), DIAGNOSIS_LIMIT_S).close()
+        socket.create_connection((host, port), DIAGNOSIS_LIMIT_S).close()
     except socket.gaierror as error:
         return SourceCause.NOT_FOUND, f"host name not found: {error.strerror}"
     except ConnectionRefusedError:
         return SourceCause.NOT_FOUND, "connection refused: is the camera on, and the port right?"
     except OSError as error:
         return SourceCause.TIMEOUT, f"cannot be reached: {error.strerror or error}"
+    if parts.scheme in ("rtsps", "https"):
+        problem = find_certificate_problem(host, port, tls, timeout_s=DIAGNOSIS_LIMIT_S)
+        if problem:
+            return SourceCause.AUTH, f"its certificate does not prove that it is this camera: {problem}; {_TLS_HINT}"
     return None

@@ -22,9 +22,10 @@ import numpy as np
 
 from edged.errors import InputError, SourceCause, SourceError
 from edged.sources.base import LARGEST_SIDE_PX, SourceFrame
+from edged.sources.certificates import CameraTls, make_tls_options
 from edged.sources.failures import FailureReporter
 from edged.sources.timeline import Timeline
-from edged.sources.url import Address, redact, scheme_of, split_credentials
+from edged.sources.url import Address, check_transport, redact, scheme_of, split_credentials
 from edged.types import Pixels
 
 if TYPE_CHECKING:
@@ -55,8 +56,9 @@ class NetworkSource:
 
     Attributes:
         url: may hold `user:password@`, percent-encoded where they have special signs; never shown.
-        transport: of RTSP's pictures; TCP never loses any.
+        transport: of RTSP's pictures; TCP never loses any. RTSPS has them inside its one encrypted connection.
         username, password: instead of those in the URL, as the camera knows them.
+        tls: what the camera's certificate must be, where it is asked for one.
         timeout_s: longest wait for an answer or for the next picture.
 
     Raises:
@@ -67,12 +69,14 @@ class NetworkSource:
     transport: Transport = "tcp"
     username: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
+    tls: CameraTls = field(default_factory=CameraTls)
     timeout_s: float = 10.0
 
     def __post_init__(self) -> None:
         split_credentials(self.url)
         if self.transport not in ("tcp", "udp"):
             raise InputError(f"transport: expected tcp or udp, got {self.transport!r}")
+        check_transport(self.url, self.transport)
         if self.timeout_s <= 0:
             raise InputError(f"timeout_s: expected more than 0 seconds, got {self.timeout_s}")
 
@@ -99,7 +103,7 @@ class NetworkSource:
     def open(self) -> PictureStream:
         address = self.address
         is_rtsp = scheme_of(address.url) in ("rtsp", "rtsps")
-        reporter = FailureReporter(self.label, address)
+        reporter = FailureReporter(self.label, address, self.tls)
         options = _rtsp_options(self) if is_rtsp else _http_options(self)
         container = _open_container(address.with_credentials(), options, timeout_s=self.timeout_s, reporter=reporter)
         # A recording over HTTP would come as fast as the line allows; it is shown at its own pace like a camera.
@@ -116,6 +120,7 @@ class SnapshotSource:
         url: of the picture, http or https; credentials as in `NetworkSource`.
         interval_s: from one request to the next.
         username, password: instead of those in the URL.
+        tls: what the camera's certificate must be, where it is asked for one.
         timeout_s: longest wait for one picture.
     """
 
@@ -123,6 +128,7 @@ class SnapshotSource:
     interval_s: float = 1.0
     username: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
+    tls: CameraTls = field(default_factory=CameraTls)
     timeout_s: float = 10.0
 
     def __post_init__(self) -> None:
@@ -147,7 +153,7 @@ class SnapshotSource:
     @property
     def request(self) -> NetworkSource:
         """One request, as the source that it is."""
-        return NetworkSource(self.url, username=self.username, password=self.password, timeout_s=self.timeout_s)
+        return NetworkSource(self.url, username=self.username, password=self.password, tls=self.tls, timeout_s=self.timeout_s)
 
     def open(self) -> SnapshotStream:
         stream = SnapshotStream(self)
@@ -377,6 +383,7 @@ def _rtsp_options(source: NetworkSource) -> dict[str, str]:
         "timeout": _microseconds(source.timeout_s * SILENCE_SHARE),
         "fpsprobesize": "0",  # else opening takes 28 frames, only to guess the rate
         "protocol_whitelist": _NETWORK_PROTOCOLS,
+        **make_tls_options(source.tls),
     }
 
 
@@ -386,6 +393,7 @@ def _http_options(source: NetworkSource) -> dict[str, str]:
         "fpsprobesize": "0",
         "pattern_type": "none",  # a % in the name of a picture is a %
         "protocol_whitelist": _NETWORK_PROTOCOLS,
+        **make_tls_options(source.tls),
     }
 
 

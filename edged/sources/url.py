@@ -103,3 +103,13 @@ def check_scheme(url: str) -> None:
     if scheme not in SCHEMES or "://" not in url:
         found = f"scheme {scheme!r}" if scheme else "no scheme"
         raise InputError(f"{redact(url)}: {found}; allowed are {', '.join(f'{name}://' for name in SCHEMES)}")
+
+
+def check_transport(url: str, transport: str) -> None:
+    """Refuse to promise UDP where there is none.
+
+    Raises:
+        InputError: RTSPS has its pictures inside its one encrypted connection, which is TCP.
+    """
+    if scheme_of(url) == "rtsps" and transport != "tcp":
+        raise InputError(f"transport: rtsps:// sends its pictures through its encrypted TCP connection: leave {transport} out")

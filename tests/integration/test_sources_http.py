@@ -1,17 +1,20 @@
 """HTTP cameras: MJPEG, snapshots and recordings, against a server of our own on loopback."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
 import pytest
+from servers.certificate import make_self_signed
 from servers.http_camera import FakeHttpCamera
 from servers.rtsp import moving_square
 
 from edged.errors import SourceCause, SourceError
 from edged.sources.base import FrameSource
+from edged.sources.certificates import CameraTls
 from edged.sources.network import NetworkSource, SnapshotSource
 
 TIMEOUT_S = 1.5  # where the wait is the matter
@@ -152,3 +155,59 @@ def test_http_redirect_to_a_file_is_not_followed(tmp_path: Path) -> None:
 
     assert n_frames == 0
     assert failure.cause in (SourceCause.PROTOCOL, SourceCause.EOF)
+
+
+@pytest.mark.parametrize(
+    "make_tls",
+    [
+        pytest.param(lambda certificate: CameraTls(ca=certificate), id="its own certificate is known"),
+        pytest.param(lambda certificate: CameraTls(verify=False), id="any certificate will do"),
+    ],
+)
+def test_https_camera_that_is_believed_gives_frames(tmp_path: Path, make_tls: Callable[[Path], CameraTls]) -> None:
+    """A stream and single pictures, encrypted."""
+    made = make_self_signed(tmp_path, "127.0.0.1")
+    tls = make_tls(made.certificate)
+    with FakeHttpCamera(moving_square(n=5), tls=made) as server:
+        with NetworkSource(server.url("mjpeg"), tls=tls, timeout_s=PATIENCE_S).open() as stream:
+            streamed = stream.read()
+        with SnapshotSource(server.url("snapshot.jpg"), tls=tls, timeout_s=PATIENCE_S).open() as stream:
+            single = stream.read()
+
+    assert (streamed.width, single.width) == (320, 320)
+
+
+def test_https_camera_with_the_name_that_was_expected_gives_frames(tmp_path: Path) -> None:
+    """Many cameras' certificates are for a name that nobody reaches them by."""
+    made = make_self_signed(tmp_path, "camera.example")
+    tls = CameraTls(ca=made.certificate, host_name="camera.example")
+    with (
+        FakeHttpCamera(moving_square(n=5), tls=made) as server,
+        NetworkSource(server.url("mjpeg"), tls=tls, timeout_s=PATIENCE_S).open() as stream,
+    ):
+        assert stream.read().width == 320
+
+
+@pytest.mark.parametrize(
+    ("names", "days", "knows_it", "words"),
+    [
+        pytest.param(("127.0.0.1",), 1.0, False, "self-signed certificate", id="of nobody we know"),
+        pytest.param(("127.0.0.1",), -1.0, True, "expired", id="expired"),
+        pytest.param(("camera.example",), 1.0, True, "not valid for '127.0.0.1'", id="another name"),
+    ],
+)
+def test_https_camera_that_is_not_believed_is_auth_and_says_why(
+    tmp_path: Path, names: tuple[str, ...], days: float, knows_it: bool, words: str
+) -> None:
+    """No password reaches whoever only says that it is the camera."""
+    made = make_self_signed(tmp_path, *names, days=days)
+    tls = CameraTls(ca=made.certificate) if knows_it else CameraTls()
+    with FakeHttpCamera(moving_square(n=5), tls=made) as server:
+        count, failure = first_failure(
+            NetworkSource(server.url("mjpeg"), username="me", password="x", tls=tls, timeout_s=PATIENCE_S)
+        )
+
+    assert (count, failure.cause) == (0, SourceCause.AUTH)
+    assert words in str(failure)
+    assert "tls: {ca: FILE}" in str(failure)
+    assert server.requests == []

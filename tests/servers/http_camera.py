@@ -9,12 +9,14 @@ from __future__ import annotations
 import base64
 import contextlib
 import re
+import ssl
 import threading
 from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import cv2
 import numpy as np
+from servers.certificate import SelfSigned
 
 
 class FakeHttpCamera:
@@ -29,6 +31,7 @@ class FakeHttpCamera:
         stall_after: `/mjpeg` sends nothing more after so many frames, and stays connected.
         close_after: `/mjpeg` ends after so many frames.
         username, password: asked for when given (basic).
+        tls: speaks HTTPS with this certificate.
 
     Attributes:
         requests: paths asked for, in order.
@@ -46,6 +49,7 @@ class FakeHttpCamera:
         close_after: int | None = None,
         username: str | None = None,
         password: str | None = None,
+        tls: SelfSigned | None = None,
     ) -> None:
         self.pictures = [cv2.imencode(".jpg", pixels[:, :, ::-1])[1].tobytes() for pixels in frames]
         self.fps = fps
@@ -56,13 +60,15 @@ class FakeHttpCamera:
         self.close_after = close_after
         self.requests: list[str] = []
         self.stopping = threading.Event()
+        self._tls = tls
         self._credentials = f"{username}:{password}" if username is not None else None
         self._server: ThreadingHTTPServer | None = None
         self._thread: threading.Thread | None = None
 
     def url(self, path: str) -> str:
         """Without credentials."""
-        return f"http://127.0.0.1:{self._server.server_port}/{path}"
+        scheme = "https" if self._tls else "http"
+        return f"{scheme}://127.0.0.1:{self._server.server_port}/{path}"
 
     def is_authorised(self, header: str) -> bool:
         if self._credentials is None:
@@ -73,6 +79,10 @@ class FakeHttpCamera:
         handler = type("Handler", (_Handler,), {"camera": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
+        if self._tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(self._tls.certificate, self._tls.key)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="fake-http", daemon=True)
         self._thread.start()
         return self

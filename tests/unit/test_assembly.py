@@ -17,6 +17,7 @@ from edged.errors import InputError
 from edged.runtime.pacing import is_on
 from edged.sinks.jsonl import JsonLinesSink
 from edged.sinks.mqtt import MqttSink
+from edged.sources.certificates import CameraTls
 from edged.sources.folder import FolderSource
 from edged.sources.gstreamer import GstreamerSource
 from edged.sources.network import FileSource, NetworkSource, SnapshotSource
@@ -64,6 +65,20 @@ def test_source_with_a_password_gets_it_and_hides_it():
     assert made.password == "s3cret"
     assert made.timeout_s == 3.0
     assert "s3cret" not in repr(made) + made.label + repr(camera)
+
+
+@pytest.mark.parametrize("kind", ["network", "snapshot"])
+def test_source_with_tls_gets_it(tmp_path, kind):
+    """Every key of the section reaches whoever connects; left out, the certificate is checked."""
+    (tmp_path / "camera.crt").touch()
+    tls = f"{{ca: {tmp_path}/camera.crt, host_name: camera.example, verify: false}}"
+    camera, _ = read_camera(f"source: {{type: {kind}, url: 'https://camera/x', tls: {tls}}}")
+    plain, _ = read_camera(f"source: {{type: {kind}, url: 'https://camera/x'}}")
+
+    made = assembly.make_source(camera.source, timeout_s=3.0)
+
+    assert made.tls == CameraTls(ca=tmp_path / "camera.crt", host_name="camera.example", verify=False)
+    assert assembly.make_source(plain.source, timeout_s=3.0).tls == CameraTls(ca=None, host_name=None, verify=True)
 
 
 def test_thresholds_nearest_setting_wins():

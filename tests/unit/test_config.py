@@ -223,6 +223,22 @@ def _door(line: str) -> str:
         pytest.param(
             "cameras: {door: {source: 5}}", "config.type", "cameras.door.source", 1, "text such as", id="source as number"
         ),
+        pytest.param(
+            "cameras: {door: {source: {type: network, url: 'rtsp://cam', tls: {verify: false}}}}",
+            "camera.tls",
+            "cameras.door.source.tls",
+            1,
+            "only rtsps:// and https:// are encrypted",
+            id="tls without encryption",
+        ),
+        pytest.param(
+            "cameras: {door: {source: {type: network, url: 'rtsps://cam', transport: udp}}}",
+            "camera.transport",
+            "cameras.door.source.transport",
+            1,
+            "leave udp out",
+            id="UDP of RTSPS",
+        ),
         pytest.param("cameras: {door: {source: ''}}", "camera.url", "cameras.door.source", 1, "empty", id="empty source"),
         pytest.param(
             "cameras: {door: {source: 'file:///etc/shadow'}}", "camera.url", "cameras.door.source", 1, "bare path", id="file url"
@@ -742,6 +758,17 @@ def test_config_insecure_broker_is_a_warning(mqtt: str, where: str) -> None:
     assert [(warning.code, warning.where) for warning in config.warnings] == [("config.insecure", where)]
 
 
+def test_config_camera_that_may_be_anybody_is_a_warning() -> None:
+    """So it may for trying out, and it is said at every start."""
+    source = "{type: network, url: 'rtsps://cam/1', tls: {verify: false}}"
+
+    config = read(f"cameras: {{door: {{source: {source}}}}}")
+
+    assert [(warning.code, warning.where) for warning in config.warnings] == [
+        ("config.insecure", "cameras.door.source.tls.verify")
+    ]
+
+
 def test_config_secrets_are_not_read_where_they_are_not_wanted() -> None:
     """A configuration of another machine can be checked here."""
     config = read(CAMERA + "mqtt: {username: u, password: {file: /there/only}}", reads_secrets=False)
@@ -804,7 +831,7 @@ def test_example_is_valid_and_says_the_defaults() -> None:
 def test_example_has_every_key(tmp_path: Path) -> None:
     """No key of the schema is missing in the explained example."""
     text = example_with_everything()
-    for name in ("ca.pem", "client.pem", "client.key"):
+    for name in ("ca.pem", "client.pem", "client.key", "camera.crt"):
         (tmp_path / name).touch()
 
     read(text, directory=tmp_path, reads_secrets=False)

@@ -73,6 +73,8 @@ def test_probe_source_that_fails_says_its_cause(tmp_path: Path, capsys: pytest.C
         pytest.param(("street:", "--transport", "udp"), "transport: a source of type street has no such key", id="wrong key"),
         pytest.param(("gstreamer: videotestsrc", "--width", "64"), "height must be given", id="pipeline without height"),
         pytest.param(("rtsp://u:hunter2@cam/1", "--snapshot", "5"), "http or https", id="snapshot over RTSP"),
+        pytest.param(("rtsps://cam/1", "--ca", "/no/such/file"), "tls.ca: /no/such/file: No such file", id="no certificates"),
+        pytest.param(("rtsp://cam/1", "--no-verify"), "only rtsps:// and https://", id="certificate of a plain camera"),
         pytest.param(("street:", "--picture", "one.gif"), "ends in .jpg", id="kind of picture"),
         pytest.param(("street:", "--picture", "/no/such/folder/one.jpg"), "does not exist", id="no folder for the picture"),
     ],
