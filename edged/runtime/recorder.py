@@ -101,6 +101,10 @@ class Recorder:
     def _write(self, result: FrameResult, picture: Frame, clips: dict[str, _Clip]) -> None:
         camera, size = result.frame.camera, (picture.width, picture.height)
         clip = clips.get(camera)
+        is_makeshift = camera in self._details and picture is result.frame
+        if is_makeshift and clip is not None and clip.size != size:  # the main stream is late: a gap, not two clips more
+            self._left_out += 1
+            return
         if clip is None or clip.size != size:
             clip = clips[camera] = self._next_clip(camera, size, after=clips.pop(camera, None))
         clip.writer.write(self._overlays[camera](result, picture))

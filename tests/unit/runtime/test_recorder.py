@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import av
@@ -13,6 +13,7 @@ import pytest
 from edged.errors import SinkError
 from edged.pipeline import FrameResult
 from edged.runtime import recorder as recorder_module
+from edged.runtime.board import LatestFrame
 from edged.runtime.loop import Loop
 from edged.runtime.recorder import QUEUE, Recorder
 from edged.sinks.video import VideoWriter
@@ -67,7 +68,14 @@ def make_result(camera: str, size: tuple[int, int], *, captured_s: float = 0.0) 
     return FrameResult(frame, detections=None, tracks=Tracks((), ()), events=(), stages_ms={})
 
 
-def record(results: Sequence[FrameResult], clips: FakeClips, folder: Path, *, most_s: float | None = None) -> None:
+def record(
+    results: Sequence[FrameResult],
+    clips: FakeClips,
+    folder: Path,
+    *,
+    most_s: float | None = None,
+    details: Mapping[str, LatestFrame] | None = None,
+) -> None:
     """Offer results, at most as many as may wait, then let the recorder finish."""
     cameras = {result.frame.camera for result in results}
     recorder = Recorder(
@@ -75,7 +83,7 @@ def record(results: Sequence[FrameResult], clips: FakeClips, folder: Path, *, mo
         clips.open,
         overlays=dict.fromkeys(cameras, lambda result, picture: picture.pixels_rgb),
         fps=dict.fromkeys(cameras, 5.0),
-        details={},
+        details=details or {},
         most_s=most_s,
     )
     loop = Loop("recorder", recorder.run, limit_s=1.0, now_s=time.monotonic)
@@ -200,3 +208,14 @@ def test_recorder_clips_of_changing_sizes_can_be_read(tmp_path: Path) -> None:
 def _read_sizes(path: Path) -> list[tuple[int, int]]:
     with av.open(str(path)) as container:
         return [(frame.width, frame.height) for frame in container.decode(video=0)]
+
+
+def test_recorder_of_a_main_stream_that_is_late_leaves_a_gap(tmp_path: Path) -> None:
+    """The analysed stream's small picture stands in only as long as there is no clip in the main stream's size."""
+    clips, main = FakeClips(), LatestFrame()
+    main.put(make_result("door", LARGE, captured_s=10.0).frame)
+    times_s = (10.0, 20.0, 10.2)  # the second has no picture of the main stream
+
+    record([make_result("door", SMALL, captured_s=at_s) for at_s in times_s], clips, tmp_path, details={"door": main})
+
+    assert clips.sizes == {"door.mp4": [LARGE, LARGE]}
