@@ -45,6 +45,11 @@ class DetectorThresholds:
             if not self.floor <= score < 1:
                 raise ValueError(f"a score threshold must be from {self.floor} to below 1, got {score}")
 
+    def nms_iou_of(self, n_classes: int) -> float | Mapping[int, float]:
+        """The overlap threshold: one for all where no class has its own, else that of each class id."""
+        if not self.nms_iou_by_class:
+            return self.nms_iou
+        return {class_id: self.nms_iou_by_class.get(class_id, self.nms_iou) for class_id in range(n_classes)}
 
 def thresholds_of(manifest: Manifest) -> DetectorThresholds:
     """The thresholds that a network ships with."""
@@ -225,25 +230,31 @@ def _decode_one(
         boxes: (R, 4) float32 xyxy, input pixels.
         scores: (R, C).
     """
-    is_hit = np.zeros(len(scores), np.bool_)
-    is_hit[np.flatnonzero(~(scores < thresholds.floor)) // scores.shape[1]] = True  # NaN, too; far cheaper than the best of each
-    rows = np.flatnonzero(is_hit)
-    if not len(rows):
+    of_all = scores.reshape(-1)
+    (hits,) = (~(of_all < thresholds.floor)).nonzero()  # NaN, too; far cheaper than the best of each row
+    if not len(hits):
         return Detections.empty()
-    class_ids = scores[rows].argmax(axis=1)  # where there is a NaN: of it
-    best = scores[rows, class_ids]
+    rows, class_ids = np.divmod(hits, scores.shape[1])
+    best = of_all[hits]
+    if (rows[1:] == rows[:-1]).any():  # of several classes
+        rows = np.unique(rows)
+        class_ids = scores[rows].argmax(axis=1)  # where there is a NaN: of it
+        best = scores[rows, class_ids]
     if not best.max() <= 1:
         raise InferenceError(f"the network's scores reach {best.max()}: expected finite numbers up to 1")
-    order = np.argsort(-best, kind="stable")[:MAX_CANDIDATES]
-    rows, class_ids, best = rows[order], class_ids[order], best[order]
+    if len(best) > MAX_CANDIDATES:
+        order = np.argsort(-best, kind="stable")[:MAX_CANDIDATES]
+        rows, class_ids, best = rows[order], class_ids[order], best[order]
     found = boxes[rows]
     if not np.isfinite(found).all():
         raise InferenceError("the network's boxes are not finite numbers")
     inside = transform.to_source(found)
-    iou = {class_id: thresholds.nms_iou_by_class.get(class_id, thresholds.nms_iou) for class_id in range(scores.shape[1])}
-    kept = nms(inside, best, class_ids, iou_threshold=iou)
-    kept = kept[(inside[kept, 0] < inside[kept, 2]) & (inside[kept, 1] < inside[kept, 3])]  # none that lies outside
-    return Detections(inside[kept], best[kept], class_ids[kept])
+    kept = nms(inside, best, class_ids, iou_threshold=thresholds.nms_iou_of(scores.shape[1]))
+    inside = inside[kept]
+    is_visible = (inside[:, :2] < inside[:, 2:]).all(axis=1)  # not in the grey around the picture
+    if not is_visible.all():
+        kept, inside = kept[is_visible], inside[is_visible]
+    return Detections(inside, best[kept], class_ids[kept])
 
 
 def _check_fit(manifest: Manifest, backend: Backend) -> None:

@@ -36,35 +36,33 @@ def nms(
     Source: the greedy suppression of Felzenszwalb et al., Object detection with discriminatively trained part based models, 2010.
     """
     order = np.argsort(-scores, kind="stable")
-    boxes, class_ids = boxes[order], class_ids[order]
-    thresholds = _threshold_of_each(class_ids, iou_threshold)
-    kept = np.zeros(0, np.int64)  # positions in `order`
+    thresholds = _by_class(iou_threshold) if isinstance(iou_threshold, Mapping) else iou_threshold
+    kept = np.zeros(0, np.int64)
     for start in range(0, len(order), _BLOCK):
-        block = np.arange(start, min(start + _BLOCK, len(order)))
+        block = order[start : start + _BLOCK]
         if len(kept):
             block = block[~_suppresses(boxes, class_ids, thresholds, kept, block).any(axis=0)]
         kept = np.concatenate([kept, block[_keep_greedily(_suppresses(boxes, class_ids, thresholds, block, block))]])
-    return order[kept]
+    return kept
 
 
-def _threshold_of_each(class_ids: NDArray[np.int64], iou_threshold: float | Mapping[int, float]) -> NDArray[np.float32]:
-    if not isinstance(iou_threshold, Mapping):
-        return np.full(len(class_ids), iou_threshold, np.float32)
+def _by_class(iou_threshold: Mapping[int, float]) -> NDArray[np.float32]:
     by_class = np.zeros(max(iou_threshold, default=0) + 1, np.float32)
     by_class[list(iou_threshold)] = list(iou_threshold.values())
-    return by_class[class_ids]
+    return by_class
 
 
 def _suppresses(
     boxes: Boxes,
     class_ids: NDArray[np.int64],
-    thresholds: NDArray[np.float32],
+    thresholds: NDArray[np.float32] | float,
     first: NDArray[np.int64],
     second: NDArray[np.int64],
 ) -> NDArray[np.bool_]:
     """Whether each box of `first` would suppress each of `second`: (len(first), len(second))."""
-    overlaps = iou_matrix(boxes[first], boxes[second]) > thresholds[second]
-    overlaps &= class_ids[first, None] == class_ids[second]
+    first_ids, second_ids = class_ids[first], class_ids[second]
+    overlaps = iou_matrix(boxes[first], boxes[second]) > (thresholds if isinstance(thresholds, float) else thresholds[second_ids])
+    overlaps &= first_ids[:, None] == second_ids
     return overlaps
 
 
