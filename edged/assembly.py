@@ -182,8 +182,12 @@ def make_pipeline(
 
 
 def make_detection_settings(camera: CameraConfig, config: Config, manifest: Manifest) -> DetectionSettings:
-    """What one camera accepts from the detector: its own settings, else the detector's, else the manifest's."""
+    """What one camera accepts from the detector: its own settings, else the detector's, else the manifest's.
+
+    Sizes that limit nothing and overlaps that are no class's own are left out: every frame would pay for them.
+    """
     shipped, site, own = thresholds_of(manifest), config.detector, camera.detect
+    nms_iou = _first(own.nms_iou, site.nms_iou, shipped.nms_iou)
     scores, overlaps, sizes = {}, {}, {}
     for class_id, name in enumerate(manifest.classes):
         levels = (
@@ -195,15 +199,16 @@ def make_detection_settings(camera: CameraConfig, config: Config, manifest: Mani
         scores[class_id] = _first(
             *(level.score for level in levels if level), shipped.score_by_class.get(class_id), shipped.score
         )
-        overlaps[class_id] = _first(
-            *(level.nms_iou for level in levels if level), shipped.nms_iou_by_class.get(class_id), shipped.nms_iou
-        )
-        if name in own.classes:
-            sizes[class_id] = _make_size_limits(own.classes[name])
+        overlap = _first(*(level.nms_iou for level in levels if level), shipped.nms_iou_by_class.get(class_id), shipped.nms_iou)
+        if overlap != nms_iou:
+            overlaps[class_id] = overlap
+        limits = _make_size_limits(own.classes[name]) if name in own.classes else SizeLimits()
+        if limits != SizeLimits():
+            sizes[class_id] = limits
     return DetectionSettings(
         thresholds=DetectorThresholds(
             score=_first(own.score, site.score, shipped.score),
-            nms_iou=_first(own.nms_iou, site.nms_iou, shipped.nms_iou),
+            nms_iou=nms_iou,
             score_by_class=scores,
             nms_iou_by_class=overlaps,
         ),

@@ -108,13 +108,14 @@ def test_thresholds_of_a_camera_beat_those_of_a_class_at_the_site():
     settings = assembly.make_detection_settings(config.cameras["door"], config, make_manifest(classes=CLASSES))
 
     assert settings.thresholds.score_by_class[CLASSES.index("car")] == 0.5
-    assert settings.thresholds.nms_iou_by_class[CLASSES.index("car")] == 0.3
+    assert settings.thresholds.nms_iou_by_class == {CLASSES.index("car"): 0.3}
 
 
 def test_sizes_and_ignored_areas_of_a_camera_reach_the_filter():
-    """Only classes that have limits are limited."""
+    """Only classes that have limits are limited; a class that has only a score of its own has none."""
     camera, config = read_camera(
-        "source: 'street:'\n    detect: {ignore: [[[0, 0], [1, 0], [1, 0.3]]], classes: {car: {min_width_ratio: 0.1}}}"
+        "source: 'street:'\n    detect: {ignore: [[[0, 0], [1, 0], [1, 0.3]]], "
+        "classes: {car: {min_width_ratio: 0.1}, bus: {score: 0.3}}}"
     )
 
     settings = assembly.make_detection_settings(camera, config, make_manifest(classes=CLASSES))
