@@ -159,10 +159,24 @@ def make_schedule(camera: CameraConfig) -> tuple[OnTime, ...]:
 
 
 def make_pipeline(
-    camera: CameraConfig, config: Config, manifest: Manifest, *, counters: CounterState | None = None
+    camera: CameraConfig,
+    config: Config,
+    manifest: Manifest,
+    *,
+    counters: CounterState | None = None,
+    reports_weak: bool = False,
 ) -> CameraPipeline:
-    """Everything that one camera remembers from frame to frame."""
+    """Everything that one camera remembers from frame to frame.
+
+    Args:
+        counters: totals to go on from.
+        reports_weak: detections that the tracker cannot use are suppressed and reported, too.
+    """
     detection = make_detection_settings(camera, config, manifest)
+    tracker = make_tracker(camera, detection.thresholds, manifest.classes)
+    if not reports_weak:
+        floor = max(detection.thresholds.floor, tracker.least_score)
+        detection = replace(detection, thresholds=replace(detection.thresholds, floor=floor))
     motion = camera.motion
     gate = MotionGate(
         MotionSettings(
@@ -176,7 +190,7 @@ def make_pipeline(
     return CameraPipeline(
         gate=gate if motion.enabled else None,
         detection=detection,
-        tracker=make_tracker(camera, detection.thresholds, manifest.classes),
+        tracker=tracker,
         rules=make_rules(camera, manifest.classes, counters=counters),
     )
 

@@ -65,7 +65,14 @@ def run(arguments: argparse.Namespace) -> int:
     expected = _read_expected(arguments.expect) if arguments.expect else None
     collected = CollectingSink()
     sinks: list[Sink] = [collected] if expected is not None else [JsonLinesSink(sys.stdout.buffer)]
-    replay = Replay(config, camera, every_frame=arguments.config is None, start_at=arguments.start, sinks=sinks)
+    replay = Replay(
+        config,
+        camera,
+        every_frame=arguments.config is None,
+        reports_weak=arguments.detections is not None,
+        start_at=arguments.start,
+        sinks=sinks,
+    )
     with ExitStack() as stack:
         replay.outputs = _open_outputs(arguments, stack, replay.overlay)
         try:
@@ -123,14 +130,17 @@ class Replay:
         every_frame: analyse every frame; False keeps to the camera's `fps`.
         start_at: UTC seconds of the first frame.
         sinks: take the events.
+        reports_weak: results hold detections that no track can use, too.
     """
 
-    def __init__(self, config: Config, camera: str, *, every_frame: bool, start_at: float, sinks: list[Sink]) -> None:
+    def __init__(
+        self, config: Config, camera: str, *, every_frame: bool, start_at: float, sinks: list[Sink], reports_weak: bool = False
+    ) -> None:
         self._camera = camera
         settings = config.cameras[camera]
         self._engine, manifest = assembly.find_manifest(config)
         self._threads = config.detector.threads
-        self._pipeline = assembly.make_pipeline(settings, config, manifest)
+        self._pipeline = assembly.make_pipeline(settings, config, manifest, reports_weak=reports_weak)
         self._pacer = Pacer(None if every_frame else settings.fps)
         self._clock = StreamClock(start_at)
         self._journal = Journal(device=DEVICE, epoch=REPLAY_EPOCH, clock=self._clock, quality=lambda: None, sinks=sinks)

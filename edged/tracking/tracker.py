@@ -43,6 +43,11 @@ class Tracker:
         self._now_s: float | None = None
         self._n_numbers = 0
 
+    @property
+    def least_score(self) -> float:
+        """Detections below this score change nothing, whatever their class."""
+        return float(self._low_scores.min())
+
     def update(self, detections: Detections, *, now_s: float) -> Tracks:
         """Takes in what was detected in a frame.
 

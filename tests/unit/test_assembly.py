@@ -14,6 +14,7 @@ from edged.config import parse_config
 from edged.config.models import MotionConfig, TrackConfig
 from edged.config.rules import LineConfig, ObjectsConfig, ZoneConfig
 from edged.errors import InputError
+from edged.models.manifest import SCORE_FLOOR
 from edged.runtime.pacing import is_on
 from edged.sinks.jsonl import JsonLinesSink
 from edged.sinks.mqtt import MqttSink
@@ -131,6 +132,25 @@ def test_tracker_with_any_lost_time_can_be_made(lost_s):
     camera, config = read_camera(f"source: 'street:'\n    track: {{lost_s: {lost_s}}}\n    detect: {{score: 0.06}}")
 
     assert assembly.make_pipeline(camera, config, make_manifest(classes=CLASSES)) is not None
+
+
+@pytest.mark.parametrize(
+    ("score", "floor"),
+    [
+        pytest.param(0.5, 0.3, id="what continues a track"),
+        pytest.param(0.06, SCORE_FLOOR, id="never below the detector's"),
+    ],
+)
+def test_pipeline_asks_for_no_detection_that_its_tracker_cannot_use(score, floor):
+    """The floor is the least score that continues a track of any class; whoever wants the rest says so."""
+    camera, config = read_camera(f"source: 'street:'\n    detect: {{score: {score}, classes: {{car: {{score: 0.9}}}}}}")
+    manifest = make_manifest(classes=CLASSES)
+
+    usual = assembly.make_pipeline(camera, config, manifest)
+    curious = assembly.make_pipeline(camera, config, manifest, reports_weak=True)
+
+    assert usual.detection.thresholds.floor == pytest.approx(floor)
+    assert curious.detection.thresholds.floor == SCORE_FLOOR
 
 
 POLYGON = [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]
