@@ -15,7 +15,7 @@ from edged.errors import InferenceError, ModelError
 from edged.models.manifest import SCORE_FLOOR, Manifest
 from edged.types import Detections, Pixels
 from edged.vision.boxes import Anchor, anchor_points, to_norm
-from edged.vision.letterbox import LetterboxTransform, letterbox
+from edged.vision.letterbox import GREY, LetterboxTransform, make_transform, resize
 from edged.vision.masks import Polygon, points_inside_any
 from edged.vision.nms import nms
 
@@ -131,6 +131,7 @@ class Detector:
         self._candidates = manifest.candidates
         self._canvas = np.empty((manifest.input.height, manifest.input.width, 3), np.uint8)
         self._tensor = np.empty((0, 3, manifest.input.height, manifest.input.width), manifest.input.dtype)
+        self._places: list[_Place | None] = []  # by entry of the tensor
         self._factors = (manifest.input.scale / np.array(manifest.input.std)).astype(np.float32)
         self._offsets = (-np.array(manifest.input.mean) / np.array(manifest.input.std)).astype(np.float32)
 
@@ -162,15 +163,11 @@ class Detector:
 
     def prepare(self, pictures: Sequence[Pixels]) -> PreparedBatch:
         """Fit the pictures into the network's input."""
-        wanted = self.manifest.input
-        if len(self._tensor) < len(pictures):
-            self._tensor = np.empty((len(pictures), 3, wanted.height, wanted.width), wanted.dtype)
-        transforms = []
-        for pixels_rgb, planes in zip(pictures, self._tensor, strict=False):
-            _, transform = letterbox(pixels_rgb, width=wanted.width, height=wanted.height, out=self._canvas)
-            self._write_planes(planes)
-            transforms.append(transform)
-        return PreparedBatch(self._tensor[: len(pictures)], tuple(transforms))
+        if len(self._places) < len(pictures):
+            self._tensor = np.empty((len(pictures), *self._tensor.shape[1:]), self._tensor.dtype)
+            self._places = [None] * len(pictures)
+        transforms = tuple(self._write(index, pixels_rgb) for index, pixels_rgb in enumerate(pictures))
+        return PreparedBatch(self._tensor[: len(pictures)], transforms)
 
     def infer(self, prepared: PreparedBatch) -> Tensors:
         """The network's outputs for a batch."""
@@ -193,7 +190,7 @@ class Detector:
 
     def warm_up(self) -> None:
         """Compute one grey picture: the first batch is slow, and an output that does not fit shows here."""
-        grey = np.full_like(self._canvas, 114)
+        grey = np.full_like(self._canvas, GREY)
         self.detect([grey])
 
     def close(self) -> None:
@@ -206,19 +203,53 @@ class Detector:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.close()
 
-    def _write_planes(self, planes: NDArray[np.generic]) -> None:
-        """Write the canvas into one entry (3, height, width) of the batch, scaled as the network wants it."""
+    def _write(self, index: int, pixels_rgb: Pixels) -> LetterboxTransform:
+        """Fit a picture into one entry of the batch; the grey around it is still there from the last one of its size."""
+        height, width = pixels_rgb.shape[:2]
+        place = self._places[index]
+        if place is None or (place.transform.source_width, place.transform.source_height) != (width, height):
+            place = self._places[index] = self._make_place(index, width, height)
+        resize(pixels_rgb, out=place.pixels)
+        self._split(place.pixels, place.planes)
+        return place.transform
+
+    def _make_place(self, index: int, width: int, height: int) -> _Place:
+        """Where pictures of this size lie in an entry of the batch, which becomes grey."""
+        entry, wanted = self._tensor[index], self.manifest.input
+        self._canvas[:] = GREY
+        self._split(self._canvas, list(entry))
+        transform = make_transform(width, height, width=wanted.width, height=wanted.height)
+        planes = list(entry[:, transform.rows, transform.columns])
+        return _Place(transform, self._canvas[transform.rows, transform.columns], planes)
+
+    def _split(self, pixels_rgb: Pixels, planes: list[NDArray[np.generic]]) -> None:
+        """Write a picture into three planes of its size, scaled as the network wants it."""
         is_bgr = self.manifest.input.colour == "bgr"
-        if planes.dtype == np.uint8:
-            cv2.split(self._canvas, list(planes[::-1] if is_bgr else planes))
+        if planes[0].dtype == np.uint8:
+            cv2.split(pixels_rgb, planes[::-1] if is_bgr else planes)
             return
-        channels = cv2.split(self._canvas)
+        channels = cv2.split(pixels_rgb)
         for plane, channel, factor, offset in zip(
             planes, channels[::-1] if is_bgr else channels, self._factors, self._offsets, strict=True
         ):
             np.multiply(channel, factor, out=plane)
             if offset:
                 np.add(plane, offset, out=plane)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Place:
+    """Where pictures of one size lie in one entry of the batch.
+
+    Attributes:
+        transform: from the picture to there.
+        pixels: (h, w, 3) uint8, part of the canvas.
+        planes: three of (h, w), parts of the entry in its order.
+    """
+
+    transform: LetterboxTransform
+    pixels: Pixels
+    planes: list[NDArray[np.generic]]
 
 
 def _decode_one(

@@ -1,11 +1,12 @@
 """Fit a picture of any shape into a network's input, and carry boxes there and back.
 
-One function for training, evaluation and the daemon: what differs between them would be lost accuracy that nobody sees.
+One place for training, evaluation and the daemon: what differs between them would be lost accuracy that nobody sees.
+`letterbox` is the whole of it. The detector takes its parts, so that it need not draw the grey again for every picture.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -34,20 +35,30 @@ class LetterboxTransform:
     pad_y: int
     source_width: int
     source_height: int
+    _scales: NDArray[np.float32] = field(init=False, repr=False, compare=False)
+    _pads: NDArray[np.float32] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_scales", np.array([self.scale_x, self.scale_y] * 2, np.float32))
+        object.__setattr__(self, "_pads", np.array([self.pad_x, self.pad_y] * 2, np.float32))
+
+    @property
+    def rows(self) -> slice:
+        """The input's rows that the picture covers."""
+        return slice(self.pad_y, self.pad_y + round(self.scale_y * self.source_height))
+
+    @property
+    def columns(self) -> slice:
+        """The input's columns that the picture covers."""
+        return slice(self.pad_x, self.pad_x + round(self.scale_x * self.source_width))
 
     def to_input(self, boxes: Boxes) -> Boxes:
         """Boxes (N, 4) of the source picture, in input pixels."""
-        return boxes * self._scales() + self._pads()
+        return boxes * self._scales + self._pads
 
     def to_source(self, boxes: Boxes) -> Boxes:
         """Boxes (N, 4) in input pixels, in pixels of the source picture, cut at its edges."""
-        return clip_boxes((boxes - self._pads()) / self._scales(), width=self.source_width, height=self.source_height)
-
-    def _scales(self) -> NDArray[np.float32]:
-        return np.array([self.scale_x, self.scale_y, self.scale_x, self.scale_y], np.float32)
-
-    def _pads(self) -> NDArray[np.float32]:
-        return np.array([self.pad_x, self.pad_y, self.pad_x, self.pad_y], np.float32)
+        return clip_boxes((boxes - self._pads) / self._scales, width=self.source_width, height=self.source_height)
 
 
 def make_transform(source_width: int, source_height: int, *, width: int, height: int) -> LetterboxTransform:
@@ -65,25 +76,21 @@ def make_transform(source_width: int, source_height: int, *, width: int, height:
     )
 
 
-def letterbox(
-    pixels_rgb: Pixels, *, width: int, height: int, fill: int = GREY, out: Pixels | None = None
-) -> tuple[Pixels, LetterboxTransform]:
+def letterbox(pixels_rgb: Pixels, *, width: int, height: int, fill: int = GREY) -> tuple[Pixels, LetterboxTransform]:
     """Fit a picture into (height, width, 3) uint8 and say where it lies there.
-
-    Bilinear also where it shrinks: averaging over the area costs ten times as much at sizes that are not whole multiples.
 
     Args:
         pixels_rgb: (h, w, 3) uint8, any size from 1x1.
-        out: (height, width, 3) uint8 to draw into and return; a new array if absent.
     """
     transform = make_transform(pixels_rgb.shape[1], pixels_rgb.shape[0], width=width, height=height)
-    left, top = transform.pad_x, transform.pad_y
-    right = left + round(transform.scale_x * transform.source_width)
-    bottom = top + round(transform.scale_y * transform.source_height)
-    canvas = np.empty((height, width, 3), np.uint8) if out is None else out
-    canvas[:top] = fill
-    canvas[bottom:] = fill
-    canvas[top:bottom, :left] = fill
-    canvas[top:bottom, right:] = fill
-    cv2.resize(pixels_rgb, (right - left, bottom - top), dst=canvas[top:bottom, left:right], interpolation=cv2.INTER_LINEAR)
+    canvas = np.full((height, width, 3), fill, np.uint8)
+    resize(pixels_rgb, out=canvas[transform.rows, transform.columns])
     return canvas, transform
+
+
+def resize(pixels_rgb: Pixels, *, out: Pixels) -> None:
+    """Draw a picture (h, w, 3) into an array of any other size.
+
+    Bilinear also where it shrinks: averaging over the area costs ten times as much at sizes that are not whole multiples.
+    """
+    cv2.resize(pixels_rgb, out.shape[1::-1], dst=out, interpolation=cv2.INTER_LINEAR)

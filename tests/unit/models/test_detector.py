@@ -22,7 +22,7 @@ from edged.models.detector import (
 )
 from edged.models.manifest import Manifest, load_manifest
 from edged.types import Detections
-from edged.vision.letterbox import GREY, make_transform
+from edged.vision.letterbox import GREY, letterbox, make_transform
 
 BOXES = np.array([[0, 0, 32, 32], [40, 8, 56, 24]], np.float32)
 SCORES = np.array([[0.8, 0.2], [0.04, 0.6]], np.float32)
@@ -130,6 +130,24 @@ def test_prepare_writes_what_the_manifest_says(colour: str, dtype: str, scaling:
     expected = ((channels * scaling.get("scale", 1.0) - mean) / std).transpose(2, 0, 1)
     assert prepared.tensor.dtype == dtype
     np.testing.assert_allclose(prepared.tensor[0], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_prepare_of_changing_sizes_equals_letterbox(dtype: str) -> None:
+    """Whatever lay in an entry before, it holds the pixels that training and evaluation see."""
+    wanted = {"name": "images", "width": 64, "height": 32, "colour": "rgb", "layout": "nchw", "dtype": dtype}
+    detector = make_detector(make_manifest(input=wanted))
+    rng = np.random.default_rng(0)
+    sizes = [(90, 160), (90, 160), (160, 90), (3, 4000), (4000, 3), (1, 1), (33, 65), (32, 64), (90, 160)]
+
+    for size, other in zip(sizes, sizes[1:] + sizes[:1], strict=True):
+        pictures = [rng.integers(0, 256, (*each, 3), dtype=np.uint8) for each in (size, other)]
+        prepared = detector.prepare(pictures)
+
+        for entry, transform, pixels in zip(prepared.tensor, prepared.transforms, pictures, strict=True):
+            canvas, expected_transform = letterbox(pixels, width=64, height=32)
+            np.testing.assert_array_equal(entry, canvas.transpose(2, 0, 1))
+            assert transform == expected_transform
 
 
 def test_prepare_of_fewer_pictures_than_before_gives_no_old_ones() -> None:

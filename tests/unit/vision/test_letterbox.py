@@ -85,18 +85,6 @@ def test_letterbox_puts_pixels_where_the_transform_puts_their_boxes(source: tupl
     assert (weights * rows).sum() / weights.sum() == pytest.approx((top + bottom) / 2, abs=0.05)
 
 
-def test_letterbox_into_a_used_buffer_leaves_nothing_of_before() -> None:
-    """A caller's buffer is drawn over completely, and is what comes back."""
-    buffer = np.full((320, 320, 3), 7, np.uint8)
-    letterbox(np.full((640, 360, 3), 50, np.uint8), width=320, height=320, out=buffer)
-    pixels = np.random.default_rng(0).integers(0, 255, (360, 640, 3), dtype=np.uint8)
-
-    canvas, _ = letterbox(pixels, width=320, height=320, out=buffer)
-
-    assert canvas is buffer
-    np.testing.assert_array_equal(canvas, letterbox(pixels, width=320, height=320)[0])
-
-
 def test_letterbox_of_a_view_equals_that_of_a_copy() -> None:
     """A picture whose rows are not contiguous, such as a crop, gives the same."""
     whole = np.random.default_rng(0).integers(0, 255, (360, 640, 3), dtype=np.uint8)
