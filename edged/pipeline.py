@@ -6,8 +6,7 @@ frame → moved? → letterbox → infer → suppress → filter → track → r
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from edged.events.counts import Counts
@@ -27,21 +26,19 @@ class StageTimer:
     """How long each stage took. A batch's stages count for every frame of it.
 
     Args:
-        now_s: monotonic seconds.
+        now_s: monotonic seconds; the first stage begins now.
     """
 
     def __init__(self, now_s: Callable[[], float]) -> None:
         self._now_s = now_s
+        self._began_s = now_s()
         self.stages_ms: dict[str, float] = {}
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Add the time of the block to a stage."""
-        began_s = self._now_s()
-        try:
-            yield
-        finally:
-            self.stages_ms[name] = self.stages_ms.get(name, 0.0) + 1000.0 * (self._now_s() - began_s)
+    def end(self, stage: str) -> None:
+        """Add what has passed since the stage before to this one."""
+        now_s = self._now_s()
+        self.stages_ms[stage] = self.stages_ms.get(stage, 0.0) + 1000.0 * (now_s - self._began_s)
+        self._began_s = now_s
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,27 +113,31 @@ class CameraPipeline:
     def follow(self, frame: Frame, detections: Detections | None, timer: StageTimer) -> tuple[Tracks, tuple[Event, ...]]:
         """Tracks and rules for one frame; `detections` is None when it was still."""
         events = self._follow_size(frame)
-        with timer.stage("track"):
-            if detections is None:
-                tracks = self._tracker.hold(now_s=frame.captured_s)
-            else:
-                accepted = filter_detections(
-                    detections,
-                    width=frame.width,
-                    height=frame.height,
-                    sizes=self.detection.sizes,
-                    ignore=self.detection.ignore,
-                )
-                tracks = self._tracker.update(accepted, now_s=frame.captured_s)
-        self._is_undecided = any(track.state is TrackState.TENTATIVE for track in tracks.live)
-        with timer.stage("rules"):
-            events += self._judge(tracks, frame)
+        tracks = self._track(frame, detections)
+        timer.end("track")
+        events += self._judge(tracks, frame)
+        timer.end("rules")
         return tracks, tuple(events)
 
     def end(self, *, now_s: float) -> tuple[Event, ...]:
         """End every object: the camera is gone for long, or the daemon stops."""
         self._tracker.reset()
         return tuple(self._rules.finish(now_s=now_s))
+
+    def _track(self, frame: Frame, detections: Detections | None) -> Tracks:
+        if detections is None:
+            tracks = self._tracker.hold(now_s=frame.captured_s)
+        else:
+            accepted = filter_detections(
+                detections,
+                width=frame.width,
+                height=frame.height,
+                sizes=self.detection.sizes,
+                ignore=self.detection.ignore,
+            )
+            tracks = self._tracker.update(accepted, now_s=frame.captured_s)
+        self._is_undecided = any(track.state is TrackState.TENTATIVE for track in tracks.live)
+        return tracks
 
     def _judge(self, tracks: Tracks, frame: Frame) -> list[Event]:
         return self._rules.update(tracks, now_s=frame.captured_s, frame_seq=frame.seq, width=frame.width, height=frame.height)
@@ -163,10 +164,10 @@ def process(
         InferenceError: the network failed.
     """
     timer = StageTimer(now_s)
-    with timer.stage("convert"):
-        frames = [frame for frame in frames if _has_pixels(frame)]
-    with timer.stage("motion"):
-        moving = [frame for frame in frames if cameras[frame.camera].needs_detection(frame)]
+    frames = [frame for frame in frames if _has_pixels(frame)]
+    timer.end("convert")
+    moving = [frame for frame in frames if cameras[frame.camera].needs_detection(frame)]
+    timer.end("motion")
     detections = detect(moving, cameras, detector, timer)
     results = []
     for frame in frames:
@@ -191,11 +192,11 @@ def detect(
     """The detections of each camera's frame, from the detector's floor on."""
     if not frames:
         return {}
-    with timer.stage("letterbox"):
-        prepared = detector.prepare([frame.pixels_rgb for frame in frames])
-    with timer.stage("infer"):
-        outputs = detector.infer(prepared)
-    with timer.stage("nms"):
-        thresholds = [cameras[frame.camera].detection.thresholds for frame in frames]
-        found = detector.decode(outputs, prepared.transforms, thresholds=thresholds)
+    prepared = detector.prepare([frame.pixels_rgb for frame in frames])
+    timer.end("letterbox")
+    outputs = detector.infer(prepared)
+    timer.end("infer")
+    thresholds = [cameras[frame.camera].detection.thresholds for frame in frames]
+    found = detector.decode(outputs, prepared.transforms, thresholds=thresholds)
+    timer.end("nms")
     return {frame.camera: each for frame, each in zip(frames, found, strict=True)}
