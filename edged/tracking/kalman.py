@@ -47,6 +47,7 @@ class BoxFilters:
     def __init__(self, noise: MotionNoise) -> None:
         self._noise = noise
         self._state = np.zeros((5, 0, 4))  # (position | velocity | variances, N, cx cy w h)
+        self._boxes: NDArray[np.float64] | None = None  # of these positions, once somebody has asked
 
     def __len__(self) -> int:
         return self._state.shape[1]
@@ -54,14 +55,16 @@ class BoxFilters:
     def predict(self, step_s: float) -> None:
         """Moves every box `step_s` seconds on."""
         position, velocity, variance, covariance, velocity_variance = self._state
-        area = self._size() ** 2
-        gained = (self._noise.acceleration_ratio**2 * step_s) * area  # (N, 1)
+        area = _mean_side(position) ** 2  # (N, 1)
         position += step_s * velocity
         np.maximum(position[:, 2:], _LEAST_SIDE_PX, out=position[:, 2:])
-        variance += step_s * (2 * covariance + step_s * velocity_variance) + gained * (step_s**2 / 3)
-        variance += (self._noise.sway_ratio**2 * step_s) * area
-        covariance += step_s * velocity_variance + gained * (step_s / 2)
-        velocity_variance += gained
+        variance += step_s * (2 * covariance + step_s * velocity_variance)
+        covariance += step_s * velocity_variance
+        gained = self._noise.acceleration_ratio**2 * step_s
+        swayed = self._noise.sway_ratio**2 * step_s
+        gains = np.array([gained * step_s**2 / 3 + swayed, gained * step_s / 2, gained])  # of the last three
+        self._state[_VARIANCE:] += gains[:, None, None] * area
+        self._boxes = None
 
     def correct(self, rows: NDArray[np.int64], boxes: NDArray[np.floating]) -> None:
         """Takes in what was measured.
@@ -82,6 +85,7 @@ class BoxFilters:
         variance *= left
         covariance *= left
         self._state[:, rows] = state
+        self._boxes = None
 
     def append(self, boxes: NDArray[np.floating]) -> None:
         """Adds rows for boxes seen for the first time, at rest.
@@ -96,10 +100,12 @@ class BoxFilters:
         fresh[_VARIANCE] = (self._noise.measured_ratio * size) ** 2
         fresh[_VELOCITY_VARIANCE] = (self._noise.first_velocity_ratio * size) ** 2
         self._state = np.concatenate([self._state, fresh], axis=1)
+        self._boxes = None
 
     def keep(self, rows: list[int]) -> None:
         """Keeps these rows in this order and forgets the others."""
         self._state = self._state[:, rows]
+        self._boxes = None
 
     def stop(self, rows: list[int]) -> None:
         """Sets the velocity of these rows to zero."""
@@ -110,23 +116,27 @@ class BoxFilters:
         self._state[_VELOCITY, rows, 2:] = 0.0
 
     def boxes(self) -> NDArray[np.float64]:
-        """(N, 4) xyxy, the estimated boxes."""
-        position = self._state[_POSITION]
-        half = position[:, 2:] / 2
-        return np.concatenate([position[:, :2] - half, position[:, :2] + half], axis=1)
+        """(N, 4) xyxy, the estimated boxes; not to be written to."""
+        if self._boxes is None:
+            centre, half = self._state[_POSITION, :, :2], self._state[_POSITION, :, 2:] / 2
+            self._boxes = np.empty((len(self), 4))
+            np.subtract(centre, half, out=self._boxes[:, :2])
+            np.add(centre, half, out=self._boxes[:, 2:])
+        return self._boxes
 
     def spread(self) -> NDArray[np.float64]:
         """(N, 2) standard deviation of the estimated centres, pixels in x and y."""
         return np.sqrt(self._state[_VARIANCE, :, :2])
 
-    def _size(self) -> NDArray[np.float64]:
-        return _mean_side(self._state[_POSITION])
-
 
 def _centred(boxes: NDArray[np.floating]) -> NDArray[np.float64]:
     """(K, 4) centre x, centre y, width, height of xyxy boxes; sides of at least one pixel."""
-    low, high = boxes[:, :2].astype(np.float64), boxes[:, 2:]
-    return np.concatenate([(low + high) / 2, np.maximum(high - low, _LEAST_SIDE_PX)], axis=1)
+    boxes = boxes.astype(np.float64)
+    low, high = boxes[:, :2], boxes[:, 2:]
+    centred = np.empty_like(boxes)
+    np.divide(low + high, 2, out=centred[:, :2])
+    np.maximum(high - low, _LEAST_SIDE_PX, out=centred[:, 2:])
+    return centred
 
 
 def _mean_side(centred: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.tracking.association import Edge, buffered_iou, match
+from edged.tracking.association import Edge, buffered_iou, match, overlap, similar_pairs
 from edged.tracking.kalman import BoxFilters
 from edged.tracking.life import ROUNDING_S, Life
 from edged.tracking.settings import TrackerSettings
@@ -38,8 +38,8 @@ class Tracker:
         self._affinity = _class_affinity(settings, class_names)
         self._filters = BoxFilters(settings.noise)
         self._lives: list[Life] = []
-        self._averages = np.zeros((0, 4))  # each track's box over the last while
-        self._places = np.zeros((0, 4))  # that average when the track was last found elsewhere
+        self._averages: list[list[float]] = []  # each track's box over the last while
+        self._places: list[list[float]] = []  # that average when the track was last found elsewhere
         self._now_s: float | None = None
         self._n_numbers = 0
 
@@ -118,18 +118,19 @@ class Tracker:
         margin = np.minimum(
             settings.margin_sigmas * self._filters.spread(), settings.margin_ratio * (boxes[:, 2:] - boxes[:, :2])
         )
-        overlap = buffered_iou(boxes[:, None], detections.boxes[None], margin[:, None])  # (N, M)
-        overlap *= self._affinity[[life.class_id for life in self._lives]][:, detections.class_ids]
+        overlaps = buffered_iou(boxes[:, None], detections.boxes[None], margin[:, None])  # (N, M)
         is_sure = (detections.scores >= self._high_scores[detections.class_ids]).tolist()
+        class_ids = detections.class_ids.tolist()
         rounds: tuple[list[Edge], list[Edge], list[Edge]] = ([], [], [])
-        rows, columns = np.nonzero(overlap >= min(settings.high_iou, settings.low_iou, settings.tentative_iou))
-        for row, column, gain in zip(rows.tolist(), columns.tolist(), overlap[rows, columns].tolist(), strict=True):
-            believed, sure = self._lives[row].is_believed, is_sure[column]
-            if sure and believed and gain >= settings.high_iou:
+        rows, columns = np.nonzero(overlaps >= min(settings.high_iou, settings.low_iou, settings.tentative_iou))
+        for row, column, overlapped in zip(rows.tolist(), columns.tolist(), overlaps[rows, columns].tolist(), strict=True):
+            life, sure = self._lives[row], is_sure[column]
+            gain = overlapped * self._affinity[life.class_id][class_ids[column]]
+            if sure and life.is_believed and gain >= settings.high_iou:
                 rounds[0].append(Edge(row, column, gain))
-            elif believed and not sure and gain >= settings.low_iou:
+            elif life.is_believed and not sure and gain >= settings.low_iou:
                 rounds[1].append(Edge(row, column, gain))
-            elif sure and not believed and gain >= settings.tentative_iou:
+            elif sure and not life.is_believed and gain >= settings.tentative_iou:
                 rounds[2].append(Edge(row, column, gain))
         return rounds
 
@@ -140,6 +141,7 @@ class Tracker:
             rows = np.fromiter(column_of.keys(), np.int64, len(column_of))
             columns = np.fromiter(column_of.values(), np.int64, len(column_of))
             self._filters.correct(rows, detections.boxes[columns])
+        scores, class_ids = detections.scores.tolist(), detections.class_ids.tolist()
         missed = []
         for row, life in enumerate(self._lives):
             column = column_of.get(row)
@@ -147,7 +149,7 @@ class Tracker:
                 life.miss(step_s)
                 missed.append(row)
             else:
-                life.hit(float(detections.scores[column]), int(detections.class_ids[column]), now_s=now_s)
+                life.hit(scores[column], class_ids[column], now_s=now_s)
         if missed:
             self._filters.stop_growth(missed)
         self._settle(now_s=now_s, step_s=step_s)
@@ -157,14 +159,13 @@ class Tracker:
         if not self._lives:
             return
         settings = self._settings
-        boxes = self._filters.boxes()
-        is_detected = np.array([life.is_detected for life in self._lives])
         follow = 1.0 - math.exp(-step_s / settings.still_smooth_s)
-        self._averages += (follow * is_detected)[:, None] * (boxes - self._averages)
-        has_left = buffered_iou(boxes, self._places) < settings.stationary_iou
-        self._places[has_left] = self._averages[has_left]
-        for life, left in zip(self._lives, has_left.tolist(), strict=True):
-            if left:
+        for row, (life, box) in enumerate(zip(self._lives, self._filters.boxes().tolist(), strict=True)):
+            if life.is_detected:
+                pairs = zip(self._averages[row], box, strict=True)
+                self._averages[row] = [average + follow * (now - average) for average, now in pairs]
+            if overlap(box, self._places[row]) < settings.stationary_iou:
+                self._places[row] = self._averages[row]
                 life.still_since_s = now_s
             if life.is_detected:
                 life.is_stationary = now_s - life.still_since_s >= settings.stationary_s - ROUNDING_S
@@ -172,28 +173,27 @@ class Tracker:
 
     def _begin(self, detections: Detections, matched: list[Edge], *, now_s: float) -> None:
         """Begins tracks with the sure detections that nobody wanted and that show no object already followed."""
-        fresh_mask = detections.scores >= self._new_scores[detections.class_ids]
-        fresh_mask[[edge.column for edge in matched]] = False
-        if not fresh_mask.any():
+        is_fresh = detections.scores >= self._new_scores[detections.class_ids]
+        is_fresh[[edge.column for edge in matched]] = False
+        if not is_fresh.any():
             return
-        fresh = np.flatnonzero(fresh_mask)
-        seen = [row for row, life in enumerate(self._lives) if life.is_detected]
+        fresh = np.flatnonzero(is_fresh)
+        lives = zip(self._lives, self._filters.boxes().tolist(), strict=True)
+        seen = [(life.class_id, box) for life, box in lives if life.is_detected]
         begun: list[int] = []
         for column in fresh[np.argsort(-detections.scores[fresh], kind="stable")].tolist():
-            box, class_id = detections.boxes[column], int(detections.class_ids[column])
-            begun_ids = detections.class_ids[begun]
-            others = np.concatenate([self._filters.boxes()[seen], detections.boxes[begun]])
-            other_ids = [self._lives[row].class_id for row in seen] + begun_ids.tolist()
-            covered = buffered_iou(others, box) >= self._settings.duplicate_iou
-            if not np.any(covered & (self._affinity[other_ids, class_id] > 0)):
+            class_id, box = int(detections.class_ids[column]), detections.boxes[column].tolist()
+            rivals = (other for other_id, other in seen if self._affinity[other_id][class_id] > 0)
+            if not any(overlap(other, box) >= self._settings.duplicate_iou for other in rivals):
                 begun.append(column)
+                seen.append((class_id, box))
         if begun:
             self._add(detections[np.array(begun)], now_s=now_s)
 
     def _add(self, detections: Detections, *, now_s: float) -> None:
         self._filters.append(detections.boxes)
-        self._averages = np.concatenate([self._averages, detections.boxes])
-        self._places = np.concatenate([self._places, detections.boxes])
+        self._averages += detections.boxes.tolist()
+        self._places += detections.boxes.tolist()
         for score, class_id in zip(detections.scores.tolist(), detections.class_ids.tolist(), strict=True):
             votes = [0.0] * len(self._affinity)
             votes[class_id] = score
@@ -211,19 +211,13 @@ class Tracker:
 
     def _find_duplicates(self, step_s: float) -> None:
         """Counts for how long each track has covered the object of an older one."""
-        if len(self._lives) < 2:
-            return
-        boxes = self._filters.boxes()
-        same = buffered_iou(boxes[:, None], boxes[None]) >= self._settings.duplicate_iou  # (N, N)
-        is_doubled = [False] * len(self._lives)
-        if np.count_nonzero(same) > len(self._lives):  # mostly each covers itself alone
-            class_ids = [life.class_id for life in self._lives]
-            same &= self._affinity[class_ids][:, class_ids] > 0
-            order = sorted(range(len(self._lives)), key=lambda row: _seniority(self._lives[row]))
-            for place, row in enumerate(order):
-                is_doubled[row] = bool(same[row, order[:place]].any())
-        for life, doubled in zip(self._lives, is_doubled, strict=True):
-            life.doubled_s = life.doubled_s + step_s if doubled else 0.0
+        doubled = set()
+        for pair in similar_pairs(self._filters.boxes().tolist(), self._settings.duplicate_iou):
+            older, younger = sorted(pair, key=lambda row: _seniority(self._lives[row]))
+            if self._affinity[self._lives[older].class_id][self._lives[younger].class_id] > 0:
+                doubled.add(younger)
+        for row, life in enumerate(self._lives):
+            life.doubled_s = life.doubled_s + step_s if row in doubled else 0.0
 
     def _end(self) -> Tracks:
         """Removes who was missed for too long or is a duplicate."""
@@ -236,14 +230,16 @@ class Tracker:
 
     def _keep(self, rows: list[int]) -> None:
         self._filters.keep(rows)
-        self._averages = self._averages[rows]
-        self._places = self._places[rows]
+        self._averages = [self._averages[row] for row in rows]
+        self._places = [self._places[row] for row in rows]
         self._lives = [self._lives[row] for row in rows]
 
     def _snapshots(self, rows: Iterable[int]) -> tuple[Track, ...]:
         """The tracks of these rows by seniority; who stands still is shown where it is on average."""
-        is_stationary = np.array([life.is_stationary for life in self._lives], bool)
-        boxes = np.where(is_stationary[:, None], self._averages, self._filters.boxes()).astype(np.float32)
+        boxes = self._filters.boxes().astype(np.float32)
+        for row, life in enumerate(self._lives):
+            if life.is_stationary:
+                boxes[row] = self._averages[row]
         ordered = sorted(rows, key=lambda row: _seniority(self._lives[row]))
         return tuple(_snapshot(self._lives[row], boxes[row]) for row in ordered)
 
@@ -267,11 +263,11 @@ def _snapshot(life: Life, box: NDArray[np.float32]) -> Track:
     )
 
 
-def _class_affinity(settings: TrackerSettings, class_names: Sequence[str]) -> NDArray[np.float64]:
+def _class_affinity(settings: TrackerSettings, class_names: Sequence[str]) -> list[list[float]]:
     """(C, C) what an overlap of a track and a detection of these classes counts."""
     affinity = np.eye(len(class_names))
     for group in settings.confusable:
         members = [index for index, name in enumerate(class_names) if name in group]
         affinity[np.ix_(members, members)] = settings.confusable_ratio
     np.fill_diagonal(affinity, 1.0)
-    return affinity
+    return affinity.tolist()
