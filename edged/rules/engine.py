@@ -20,7 +20,7 @@ from edged.rules.lines import Line
 from edged.rules.objects import KnownObject, admits
 from edged.rules.settings import MAX_LINES, MAX_ZONES, LineSettings, ObjectSettings, ZoneSettings
 from edged.rules.zones import CrowdChange, Dwelt, Entered, Left, Zone
-from edged.types import Track, Tracks, TrackState
+from edged.types import Track, Tracks
 from edged.vision.boxes import Anchor, anchor_points
 
 _CROWD_EVENTS = {CrowdChange.CROWDED: EventType.ZONE_CROWDED, CrowdChange.CLEARED: EventType.ZONE_CLEARED}
@@ -39,12 +39,8 @@ class _Moment:
         return Event(type, self.now_s, self.frame_seq, self.width, self.height, **facts)  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True, slots=True)
-class _Sighting:
-    """One object seen in the frame, and its anchor points."""
-
-    thing: KnownObject
-    points: Mapping[Anchor, tuple[float, float]]
+_Points = Mapping[Anchor, Sequence[Sequence[float]]]
+"""Where objects stand, xy in frame pixels: by anchor, then in the order of the objects."""
 
 
 class Rules:
@@ -120,15 +116,17 @@ class Rules:
         """
         moment = _Moment(now_s, frame_seq, width, height)
         self._resize(width, height)
-        seen = self._follow([track for track in tracks.live if track.state is TrackState.CONFIRMED], moment)
+        confirmed = tracks.confirmed
+        seen = self._follow(confirmed, moment)
+        points = self._points(confirmed, moment)
         ended = [self._known[track.number] for track in tracks.ended if track.number in self._known]
-        zone_events = self._judge_zones(seen, ended, moment)  # first, so that object.new knows its zones
+        zone_events = self._judge_zones(seen, points, ended, moment)  # first, so that object.new knows its zones
         for zone in self._zones:
             zone_events += self._crowd_event(zone, zone.look_crowd(now_s=now_s), moment)
         return [
             *self._announce(seen, moment),
             *zone_events,
-            *self._judge_lines(seen, moment),
+            *self._judge_lines(seen, points, moment),
             *self._report_changes(seen, moment),
             *self._end(ended, moment),
         ]
@@ -137,7 +135,7 @@ class Rules:
         """End every object and close every crowd, at a moment that no frame decided."""
         moment = _Moment(now_s, 0, *self._size)
         ended = [self._known[number] for number in sorted(self._known)]
-        events = self._judge_zones([], ended, moment)
+        events = self._judge_zones([], dict.fromkeys(self._anchors, ()), ended, moment)
         for zone in self._zones:
             events += self._crowd_event(zone, zone.end_crowd(), moment)
         return events + self._end(ended, moment)
@@ -148,15 +146,9 @@ class Rules:
             for rule in (*self._zones, *self._lines):
                 rule.resize(width=width, height=height)
 
-    def _follow(self, confirmed: Sequence[Track], moment: _Moment) -> list[_Sighting]:
-        if not confirmed:
-            return []
-        boxes = np.array([track.box for track in confirmed])  # (N, 4)
-        # An object cut by the edge of the picture is still in a zone that ends there.
-        size = np.array([moment.width, moment.height], np.float32)
-        points = {anchor: anchor_points(boxes, anchor).clip(0, size).tolist() for anchor in self._anchors}
+    def _follow(self, confirmed: Sequence[Track], moment: _Moment) -> list[KnownObject]:
         seen = []
-        for row, track in enumerate(confirmed):
+        for track in confirmed:
             thing = self._known.get(track.number)
             if thing is None:
                 thing = self._known[track.number] = KnownObject(track.number)
@@ -164,26 +156,35 @@ class Rules:
             if thing.zones and thing.class_name != class_name:
                 self._count_changes += 1
             thing.follow(track, class_name, now_s=moment.now_s, width=moment.width, height=moment.height)
-            seen.append(_Sighting(thing, {anchor: rows[row] for anchor, rows in points.items()}))
+            seen.append(thing)
         return seen
 
-    def _announce(self, seen: Iterable[_Sighting], moment: _Moment) -> list[Event]:
+    def _points(self, confirmed: Sequence[Track], moment: _Moment) -> _Points:
+        if not confirmed:
+            return dict.fromkeys(self._anchors, ())
+        boxes = np.array([track.box for track in confirmed])  # (N, 4)
+        # An object cut by the edge of the picture is still in a zone that ends there.
+        size = np.array([moment.width, moment.height], np.float32)
+        return {anchor: anchor_points(boxes, anchor).clip(0, size).tolist() for anchor in self._anchors}
+
+    def _announce(self, seen: Iterable[KnownObject], moment: _Moment) -> list[Event]:
         events = []
-        for sighting in seen:
-            thing = sighting.thing
+        for thing in seen:
             if not thing.is_announced and admits(self._objects.classes, thing):
                 thing.tell(now_s=moment.now_s)
                 events.append(moment.event(EventType.OBJECT_NEW, object=thing.facts()))
         return events
 
-    def _judge_zones(self, seen: Iterable[_Sighting], ended: Iterable[KnownObject], moment: _Moment) -> list[Event]:
+    def _judge_zones(
+        self, seen: Sequence[KnownObject], points: _Points, ended: Iterable[KnownObject], moment: _Moment
+    ) -> list[Event]:
         events = []
-        for sighting in seen:
-            for zone in self._zones:
-                x, y = sighting.points[zone.settings.anchor]
-                move = zone.look(sighting.thing, x, y, now_s=moment.now_s)
+        places = [(zone, points[zone.settings.anchor]) for zone in self._zones]
+        for row, thing in enumerate(seen):
+            for zone, points_of_zone in places:
+                move = zone.look(thing, *points_of_zone[row], now_s=moment.now_s)
                 if move is not None:
-                    events.append(self._zone_event(zone, sighting.thing, move, moment))
+                    events.append(self._zone_event(zone, thing, move, moment))
         for thing in ended:
             for zone in self._zones:
                 move = zone.end(thing)
@@ -215,23 +216,23 @@ class Rules:
             return []
         return [moment.event(_CROWD_EVENTS[change], zone=zone.name, count=zone.count)]
 
-    def _judge_lines(self, seen: Iterable[_Sighting], moment: _Moment) -> list[Event]:
+    def _judge_lines(self, seen: Sequence[KnownObject], points: _Points, moment: _Moment) -> list[Event]:
         events = []
-        for sighting in seen:
-            for line in self._lines:
-                direction = line.look(sighting.thing, *sighting.points[line.settings.anchor])
+        places = [(line, points[line.settings.anchor]) for line in self._lines]
+        for row, thing in enumerate(seen):
+            for line, points_of_line in places:
+                direction = line.look(thing, *points_of_line[row])
                 if direction is not None:
                     name = line.name
                     self._count_changes += 1
-                    self._counters = self._counters.crossed(name, direction, sighting.thing.class_name)
-                    facts = sighting.thing.facts()
+                    self._counters = self._counters.crossed(name, direction, thing.class_name)
+                    facts = thing.facts()
                     events.append(moment.event(EventType.LINE_CROSSED, object=facts, line=name, direction=direction))
         return events
 
-    def _report_changes(self, seen: Iterable[_Sighting], moment: _Moment) -> list[Event]:
+    def _report_changes(self, seen: Iterable[KnownObject], moment: _Moment) -> list[Event]:
         events = []
-        for sighting in seen:
-            thing = sighting.thing
+        for thing in seen:
             changes = thing.changes(self._objects, now_s=moment.now_s)
             if changes:
                 thing.tell(now_s=moment.now_s)
