@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edged.tracking.association import Edge, assign, buffered_iou, match
+from edged.tracking.association import Edge, assign, buffered_iou, match, overlap, similar_pairs
 
 
 def _total(gains, pairs) -> float:
@@ -138,3 +138,53 @@ def test_buffered_iou_broadcasts_to_every_pair():
 
     assert overlap.shape == (2, 3)
     np.testing.assert_array_equal(overlap > 0, [[True, False, False], [False, False, True]])
+
+
+def _make_crowd(seed: int, n: int) -> np.ndarray:
+    """Boxes on a coarse grid: many equal, touching, inside one another or empty."""
+    rng = np.random.default_rng(seed)
+    corners = rng.integers(0, 6, (n, 2))
+    return np.hstack([corners, corners + rng.integers(0, 7, (n, 2))]).astype(float)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_overlap_of_two_boxes_equals_buffered_iou_without_margin(seed):
+    """Both mean the same number, to the last digit."""
+    boxes = _make_crowd(seed, 12)
+
+    overlaps = [[overlap(a, b) for b in boxes.tolist()] for a in boxes.tolist()]
+
+    np.testing.assert_array_equal(overlaps, buffered_iou(boxes[:, None], boxes[None]))
+
+
+@pytest.mark.parametrize("least_iou", [0.1, 0.5, 0.8, 1.0])
+@pytest.mark.parametrize("seed", range(20))
+def test_similar_pairs_of_a_crowd_are_those_that_comparing_all_finds(seed, least_iou):
+    """The sweep leaves out nothing; boxes that overlap exactly enough count."""
+    boxes = _make_crowd(seed, 30)
+
+    pairs = similar_pairs(boxes.tolist(), least_iou)
+
+    same = buffered_iou(boxes[:, None], boxes[None]) >= least_iou
+    assert sorted(pairs) == [(row, other) for row, other in zip(*np.nonzero(same), strict=True) if row < other]
+
+
+@pytest.mark.parametrize(
+    ("boxes", "expected"),
+    [
+        pytest.param([], [], id="none"),
+        pytest.param([[0.0, 0.0, 4.0, 4.0]], [], id="one"),
+        pytest.param([[0.1, 0.0, 1.1, 1.0], [0.3, 0.0, 1.1, 1.0]], [(0, 1)], id="equal to the threshold, right edges meet"),
+    ],
+)
+def test_similar_pairs_at_the_limits(boxes, expected):
+    """No box and one box make no pair; a left edge as far to the right as may be is still looked at."""
+    assert similar_pairs(boxes, 0.8 - 1e-12) == expected
+
+
+def test_match_of_edges_that_nobody_disputes_gives_them_all():
+    """Each row and each column once: there is nothing to choose."""
+    edges = [Edge(0, 2, 0.5), Edge(1, 0, 0.4)]
+
+    assert match(edges) == edges
+    assert match([]) == []

@@ -196,6 +196,19 @@ def test_tracker_doubtful_detection_continues_a_confirmed_track(score, expected)
     assert track.state is expected
 
 
+@pytest.mark.parametrize(("below", "expected"), [(False, TrackState.CONFIRMED), (True, TrackState.LOST)], ids=["at", "below"])
+def test_tracker_least_score_is_the_first_that_is_used(below, expected):
+    """Whoever drops detections below it changes nothing: it is the lowest of all classes, as a float32 score."""
+    watch = _Watch(TrackerSettings(high_score=0.7, class_high_scores={"person": 0.302}))
+    watch.sees(_seen(STANDING), frames=5)
+    score = np.float32(watch.tracker.least_score)
+
+    track = _only(watch.sees(_seen(STANDING, score=np.nextafter(score, np.float32(0)) if below else score)))
+
+    assert float(score) == watch.tracker.least_score
+    assert track.state is expected
+
+
 def test_tracker_doubtful_detections_never_confirm():
     """A tentative track is continued by sure detections only."""
     watch = _Watch()
