@@ -51,6 +51,7 @@ class DetectorThresholds:
             return self.nms_iou
         return {class_id: self.nms_iou_by_class.get(class_id, self.nms_iou) for class_id in range(n_classes)}
 
+
 def thresholds_of(manifest: Manifest) -> DetectorThresholds:
     """The thresholds that a network ships with."""
     shipped = manifest.thresholds

@@ -60,8 +60,17 @@ def overlap(a: Sequence[float], b: Sequence[float]) -> float:
     return shared / max((ax2 - ax1) * (ay2 - ay1) + (bx2 - bx1) * (by2 - by1) - shared, 1e-9)
 
 
-def similar_pairs(boxes: Sequence[Sequence[float]], least_iou: float) -> list[tuple[int, int]]:
-    """The pairs of rows, lower first, whose boxes xyxy overlap at least this much; `least_iou` is over 0.
+def share_inside(a: Sequence[float], b: Sequence[float]) -> float:
+    """The share of box `a` (xyxy) that box `b` covers; 0 where `a` is empty."""
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    return width * height / ((a[2] - a[0]) * (a[3] - a[1]))
+
+
+def similar_pairs(boxes: Sequence[Sequence[float]], least_iou: float) -> list[tuple[int, int, float]]:
+    """The pairs of rows, lower first, whose boxes xyxy overlap at least this much, and how much; `least_iou` is over 0.
 
     One sweep from left to right: what begins so far to the right that too little of the box is left ends the search for it.
     """
@@ -74,8 +83,9 @@ def similar_pairs(boxes: Sequence[Sequence[float]], least_iou: float) -> list[tu
             other = order[later]
             if boxes[other][0] > furthest_x1:
                 break
-            if overlap(boxes[row], boxes[other]) >= least_iou:
-                pairs.append((row, other) if row < other else (other, row))
+            shared = overlap(boxes[row], boxes[other])
+            if shared >= least_iou:
+                pairs.append((min(row, other), max(row, other), shared))
     return pairs
 
 

@@ -10,6 +10,7 @@ Applications to Tracking and Navigation (2001), 6.2.2. Noise relative to the box
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,6 +106,12 @@ class BoxFilters:
     def keep(self, rows: list[int]) -> None:
         """Keeps these rows in this order and forgets the others."""
         self._state = self._state[:, rows]
+        self._boxes = None
+
+    def put(self, row: int, box: Sequence[float]) -> None:
+        """Sets one box (xyxy) where it is known to be, at rest."""
+        self._state[_POSITION, row] = _centred(np.array([box]))[0]
+        self._state[_VELOCITY, row] = 0.0
         self._boxes = None
 
     def stop(self, rows: list[int]) -> None:

@@ -63,6 +63,16 @@ class Life:
     is_detected: bool = True
 
     @property
+    def mean_score(self) -> float:
+        """Of all its detections."""
+        return sum(self.votes) / self.hits
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether it was seen in the newest frame and does not stand."""
+        return self.is_detected and not self.is_stationary
+
+    @property
     def is_believed(self) -> bool:
         """Whether it was ever confirmed."""
         return self.state is not TrackState.TENTATIVE

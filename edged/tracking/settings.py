@@ -28,11 +28,15 @@ class TrackerSettings:
         duplicate_iou: two tracks of one class or group that overlap at least this much cover the same object …
         duplicate_s: … when they have done so for this long; the younger one ends. A detection
             that covers an object which was just detected begins no track at all.
+        confused_iou: the same for two of different classes of one group. Two people may stand close together, but what looks
+            like a bicycle and like a motorcycle in one place is one of them.
         confirm_hits, confirm_s, tentative_lost_s, lost_s, stationary_lost_s: see `LifeSettings`.
         gap_s: a pause between two frames counts as at most this long: nobody looked, so nothing was missed. At most half of
             lost_s: so that a track has two frames to be found again after any gap.
         stationary_s: an object that kept its place for this long is stationary.
         stationary_iou: it keeps its place while its box overlaps the one it had there by at least this much.
+        covered_ratio: a stationary object keeps its place while something that moves covers at least this share of it …
+        covered_score_ratio: … and its detections, wherever they are, have less than this share of its mean score: half hidden.
         still_smooth_s: time constant of the average that is shown of a stationary object.
         noise: of the filter.
     """
@@ -49,6 +53,7 @@ class TrackerSettings:
     confusable: tuple[tuple[str, ...], ...] = (("car", "bus", "truck"), ("bicycle", "motorcycle"))
     confusable_ratio: float = 0.7
     duplicate_iou: float = 0.8
+    confused_iou: float = 0.5
     duplicate_s: float = 1.0
     confirm_hits: int = 2
     confirm_s: float = 0.2
@@ -58,6 +63,8 @@ class TrackerSettings:
     gap_s: float = 1.0
     stationary_s: float = 3.0
     stationary_iou: float = 0.6
+    covered_ratio: float = 0.1
+    covered_score_ratio: float = 0.8
     still_smooth_s: float = 1.0
     noise: MotionNoise = field(default_factory=MotionNoise)
 
@@ -69,7 +76,8 @@ class TrackerSettings:
             raise ValueError(f"expected 0 <= low_score_ratio <= 1 <= new_score_ratio, got {self}")
         if not 0.0 < 2 * self.gap_s <= self.lost_s:
             raise ValueError(f"gap_s: expected over 0 and at most half of lost_s ({self.lost_s}), got {self.gap_s}")
-        for name in ("high_iou", "low_iou", "tentative_iou", "confusable_ratio", "duplicate_iou", "stationary_iou"):
+        ratios = ("high_iou", "low_iou", "tentative_iou", "confusable_ratio", "duplicate_iou", "confused_iou")
+        for name in (*ratios, "stationary_iou", "covered_ratio", "covered_score_ratio"):
             if not 0.0 < getattr(self, name) <= 1.0:
                 raise ValueError(f"{name}: expected over 0 and at most 1, got {getattr(self, name)}")
         if min(self.margin_sigmas, self.margin_ratio, self.duplicate_s, self.stationary_s) < 0 or self.still_smooth_s <= 0:

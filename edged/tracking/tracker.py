@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.tracking.association import Edge, buffered_iou, match, overlap, similar_pairs
+from edged.tracking.association import Edge, buffered_iou, match, overlap, share_inside, similar_pairs
 from edged.tracking.kalman import BoxFilters
 from edged.tracking.life import ROUNDING_S, Life
 from edged.tracking.settings import TrackerSettings
@@ -160,16 +160,33 @@ class Tracker:
             return
         settings = self._settings
         follow = 1.0 - math.exp(-step_s / settings.still_smooth_s)
-        for row, (life, box) in enumerate(zip(self._lives, self._filters.boxes().tolist(), strict=True)):
+        boxes = self._filters.boxes().tolist()
+        for row, (life, box) in enumerate(zip(self._lives, boxes, strict=True)):
+            has_left = overlap(box, self._places[row]) < settings.stationary_iou
+            if has_left and self._seems_to_move(row, boxes):
+                self._filters.put(row, self._averages[row])
+                continue
             if life.is_detected:
                 pairs = zip(self._averages[row], box, strict=True)
                 self._averages[row] = [average + follow * (now - average) for average, now in pairs]
-            if overlap(box, self._places[row]) < settings.stationary_iou:
+            if has_left:
                 self._places[row] = self._averages[row]
                 life.still_since_s = now_s
             if life.is_detected:
                 life.is_stationary = now_s - life.still_since_s >= settings.stationary_s - ROUNDING_S
         self._filters.stop([row for row, life in enumerate(self._lives) if life.is_stationary])
+
+    def _seems_to_move(self, row: int, boxes: list[list[float]]) -> bool:
+        """Whether an object that stands is half hidden by something that passes.
+
+        A detector then sees both as one, or the part that is not hidden: less surely, and somewhere else.
+        """
+        life, settings = self._lives[row], self._settings
+        if not (life.is_stationary and life.is_detected and life.score < settings.covered_score_ratio * life.mean_score):
+            return False
+        place, least = self._averages[row], settings.covered_ratio
+        others = (boxes[other] for other, life in enumerate(self._lives) if other != row and life.is_moving)
+        return any(share_inside(place, box) >= least for box in others)
 
     def _begin(self, detections: Detections, matched: list[Edge], *, now_s: float) -> None:
         """Begins tracks with the sure detections that nobody wanted and that show no object already followed."""
@@ -183,8 +200,7 @@ class Tracker:
         begun: list[int] = []
         for column in fresh[np.argsort(-detections.scores[fresh], kind="stable")].tolist():
             class_id, box = int(detections.class_ids[column]), detections.boxes[column].tolist()
-            rivals = (other for other_id, other in seen if self._affinity[other_id][class_id] > 0)
-            if not any(overlap(other, box) >= self._settings.duplicate_iou for other in rivals):
+            if not any(self._is_same(overlap(other, box), other_id, class_id) for other_id, other in seen):
                 begun.append(column)
                 seen.append((class_id, box))
         if begun:
@@ -212,12 +228,19 @@ class Tracker:
     def _find_duplicates(self, step_s: float) -> None:
         """Counts for how long each track has covered the object of an older one."""
         doubled = set()
-        for pair in similar_pairs(self._filters.boxes().tolist(), self._settings.duplicate_iou):
+        least_iou = min(self._settings.duplicate_iou, self._settings.confused_iou)
+        for *pair, shared in similar_pairs(self._filters.boxes().tolist(), least_iou):
             older, younger = sorted(pair, key=lambda row: _seniority(self._lives[row]))
-            if self._affinity[self._lives[older].class_id][self._lives[younger].class_id] > 0:
+            if self._is_same(shared, self._lives[older].class_id, self._lives[younger].class_id):
                 doubled.add(younger)
         for row, life in enumerate(self._lives):
             life.doubled_s = life.doubled_s + step_s if row in doubled else 0.0
+
+    def _is_same(self, shared: float, class_id: int, other_id: int) -> bool:
+        """Whether two boxes that overlap so much show one object."""
+        if class_id == other_id:
+            return shared >= self._settings.duplicate_iou
+        return self._affinity[class_id][other_id] > 0 and shared >= self._settings.confused_iou
 
     def _end(self) -> Tracks:
         """Removes who was missed for too long or is a duplicate."""

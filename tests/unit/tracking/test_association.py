@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edged.tracking.association import Edge, assign, buffered_iou, match, overlap, similar_pairs
+from edged.tracking.association import Edge, assign, buffered_iou, match, overlap, share_inside, similar_pairs
 
 
 def _total(gains, pairs) -> float:
@@ -157,6 +157,25 @@ def test_overlap_of_two_boxes_equals_buffered_iou_without_margin(seed):
     np.testing.assert_array_equal(overlaps, buffered_iou(boxes[:, None], boxes[None]))
 
 
+@pytest.mark.parametrize(
+    ("box", "expected"),
+    [
+        pytest.param([0.0, 0.0, 4.0, 2.0], 1.0, id="itself"),
+        pytest.param([1.0, 0.0, 9.0, 1.0], 0.375, id="a corner"),
+        pytest.param([4.0, 0.0, 8.0, 2.0], 0.0, id="beside it"),
+        pytest.param([-9.0, -9.0, 9.0, 9.0], 1.0, id="all around"),
+    ],
+)
+def test_share_inside_is_of_the_first_box(box, expected):
+    """How much of the one the other covers, however large that is."""
+    assert share_inside([0.0, 0.0, 4.0, 2.0], box) == expected
+
+
+def test_share_inside_of_an_empty_box_is_nothing():
+    """Nothing cannot be covered."""
+    assert share_inside([1.0, 1.0, 1.0, 3.0], [0.0, 0.0, 4.0, 4.0]) == 0.0
+
+
 @pytest.mark.parametrize("least_iou", [0.1, 0.5, 0.8, 1.0])
 @pytest.mark.parametrize("seed", range(20))
 def test_similar_pairs_of_a_crowd_are_those_that_comparing_all_finds(seed, least_iou):
@@ -166,7 +185,9 @@ def test_similar_pairs_of_a_crowd_are_those_that_comparing_all_finds(seed, least
     pairs = similar_pairs(boxes.tolist(), least_iou)
 
     same = buffered_iou(boxes[:, None], boxes[None]) >= least_iou
-    assert sorted(pairs) == [(row, other) for row, other in zip(*np.nonzero(same), strict=True) if row < other]
+    expected = [(row, other) for row, other in zip(*np.nonzero(same), strict=True) if row < other]
+    assert sorted(pair for *pair, _ in pairs) == sorted(map(list, expected))
+    assert all(shared == overlap(boxes[row], boxes[other]) for row, other, shared in pairs)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +200,7 @@ def test_similar_pairs_of_a_crowd_are_those_that_comparing_all_finds(seed, least
 )
 def test_similar_pairs_at_the_limits(boxes, expected):
     """No box and one box make no pair; a left edge as far to the right as may be is still looked at."""
-    assert similar_pairs(boxes, 0.8 - 1e-12) == expected
+    assert [(row, other) for row, other, _ in similar_pairs(boxes, 0.8 - 1e-12)] == expected
 
 
 def test_match_of_edges_that_nobody_disputes_gives_them_all():

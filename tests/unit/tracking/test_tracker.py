@@ -662,3 +662,89 @@ def test_tracker_settings_that_contradict_are_refused(change, message):
     """Settings are checked before the first frame."""
     with pytest.raises(ValueError, match=message):
         Tracker(TrackerSettings(**change), class_names=CLASS_NAMES)
+
+
+PARKED = (300.0, 100.0, 460.0, 160.0)
+
+
+def _with_passing_car(watch: _Watch, parked: tuple[float, ...], *, x: float, frames: int, score: float = 0.8) -> Tracks:
+    """A car passes in front of where another one is parked, from `x` on to the right, while that one is seen at `parked`."""
+    for frame in range(frames):
+        passing = (x + 10.0 * frame, 140.0, x + 10.0 * frame + 190.0, 215.0)
+        tracks = watch.sees(_both(_seen(parked, class_id=CAR, score=score), _seen(passing, class_id=CAR)))
+    return tracks
+
+
+def test_tracker_parked_car_keeps_its_place_while_another_passes_in_front():
+    """Half hidden it is seen less surely, and drawn to what hides it; it has not moved, and is as stationary as before."""
+    watch = _Watch()
+    watch.sees(_seen(PARKED, class_id=CAR), frames=30)
+    _with_passing_car(watch, PARKED, x=0.0, frames=19)
+
+    hidden = _with_passing_car(watch, _moved(PARKED, 25.0, 22.0), x=190.0, frames=10, score=0.55)
+    after = watch.sees(_seen(PARKED, class_id=CAR), frames=5)
+
+    for tracks in (hidden, after):
+        assert tracks.live[0].is_stationary
+        np.testing.assert_allclose(tracks.live[0].box, PARKED, atol=3.0)
+    assert after.live[0].number == 1
+
+
+def test_tracker_parked_car_that_drives_off_alone_leaves_its_place():
+    """Nothing passes: where it is seen is where it is."""
+    watch = _Watch()
+    watch.sees(_seen(PARKED, class_id=CAR), frames=30)
+
+    for frame in range(10):
+        gone = watch.sees(_seen(_moved(PARKED, 8.0 * frame), class_id=CAR))
+
+    assert gone.live[0].number == 1
+    assert not gone.live[0].is_stationary
+    assert gone.live[0].box[0] > PARKED[0] + 50
+
+
+def test_tracker_parked_car_that_drives_off_while_another_passes_leaves_its_place():
+    """It is seen as surely as ever: so it is where it is seen."""
+    watch = _Watch()
+    watch.sees(_seen(PARKED, class_id=CAR), frames=30)
+    _with_passing_car(watch, PARKED, x=0.0, frames=19)
+
+    for frame in range(8):
+        tracks = _with_passing_car(watch, _moved(PARKED, 10.0 * frame), x=190.0 + 10.0 * frame, frames=1)
+
+    assert tracks.live[0].number == 1
+    assert not tracks.live[0].is_stationary
+    assert tracks.live[0].box[0] > PARKED[0] + 50
+
+
+def test_tracker_parked_car_seen_elsewhere_after_another_passed_has_left():
+    """Once nothing is in front of it any more, its detections count again."""
+    watch = _Watch()
+    watch.sees(_seen(PARKED, class_id=CAR), frames=30)
+    _with_passing_car(watch, PARKED, x=0.0, frames=19)
+    _with_passing_car(watch, _moved(PARKED, 60.0), x=190.0, frames=22, score=0.55)
+
+    tracks = watch.sees(_seen(_moved(PARKED, 60.0), class_id=CAR), frames=5)
+
+    assert not tracks.live[0].is_stationary
+    np.testing.assert_allclose(tracks.live[0].box, _moved(PARKED, 60.0), atol=6.0)
+
+
+@pytest.mark.parametrize(
+    ("other_class", "shift", "expected"),
+    [
+        pytest.param(TRUCK, 40.0, 1, id="a class that is confused with it"),
+        pytest.param(TRUCK, 70.0, 2, id="too far away to be the same"),
+        pytest.param(CAR, 40.0, 2, id="its own class: two of them close together"),
+        pytest.param(PERSON, 0.0, 2, id="a class of another kind"),
+    ],
+)
+def test_tracker_object_seen_as_two_classes_at_once_is_one(other_class, shift, expected):
+    """A thing that looks like a car and like a truck is one of them; a car and a person are two."""
+    watch = _Watch()
+
+    tracks = watch.sees(
+        _both(_seen(PARKED, class_id=CAR, score=0.9), _seen(_moved(PARKED, shift), class_id=other_class)), frames=6
+    )
+
+    assert len(tracks.confirmed) == expected
