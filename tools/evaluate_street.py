@@ -95,23 +95,21 @@ def evaluate(seed: int, *, seconds: float, engine: str = "detector") -> Verdict:
     replay = Replay(config, "street", every_frame=True, start_at=0.0, sinks=[collected])
     replay.run(StreetSource(seed=seed, seconds=seconds, is_live=False))
     truth = truth_events(street, 0, int(seconds * street.fps) - 1)
-    seen = read_events(collected.bodies, n_frames=int(seconds * street.fps))
-    return judge(seen, truth, clear_frames=CLEAR_FRAMES, unclear_frames=UNCLEAR_FRAMES)
+    return judge(read_events(collected.bodies), truth, clear_frames=CLEAR_FRAMES, unclear_frames=UNCLEAR_FRAMES)
 
 
-def read_events(bodies: Iterable[bytes], *, n_frames: int) -> list[Seen]:
+def read_events(bodies: Iterable[bytes]) -> list[Seen]:
     """The judged events among the messages of a replay of every frame.
 
-    What no frame decided, because the recording was over, counts as of the frame that would have come next.
+    What no frame decided is left out: objects end with the recording, while the street goes on.
     """
     seen = []
     for body in bodies:
         event = json.loads(body)
-        if event["type"] in JUDGED:
+        if event["type"] in JUDGED and event["frame"]["seq"]:
             place = event.get("zone") or event["line"]
             direction = event.get("direction")
-            frame = event["frame"]["seq"] - 1 if event["frame"]["seq"] else n_frames
-            seen.append(Seen(frame, event["type"], place, event["object"]["class"], direction))
+            seen.append(Seen(event["frame"]["seq"] - 1, event["type"], place, event["object"]["class"], direction))
     return seen
 
 
