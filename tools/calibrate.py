@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from edged.errors import EdgedError
 from edged.models.manifest import MANIFEST_NAME, SCORE_FLOOR, ClassThresholds, Manifest, Thresholds, dump_manifest, load_manifest
 from tools.datasets import CLASSES, PictureSet, load_coco
 from tools.drawn import DRAWN, draw_set
+from tools.engines import write_whole
 from tools.evaluate import Found, find, score_classes
 from tools.metrics import ClassScore, Matches, collect_matches, score_class
 
@@ -54,9 +54,7 @@ def calibrate(engine: Path, data: Path, *, drawn: int) -> Manifest:
     manifest = load_manifest(engine)
     thresholds = _choose(sets, found, manifest)
     manifest = manifest.model_copy(update={"thresholds": thresholds, "measured": _measured(sets, found, thresholds, manifest)})
-    partial = engine / (MANIFEST_NAME + ".partial")
-    partial.write_text(dump_manifest(manifest), encoding="utf-8")
-    os.replace(partial, engine / MANIFEST_NAME)
+    write_whole(engine / MANIFEST_NAME, dump_manifest(manifest).encode())
     return manifest
 
 

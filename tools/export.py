@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import sys
 import warnings
 from pathlib import Path
@@ -24,15 +23,12 @@ from edged.models.manifest import (
     digest_file,
     dump_manifest,
 )
+from tools.engines import IR_VERSION, ONNX_NAME, OPSET, write_whole
 from tools.nets.convolution import Conv
 from tools.nets.yolo import STRIDES, ExportedYolo
 from tools.train_detector import TrainSettings
 from tools.training import load_checkpoint
 
-OPSET = 17
-IR_VERSION = 8
-"""What opset 17 came with: every ONNX Runtime from 1.12 on reads it."""
-ONNX_NAME = "model.onnx"
 LICENCES = {"R": "research-only", "D": "evaluation-only", "P": "Apache-2.0"}
 """The licence that a network gets from the worst mark among its data, worst first."""
 
@@ -66,9 +62,9 @@ def export_engine(checkpoint: Path, out: Path) -> Manifest:
     except RuntimeError as error:
         raise InputError(f"{checkpoint}: its weights do not fit the network that its settings describe: {error}") from error
     out.mkdir(parents=True, exist_ok=True)
-    _write(out / ONNX_NAME, make_onnx(network, input_px=settings.input_px))
+    write_whole(out / ONNX_NAME, make_onnx(network, input_px=settings.input_px))
     manifest = _manifest(out, settings, epochs=state["epoch"])
-    _write(out / MANIFEST_NAME, dump_manifest(manifest).encode())
+    write_whole(out / MANIFEST_NAME, dump_manifest(manifest).encode())
     return manifest
 
 
@@ -148,13 +144,6 @@ def licence_of(data: tuple[DataSource, ...]) -> str:
     """What the worst mark among the data allows."""
     marks = {source.licence_mark for source in data}
     return next((licence for mark, licence in LICENCES.items() if mark in marks), "unknown: the data's licence marks are missing")
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file in one piece."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)
 
 
 if __name__ == "__main__":
