@@ -59,13 +59,13 @@ def calibrate(engine: Path, data: Path, *, drawn: int) -> Manifest:
 
 
 def _choose(sets: Sequence[PictureSet], found: Sequence[Found], manifest: Manifest) -> Thresholds:
-    """Each class's score at which recall and precision are best together; the median of these for classes with few objects.
+    """Each class's score at which recall and precision are best together; the median of these for all other classes.
 
     Photographs decide; the drawn street does only where they hold too few objects of a class.
     """
     photographs = [one for one, kind in zip(found, sets, strict=True) if kind.name != DRAWN]
     own = {}
-    for name in manifest.classes:
+    for name in _judged(manifest):
         pools = (_pool(photographs, name), _pool(found, name))
         telling = [matches for matches in pools if matches.n >= FEWEST and len(matches.scores)]
         if telling:
@@ -73,6 +73,11 @@ def _choose(sets: Sequence[PictureSet], found: Sequence[Found], manifest: Manife
     common = float(np.median(list(own.values()))) if own else manifest.thresholds.score
     per_class = {name: ClassThresholds(score=score) for name, score in own.items()}
     return Thresholds(score=round(common, 3), nms_iou=manifest.thresholds.nms_iou, per_class=per_class)
+
+
+def _judged(manifest: Manifest) -> list[str]:
+    """The network's classes that our data may label; an imported network can have many more."""
+    return [name for name in manifest.classes if name in CLASSES]
 
 
 def _pool(found: Sequence[Found], name: str) -> Matches:
@@ -92,13 +97,13 @@ def best_threshold(matches: Matches) -> float:
 
 def _measured(sets: Sequence[PictureSet], found: Sequence[Found], thresholds: Thresholds, manifest: Manifest) -> dict[str, Any]:
     """AP50, recall and precision with n for every class: over the photographs of all sets, and on the drawn street."""
-    scores = {name: thresholds.per_class.get(name, ClassThresholds()).score or thresholds.score for name in manifest.classes}
+    scores = {name: thresholds.per_class.get(name, ClassThresholds()).score or thresholds.score for name in _judged(manifest)}
     photographs = [one for one, kind in zip(found, sets, strict=True) if kind.name != DRAWN]
     measured: dict[str, Any] = {"on": "val split of the training sets, at overlap 0.5", "ap50": {}}
     truths = [truth for one in photographs for truth in one.truths]
     detections = [each for one in photographs for each in one.detections]
-    for name in manifest.classes:
-        score = score_class(truths, detections, CLASSES.index(name), threshold=scores[name])
+    for name, threshold in scores.items():
+        score = score_class(truths, detections, CLASSES.index(name), threshold=threshold)
         measured["ap50"][name] = _figures(score) if score.n >= FEWEST else NOT_MEASURED
     for one, kind in zip(found, sets, strict=True):
         if kind.name == DRAWN:

@@ -88,14 +88,15 @@ def _is_set(folder: Path) -> bool:
 
 
 def find(detector: Detector, pictures: PictureSet) -> Found:
-    """Run a detector over a set; its classes are told by name.
+    """Run a detector over a set. Its classes are told by name; what it finds of classes that are not ours counts nowhere.
 
     Raises:
         InputError: the detector knows none of the set's labelled classes.
     """
     labelled = {name for name, known in zip(CLASSES, pictures.labelled, strict=True) if known}
     if not labelled & set(detector.class_names):
-        raise InputError(f"{pictures.name}: labels {sorted(labelled)}, the engine finds {sorted(detector.class_names)}")
+        names = sorted(detector.class_names)
+        raise InputError(f"{pictures.name}: labels {sorted(labelled)}, and the engine finds none of these; it finds {names}")
     low = DetectorThresholds(
         score=0.5,
         nms_iou=detector.thresholds.nms_iou,
@@ -124,6 +125,11 @@ def score_classes(found: Found, thresholds: dict[str, float]) -> dict[str, Class
     }
 
 
+def lacking(pictures: PictureSet, class_names: Sequence[str]) -> list[str]:
+    """The classes that a set labels and an engine does not know: such objects are no part of any figure."""
+    return [name for name, known in zip(CLASSES, pictures.labelled, strict=True) if known and name not in class_names]
+
+
 def shipped_thresholds(detector: Detector) -> dict[str, float]:
     """The score from which the engine's manifest believes each class."""
     own = detector.thresholds.score_by_class
@@ -137,7 +143,12 @@ def _report_set(detector: Detector, pictures: PictureSet) -> dict[str, object]:
         name: {"threshold": thresholds[name], **{key: _rounded(value) for key, value in asdict(score).items()}}
         for name, score in score_classes(found, thresholds).items()
     }
-    return {"pictures": len(found.truths), "ms_per_picture": round(found.ms_per_picture, 2), "classes": classes}
+    return {
+        "pictures": len(found.truths),
+        "ms_per_picture": round(found.ms_per_picture, 2),
+        "classes": classes,
+        "lacking": lacking(pictures, detector.class_names),
+    }
 
 
 def _rounded(value: float | int | None) -> float | int | None:
@@ -150,6 +161,7 @@ def _table(label: str, report: dict[str, dict]) -> str:
         for kind, score in one["classes"].items():
             figures = _cells([score["ap50"], score["recall"], score["precision"]])
             lines.append(f"{name:<12}{kind:<12}{score['n']:>6}{figures}{score['threshold']:>10.2f}")
+        lines += [f"{name:<12}{kind:<12}labelled, but the engine has no class of this name" for kind in one["lacking"]]
         lines.append(f"{name:<12}{one['pictures']} pictures, {one['ms_per_picture']:.1f} ms a picture")
     return "\n".join(lines)
 
