@@ -102,11 +102,11 @@ def _match(truth: Truth, found: Detections, class_id: int, iou: float) -> tuple[
         best = int(np.argmax(np.where(free, overlaps[row], -1.0)))
         if overlaps[row, best] >= iou:
             hit[row], free[best] = True, False
-    excused = ~hit & (_share_inside(found.boxes, ignored) >= 0.5)
+    excused = ~hit & (share_inside(found.boxes, ignored) >= 0.5)
     return found.scores[~excused], hit[~excused]
 
 
-def _share_inside(boxes: Boxes, regions: Boxes) -> NDArray[np.float32]:
+def share_inside(boxes: Boxes, regions: Boxes) -> NDArray[np.float32]:
     """(N,) the largest share of each box that lies in one of the regions."""
     if len(regions) == 0:
         return np.zeros(len(boxes), np.float32)
