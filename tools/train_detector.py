@@ -21,7 +21,7 @@ from edged.strict_yaml import read_yaml
 from edged.types import Detections
 from edged.vision.letterbox import letterbox
 from edged.vision.nms import nms
-from tools.augmentation import AugmentationSettings
+from tools.augmentation.settings import AugmentationSettings
 from tools.datasets import CLASSES, Picture, PictureSet, load_coco
 from tools.detection_loss import LossSettings, detection_loss
 from tools.drawn import DRAWN, draw_set

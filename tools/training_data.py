@@ -10,7 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from tools.augmentation import AugmentationSettings, Sample, change_light, mosaic, tile
+from tools.augmentation.augment import augment
+from tools.augmentation.sample import Sample
+from tools.augmentation.settings import AugmentationSettings
 from tools.datasets import Picture, PictureSet
 from tools.detection_loss import Targets
 
@@ -47,7 +49,9 @@ class TrainingPictures(Dataset):
         self._samples = [_decode(picture) for one in sets for picture in one.pictures]
         self._set_of = np.repeat(np.arange(len(sets)), [len(one.pictures) for one in sets])
         self._labelled = [one.labelled for one in sets]
-        self._members = [np.flatnonzero(self._set_of == number) for number in range(len(sets))]
+        self._members = [
+            [self._samples[place] for place in np.flatnonzero(self._set_of == number)] for number in range(len(sets))
+        ]
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -55,15 +59,14 @@ class TrainingPictures(Dataset):
     def __getitem__(self, key: Key) -> tuple[NDArray[np.uint8], Targets]:
         rng = np.random.default_rng((self._seed, key.epoch, key.position))
         set_number = self._set_of[key.picture]
-        source = self._samples[key.picture]
-        settings = self._settings[set_number]
-        if rng.random() < settings.mosaic:  # of one set only: one rule of what is labelled
-            others = [self._samples[number] for number in rng.choice(self._members[set_number], 3)]
-            sample = mosaic([source, *others], size=key.size, settings=settings, rng=rng)
-        else:
-            sample = tile(source, size=(key.size, key.size), settings=settings, rng=rng)
-        pixels = change_light(sample.pixels_rgb, rng) if rng.random() < settings.light else sample.pixels_rgb
-        return pixels.transpose(2, 0, 1), _targets(sample, self._labelled[set_number])
+        sample = augment(
+            self._samples[key.picture],
+            partners=self._members[set_number],  # of one set only: one rule of what is labelled
+            size=(key.size, key.size),
+            settings=self._settings[set_number],
+            rng=rng,
+        )
+        return sample.pixels_rgb.transpose(2, 0, 1), _targets(sample, self._labelled[set_number])
 
 
 def _decode(picture: Picture) -> Sample:
