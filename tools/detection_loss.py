@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tools.nets.yolo import Places, Predictions
+from tools.training import Part
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +35,10 @@ class Targets:
     class_ids: Tensor
     ignored: Tensor
     labelled: Tensor
+
+    def to(self, device: torch.device) -> Targets:
+        """The same on a device."""
+        return Targets(*(getattr(self, name).to(device) for name in ("boxes", "class_ids", "ignored", "labelled")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +59,12 @@ class LossSettings:
     iou_power: float = 4.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Loss:
-    """The number to minimise and its parts for people."""
-
-    total: Tensor
-    box: float
-    score: float
-
-
-def detection_loss(predictions: Predictions, places: Places, targets: list[Targets], settings: LossSettings) -> Loss:
+def detection_loss(predictions: Predictions, places: Places, targets: list[Targets], settings: LossSettings) -> dict[str, Part]:
     """How wrong the predictions of N pictures are, over the total quality of their matches."""
     box_sum = predictions.boxes.new_zeros(())
     wanted = torch.zeros_like(predictions.logits)
     known = torch.zeros_like(predictions.logits)
-    quality_sum = 0.0
+    quality_sum = predictions.boxes.new_zeros(())
     for n, target in enumerate(targets):
         boxes, logits = predictions.boxes[n], predictions.logits[n]
         known[n] = _known(places, target)
@@ -77,11 +73,9 @@ def detection_loss(predictions: Predictions, places: Places, targets: list[Targe
         wanted[n, match.rows, class_ids] = match.quality
         known[n, match.rows, class_ids] = 1.0
         box_sum = box_sum + (match.quality * (1.0 - generalised_iou(boxes[match.rows], target.boxes[match.objects]))).sum()
-        quality_sum += float(match.quality.sum())
+        quality_sum = quality_sum + match.quality.sum()
     score_sum = (_quality_focal(predictions.logits, wanted) * known).sum()
-    weight = max(quality_sum, 1.0)
-    total = (settings.box_weight * box_sum + score_sum) / weight
-    return Loss(total, float(box_sum.detach()) / weight, float(score_sum.detach()) / weight)
+    return {"box": Part(box_sum, quality_sum, settings.box_weight), "score": Part(score_sum, quality_sum)}
 
 
 def _quality_focal(logits: Tensor, wanted: Tensor) -> Tensor:

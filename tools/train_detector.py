@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from torch import Tensor, nn
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from torch import nn
 
 from edged.errors import ConfigError, EdgedError, InputError
 from edged.models.manifest import DataSource
@@ -27,13 +25,13 @@ from tools.detection_loss import LossSettings, detection_loss
 from tools.drawn import DRAWN, draw_set
 from tools.metrics import Truth, score_class
 from tools.nets.yolo import Yolo, YoloSettings
-from tools.training import ScheduleSettings, Trainer, load_checkpoint
+from tools.processes import Processes, join_processes
+from tools.training import Part, ScheduleSettings, StepLoss, Trainer
 from tools.training_data import Batch, EpochPlan, TrainingPictures, make_loader
+from tools.training_journal import Journal, JournalSettings
 from tools.weights import initialise
 
 log = logging.getLogger("tools.train_detector")
-
-LAST = "last.pt"
 
 
 class TrainSettings(BaseModel):
@@ -44,6 +42,7 @@ class TrainSettings(BaseModel):
         input_px: side of the square input of the exported network.
         sizes_px: sides that training draws from, batch by batch; multiples of 32.
         closing_epochs: so many last epochs run at `input_px` only.
+        batch: pictures of a step, of all processes together.
         sets: how often each set's pictures are shown in an epoch, by folder.
         drawn: so many pictures of the drawn street beside them.
         drawn_augmentation: how these are changed: little, they always come from the same kind of camera.
@@ -74,6 +73,17 @@ class TrainSettings(BaseModel):
     history: tuple[str, ...] = ()
     data: tuple[DataSource, ...] = ()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_older(cls, document: Any) -> Any:
+        """Checkpoints and files of before 2026-12 say `bfloat16: true`, false or null where `precision` stands now."""
+        schedule = document.get("schedule") if isinstance(document, dict) else None
+        if isinstance(schedule, dict) and "bfloat16" in schedule:
+            precision = {True: "bfloat16", False: "float32"}.get(schedule["bfloat16"], "auto")
+            kept = {name: value for name, value in schedule.items() if name != "bfloat16"}
+            return {**document, "schedule": {**kept, "precision": precision}}
+        return document
+
     def network(self) -> YoloSettings:
         """What the network is built from."""
         return YoloSettings(classes=CLASSES, anchors=self.anchors, width=self.width, neck=self.neck)
@@ -93,56 +103,89 @@ def load_settings(path: Path) -> TrainSettings:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Train, resume or fine-tune; write `last.pt` after every epoch and `epochs.jsonl` beside it."""
-    parser = argparse.ArgumentParser(prog="python -m tools.train_detector", description=main.__doc__)
-    parser.add_argument("--config", type=Path, required=True, help="configs/train/detector.yaml")
-    parser.add_argument("--data", type=Path, required=True, help="folder of sets, each with annotations.json")
-    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and figures")
-    parser.add_argument("--init", type=Path, help="ImageNet npz, a checkpoint, or an engine's model.onnx")
-    parser.add_argument("--resume", action="store_true", help="go on from last.pt in --out")
-    parser.add_argument("--threads", type=int, default=2, help="of torch")
-    parser.add_argument("--workers", type=int, default=1, help="processes that make batches")
-    parser.add_argument("--evaluate-every", type=int, default=2, help="epochs between measurements on the val split; 0: never")
-    arguments = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stdout)
+    """Train, resume or fine-tune; write `last.pt` all along and a line of `epochs.jsonl` after every epoch.
+
+    Under `torchrun` all processes train one network: `torchrun --nproc-per-node 2 -m tools.train_detector …`.
+    """
+    arguments = _parse(argv)
     try:
-        train(arguments, load_settings(arguments.config))
+        settings = load_settings(arguments.config)
+        with join_processes(arguments.device) as processes:
+            level = logging.INFO if processes.is_first else logging.WARNING
+            logging.basicConfig(level=level, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stdout)
+            train(arguments, settings, processes)
     except EdgedError as error:
         print(f"error: {error}", file=sys.stderr)
         return 78 if isinstance(error, InputError) else 1
     return 0
 
 
-def train(arguments: argparse.Namespace, settings: TrainSettings) -> None:
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tools.train_detector", description=main.__doc__)
+    parser.add_argument("--config", type=Path, required=True, help="configs/train/detector.yaml")
+    parser.add_argument("--data", type=Path, required=True, help="folder of sets, each with annotations.json")
+    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and figures")
+    parser.add_argument("--init", type=Path, help="ImageNet npz, a checkpoint, or an engine's model.onnx")
+    parser.add_argument("--resume", action="store_true", help="go on from last.pt in --out, also in the middle of an epoch")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: CUDA where there is one")
+    parser.add_argument("--threads", type=int, default=2, help="of torch")
+    parser.add_argument("--workers", type=int, default=1, help="processes that make batches")
+    parser.add_argument("--evaluate-every", type=int, default=2, help="epochs between measurements on the val split; 0: never")
+    parser.add_argument("--save-minutes", type=float, default=10.0, help="between checkpoints inside an epoch; 0: none")
+    parser.add_argument("--save-steps", type=int, default=0, metavar="N", help="also a checkpoint after every N steps; 0: none")
+    parser.add_argument("--tensorboard", type=Path, metavar="DIR", help="draw losses, rate and AP there; needs tensorboard")
+    return parser.parse_args(argv)
+
+
+def train(arguments: argparse.Namespace, settings: TrainSettings, processes: Processes) -> None:
     """Everything in order: network, pictures, epochs."""
+    if settings.batch % processes.count:
+        raise InputError(f"batch: {settings.batch} pictures cannot be shared equally by {processes.count} processes")
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(settings.seed)
     arguments.out.mkdir(parents=True, exist_ok=True)
     network = Yolo(settings.network())
     if arguments.init:
         initialise(network, arguments.init)
-    network = network.to(memory_format=torch.channels_last)
+    network = network.to(processes.device, memory_format=torch.channels_last)
     _freeze(network, rows=settings.frozen_rows)
     training_sets = _load_sets(arguments.data, settings, split="train")
     changes = [settings.drawn_augmentation if one.name == DRAWN else settings.augmentation for one in training_sets]
     pictures = TrainingPictures(training_sets, settings=changes, seed=settings.seed)
-    plan = _plan(training_sets, settings)
-    trainer = Trainer(network, _parameter_groups(network, settings), settings.schedule, steps_per_epoch=len(plan))
+    plan = _plan(training_sets, settings, processes)
+    trainer = Trainer(
+        network,
+        _parameter_groups(network, settings),
+        settings.schedule,
+        steps_per_epoch=len(plan),
+        seed=settings.seed,
+        processes=processes,
+    )
+    measures = arguments.evaluate_every and processes.is_first
+    validation = _load_sets(arguments.data, settings, split="val") if measures else []
+    journal = Journal(
+        arguments.out,
+        trainer,
+        recipe=settings.model_dump(mode="json"),
+        measure=lambda: measure(trainer, validation, settings),
+        settings=JournalSettings(arguments.save_minutes, arguments.save_steps, arguments.evaluate_every, arguments.tensorboard),
+    )
     if arguments.resume:
-        trainer.resume(load_checkpoint(arguments.out / LAST))
-    validation = _load_sets(arguments.data, settings, split="val") if arguments.evaluate_every else []
-    loss = _step_loss(settings)
-    while trainer.epoch < settings.schedule.epochs:
-        plan.epoch = trainer.epoch
-        is_closing = trainer.epoch >= settings.schedule.epochs - settings.closing_epochs
-        plan.sizes = (settings.input_px,) if is_closing else settings.sizes_px
-        started_s = time.monotonic()
-        figures: dict[str, Any] = trainer.train_epoch(make_loader(pictures, plan, workers=arguments.workers), loss)
-        trainer.save(arguments.out / LAST, {"settings": settings.model_dump(mode="json")})
-        figures |= {"epoch": trainer.epoch, "seconds": round(time.monotonic() - started_s)}
-        if arguments.evaluate_every and trainer.epoch % arguments.evaluate_every == 0:
-            figures["val"] = measure(trainer.averaged, validation, settings)
-        _report(arguments.out, figures)
+        journal.resume()
+    loss = _step_loss(network, settings)
+    with journal:
+        while trainer.epoch < settings.schedule.epochs:
+            _set_out(plan, trainer, settings)
+            journal.start_epoch()
+            batches = make_loader(pictures, plan, workers=arguments.workers, pinned=processes.device.type == "cuda")
+            journal.end_epoch(trainer.train_epoch(batches, loss, on_step=journal.note_step))
+
+
+def _set_out(plan: EpochPlan, trainer: Trainer, settings: TrainSettings) -> None:
+    """Let the plan begin where the trainer stands."""
+    plan.epoch, plan.first_batch = trainer.epoch, trainer.batch
+    is_closing = trainer.epoch >= settings.schedule.epochs - settings.closing_epochs
+    plan.sizes = (settings.input_px,) if is_closing else settings.sizes_px
 
 
 def _load_sets(data: Path, settings: TrainSettings, *, split: str) -> list[PictureSet]:
@@ -152,13 +195,14 @@ def _load_sets(data: Path, settings: TrainSettings, *, split: str) -> list[Pictu
     return sets
 
 
-def _plan(sets: list[PictureSet], settings: TrainSettings) -> EpochPlan:
+def _plan(sets: list[PictureSet], settings: TrainSettings, processes: Processes) -> EpochPlan:
     return EpochPlan(
         counts=[len(one.pictures) for one in sets],
         weights=[*settings.sets.values(), 1.0][: len(sets)],
         sizes=settings.sizes_px,
         batch=settings.batch,
         seed=settings.seed,
+        share=(processes.rank, processes.count),
     )
 
 
@@ -181,49 +225,44 @@ def _parameter_groups(network: Yolo, settings: TrainSettings) -> list[dict[str, 
     return groups
 
 
-def _step_loss(settings: TrainSettings):
+def _step_loss(network: Yolo, settings: TrainSettings) -> StepLoss:
     places = {}
 
-    def step_loss(network: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+    def step_loss(shared: nn.Module, batch: Batch) -> dict[str, Part]:
         size = batch.images.shape[-1]
         if size not in places:
             places[size] = network.places(size, size)
-        predictions = network(batch.images)
-        with torch.autocast("cpu", enabled=False):
-            loss = detection_loss(predictions, places[size], batch.targets, settings.loss)
-        return loss.total, {"box": loss.box, "score": loss.score}
+        batch = batch.to(places[size].centres.device)
+        predictions = shared(batch.images)
+        with torch.autocast(batch.images.device.type, enabled=False):
+            return detection_loss(predictions, places[size], batch.targets, settings.loss)
 
     return step_loss
 
 
 @torch.inference_mode()
-def measure(network: Yolo, sets: list[PictureSet], settings: TrainSettings) -> dict[str, dict[str, float]]:
-    """AP50 of every labelled class of every set, with the daemon's letterbox and suppression."""
-    network.eval()
+def measure(trainer: Trainer, sets: list[PictureSet], settings: TrainSettings) -> dict[str, dict[str, float]]:
+    """AP50 of every labelled class of every set by the averaged weights, with the daemon's letterbox and suppression."""
+    trainer.averaged.eval()
     figures = {}
     for one in sets:
         truths = [Truth(p.boxes, p.class_ids, p.ignored, one.labelled) for p in one.pictures]
-        found = [_detect(network, picture, settings) for picture in one.pictures]
+        found = [_detect(trainer, picture, settings) for picture in one.pictures]
         scores = {name: score_class(truths, found, k, threshold=0.3) for k, name in enumerate(CLASSES)}
         figures[one.name] = {name: round(score.ap50, 3) for name, score in scores.items() if score.ap50 is not None}
     return figures
 
 
-def _detect(network: Yolo, picture: Picture, settings: TrainSettings) -> Detections:
+def _detect(trainer: Trainer, picture: Picture, settings: TrainSettings) -> Detections:
     pixels, transform = letterbox(picture.pixels_rgb(), width=settings.input_px, height=settings.input_px)
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=settings.schedule.computes_in_bfloat16):
-        predictions = network(torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None])
-    scores = torch.sigmoid(predictions.logits[0]).numpy()
+    device, precision = trainer.processes.device, trainer.precision
+    with torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32):
+        predictions = trainer.averaged(torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None].to(device))
+    scores = torch.sigmoid(predictions.logits[0]).cpu().numpy()
     rows, class_ids = np.nonzero(scores > 0.02)
-    boxes = transform.to_source(predictions.boxes[0].numpy()[rows])
+    boxes = transform.to_source(predictions.boxes[0].cpu().numpy()[rows])
     found = Detections(boxes, scores[rows, class_ids], class_ids)
     return found[nms(found.boxes, found.scores, found.class_ids, iou_threshold=0.6)]
-
-
-def _report(out: Path, figures: dict[str, Any]) -> None:
-    with (out / "epochs.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(figures) + "\n")
-    log.info("epoch done: %s", json.dumps(figures))
 
 
 if __name__ == "__main__":

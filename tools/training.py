@@ -6,16 +6,18 @@ import copy
 import logging
 import math
 import os
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from edged.errors import EdgedError, InputError
+from tools.processes import Processes, choose_precision
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +38,7 @@ class ScheduleSettings:
         weight_decay: of AdamW, for weights, not for biases.
         clip_norm: gradients longer than that are shortened to it.
         average_decay: of the moving average of the weights that is measured and exported.
-        bfloat16: compute in bfloat16 where torch's autocast does; None: if the processor does it in hardware. One that does
-            not takes ten times as long with it as without.
+        precision: of what torch's autocast shortens; `auto`: what the device has in hardware.
     """
 
     epochs: int = 20
@@ -47,86 +48,154 @@ class ScheduleSettings:
     weight_decay: float = 0.02
     clip_norm: float = 10.0
     average_decay: float = 0.998
-    bfloat16: bool | None = None
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
 
-    @property
-    def computes_in_bfloat16(self) -> bool:
-        """What `bfloat16` comes to on this machine."""
-        return torch.cpu.get_capabilities().get("avx512_bf16", False) if self.bfloat16 is None else self.bfloat16
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """One part of a loss: a sum over this process's share of a batch, and what it is to be divided by.
+
+    Numerator and denominator come apart because both are added up over all processes before they are divided: two processes
+    with 8 pictures each then do what one does with 16.
+
+    Attributes:
+        sum: with the gradient; ().
+        over: the share's quality, matches or pictures; (). All shares together count as 1 at least.
+        weight: of the quotient in the loss.
+    """
+
+    sum: Tensor
+    over: Tensor
+    weight: float = 1.0
+
+
+StepLoss = Callable[[nn.Module, Any], Mapping[str, Part]]
+"""(network, this process's share of a batch) -> the parts of the loss by name, the same names in every process."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """What one step cost: the loss and its parts by name."""
+    """What is known after a step.
 
-    loss: float
-    parts: Mapping[str, float]
+    Attributes:
+        epoch: from 1.
+        batch, batches: so many steps of the epoch are done, of so many.
+        step: of the whole training, from 1.
+        rate: the learning rate of a group whose `rate` is 1.
+        figures: this step's loss and its parts.
+        means: the same over the epoch so far.
+    """
 
-
-StepLoss = Callable[[nn.Module, Any], tuple[Tensor, Mapping[str, float]]]
-"""(network, batch) -> the loss to minimise, its parts for people."""
+    epoch: int
+    batch: int
+    batches: int
+    step: int
+    rate: float
+    figures: Mapping[str, float]
+    means: Mapping[str, float]
 
 
 class Trainer:
     """A network on its way through a schedule, with all that a checkpoint must hold to go on exactly where it stood."""
 
     def __init__(
-        self, network: nn.Module, groups: list[dict[str, Any]], schedule: ScheduleSettings, *, steps_per_epoch: int
+        self,
+        network: nn.Module,
+        groups: list[dict[str, Any]],
+        schedule: ScheduleSettings,
+        *,
+        steps_per_epoch: int,
+        seed: int = 0,
+        processes: Processes = Processes(),  # noqa: B008 - frozen: nobody else is there
     ) -> None:
-        """groups: torch parameter groups; `rate` in each is its share of the learning rate."""
-        self.network, self.schedule = network, schedule
+        """groups: torch parameter groups; `rate` in each is its share of the learning rate. The network is on the device already.
+
+        seed: of everything that the network draws while it trains.
+        """
+        self.network, self.schedule, self.processes = network, schedule, processes
+        self._shared = DistributedDataParallel(network) if processes.count > 1 else network  # takes the first one's weights
         self.averaged = copy.deepcopy(network).requires_grad_(False)
         self.optimiser = torch.optim.AdamW(groups, lr=schedule.learning_rate, betas=(0.9, 0.99))
+        self.precision = choose_precision(schedule.precision, processes.device)
+        self._scaler = torch.amp.GradScaler(processes.device.type, enabled=self.precision == torch.float16)
         self.steps_per_epoch = steps_per_epoch
         self.epoch = 0
+        self.batch = 0
         self.step = 0
-        self._total_steps = 0
+        self._seed = seed
+        self._sums: dict[str, float] = {}
 
-    def train_epoch(self, batches: Iterable[Any], step_loss: StepLoss, *, report_every: int = 50) -> dict[str, float]:
-        """One pass; returns the mean loss and its parts.
+    def train_epoch(
+        self, batches: Iterable[Any], step_loss: StepLoss, *, on_step: Callable[[StepReport], None] | None = None
+    ) -> dict[str, float]:
+        """Finish the epoch it stands in; returns the mean loss and its parts.
+
+        Args:
+            batches: this process's shares of the epoch's batches from number `batch` on.
+            on_step: called after every step; may save.
 
         Raises:
             TrainingError: the loss is no number any more; the newest checkpoint is from before.
         """
         self.network.train()
         # Counted from here, so that a run resumed with other epochs or pictures still ends at the end of its schedule.
-        self._total_steps = self.step + (self.schedule.epochs - self.epoch) * self.steps_per_epoch
-        sums: dict[str, float] = {}
-        count, started_s = 0, time.monotonic()
+        total_steps = self.step - self.batch + (self.schedule.epochs - self.epoch) * self.steps_per_epoch
         for batch in batches:
-            self._set_rate()
-            report = self._step(batch, step_loss)
-            for name, value in {"loss": report.loss, **report.parts}.items():
-                sums[name] = sums.get(name, 0.0) + value
-            count += 1
-            if count % report_every == 0:
-                facts = " ".join(f"{name}={total / count:.3f}" for name, total in sums.items())
-                pace_s = (time.monotonic() - started_s) / count
-                log.info("epoch=%d step=%d/%d %s step_s=%.2f", self.epoch + 1, count, self.steps_per_epoch, facts, pace_s)
-        self.epoch += 1
-        return {name: total / max(count, 1) for name, total in sums.items()}
+            rate = self._set_rate(total_steps)
+            figures = self._step(batch, step_loss)
+            for name, value in figures.items():
+                self._sums[name] = self._sums.get(name, 0.0) + value
+            self.batch += 1
+            if on_step:
+                means = self._means()
+                on_step(StepReport(self.epoch + 1, self.batch, self.steps_per_epoch, self.step, rate, figures, means))
+        means = self._means()
+        self.epoch, self.batch, self._sums = self.epoch + 1, 0, {}
+        return means
 
-    def _step(self, batch: Any, step_loss: StepLoss) -> StepReport:
+    def _means(self) -> dict[str, float]:
+        return {name: total / max(self.batch, 1) for name, total in self._sums.items()}
+
+    def _step(self, batch: Any, step_loss: StepLoss) -> dict[str, float]:
+        """One step of all processes; returns the loss and its parts, the same numbers in each."""
+        torch.manual_seed(self._step_seed())
         self.optimiser.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.schedule.computes_in_bfloat16):
-            loss, parts = step_loss(self.network, batch)
-        value = float(loss.detach())
-        if not math.isfinite(value):
+        with torch.autocast(self.processes.device.type, dtype=self.precision, enabled=self.precision != torch.float32):
+            parts = step_loss(self._shared, batch)
+        figures, overs = self._add_up(parts)
+        if not math.isfinite(figures["loss"]):
             raise TrainingError(
-                f"the loss became {value} in epoch {self.epoch + 1}, step {self.step}; "
+                f"the loss became {figures['loss']} in epoch {self.epoch + 1}, step {self.step}; "
                 "resume from the last checkpoint with a lower learning_rate"
             )
-        loss.backward()
+        loss = sum(part.weight * part.sum / over for part, over in zip(parts.values(), overs, strict=True))
+        # DistributedDataParallel averages the gradients; ours are shares of one sum.
+        self._scaler.scale(loss * self.processes.count).backward()
+        self._scaler.unscale_(self.optimiser)
         nn.utils.clip_grad_norm_(self.network.parameters(), self.schedule.clip_norm)
-        self.optimiser.step()
+        self._scaler.step(self.optimiser)
+        self._scaler.update()
         self.step += 1
         self._average()
-        return StepReport(value, parts)
+        return figures
 
-    def _set_rate(self) -> None:
-        share = rate_share(self.step, self.schedule, total_steps=self._total_steps)
+    def _add_up(self, parts: Mapping[str, Part]) -> tuple[dict[str, float], list[float]]:
+        """The figures of the whole batch, and what each part is divided by."""
+        shares = [part.sum.detach() for part in parts.values()] + [part.over for part in parts.values()]
+        totals = self.processes.add_up(torch.stack([share.double() for share in shares])).tolist()
+        overs = [max(over, 1.0) for over in totals[len(parts) :]]
+        quotients = {name: total / over for name, total, over in zip(parts, totals, overs, strict=False)}
+        return {"loss": sum(part.weight * quotients[name] for name, part in parts.items()), **quotients}, overs
+
+    def _step_seed(self) -> int:
+        """What a network draws (dropout) follows from the step and the process, so that no state of chance need be kept."""
+        return int(np.random.SeedSequence((self._seed, self.step, self.processes.rank)).generate_state(1, np.uint64)[0])
+
+    def _set_rate(self, total_steps: int) -> float:
+        rate = self.schedule.learning_rate * rate_share(self.step, self.schedule, total_steps=total_steps)
         for group in self.optimiser.param_groups:
-            group["lr"] = self.schedule.learning_rate * share * group["rate"]
+            group["lr"] = rate * group["rate"]
+        return rate
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -135,14 +204,19 @@ class Trainer:
             mean.lerp_(new, 1 - decay) if mean.is_floating_point() else mean.copy_(new)
 
     def save(self, path: Path, extra: Mapping[str, Any]) -> None:
-        """Write a checkpoint in one piece: there is never a half one under that name."""
+        """Write a checkpoint in one piece: there is never a half one under that name. Only the first process writes."""
+        if not self.processes.is_first:
+            return
         state = {
             "network": self.network.state_dict(),
             "averaged": self.averaged.state_dict(),
             "optimiser": self.optimiser.state_dict(),
+            "scaler": self._scaler.state_dict(),
             "epoch": self.epoch,
+            "batch": self.batch,
             "step": self.step,
-            "random": torch.get_rng_state(),
+            "steps_per_epoch": self.steps_per_epoch,
+            "sums": dict(self._sums),
             **extra,
         }
         partial = path.with_name(path.name + ".partial")
@@ -153,7 +227,10 @@ class Trainer:
         partial.replace(path)
 
     def resume(self, state: Mapping[str, Any]) -> None:
-        """Stand where the checkpoint was written; rates and decay stay those of this run."""
+        """Stand where the checkpoint was written; rates and decay stay those of this run.
+
+        An epoch that has other steps now than when it was interrupted begins anew.
+        """
         ours = [{"rate": group["rate"], "weight_decay": group["weight_decay"]} for group in self.optimiser.param_groups]
         self.network.load_state_dict(state["network"])
         self.averaged.load_state_dict(state["averaged"])
@@ -161,7 +238,15 @@ class Trainer:
         for group, own in zip(self.optimiser.param_groups, ours, strict=True):
             group.update(own)
         self.epoch, self.step = state["epoch"], state["step"]
-        torch.set_rng_state(state["random"])
+        self.batch, self._sums = state.get("batch", 0), dict(state.get("sums", {}))
+        if self._scaler.is_enabled() and state.get("scaler"):
+            self._scaler.load_state_dict(state["scaler"])
+        if self.batch and state["steps_per_epoch"] != self.steps_per_epoch:
+            log.warning(
+                "epoch %d was interrupted at step %d of %d and has %d now: it begins anew",
+                *(self.epoch + 1, self.batch, state["steps_per_epoch"], self.steps_per_epoch),
+            )
+            self.batch, self._sums = 0, {}
 
 
 def rate_share(step: int, schedule: ScheduleSettings, *, total_steps: int) -> float:

@@ -29,6 +29,15 @@ class Batch:
     images: torch.Tensor
     targets: list[Targets]
 
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        targets = [target.to(device) for target in self.targets]
+        return Batch(self.images.to(device, non_blocking=True), targets)
+
+    def pin_memory(self) -> Batch:
+        """Called by the loader where a GPU will fetch the pictures."""
+        return Batch(self.images.pin_memory(), self.targets)
+
 
 @dataclass(frozen=True, slots=True)
 class Key:
@@ -90,7 +99,10 @@ class EpochPlan(Sampler):
         counts: pictures of each set, in the order of `TrainingPictures`.
         weights: of each set.
         sizes: sides to draw from for each batch.
+        batch: pictures of a batch, of all processes together.
         epoch: set before each epoch.
+        first_batch: set where an interrupted epoch goes on.
+        share: (rank, count): this process takes the rank-th of so many equal parts of every batch.
     """
 
     counts: Sequence[int]
@@ -99,6 +111,8 @@ class EpochPlan(Sampler):
     batch: int
     seed: int
     epoch: int = field(default=0)
+    first_batch: int = field(default=0)
+    share: tuple[int, int] = field(default=(0, 1))
 
     def __len__(self) -> int:
         return sum(round(count * weight) for count, weight in zip(self.counts, self.weights, strict=True)) // self.batch
@@ -112,16 +126,25 @@ class EpochPlan(Sampler):
             order.append(np.concatenate(rounds)[:wanted])
             start += count
         shuffled = rng.permutation(np.concatenate(order))
+        rank, count = self.share
+        pictures = self.batch // count
         for number in range(len(self)):
-            size = int(rng.choice(self.sizes))
-            positions = range(number * self.batch, (number + 1) * self.batch)
-            yield [Key(self.epoch, position, int(shuffled[position]), size) for position in positions]
+            size = int(rng.choice(self.sizes))  # drawn also for batches that are passed over: the rest stays as it was
+            if number >= self.first_batch:
+                first = number * self.batch + rank * pictures
+                positions = range(first, first + pictures)
+                yield [Key(self.epoch, position, int(shuffled[position]), size) for position in positions]
 
 
-def make_loader(pictures: TrainingPictures, plan: EpochPlan, *, workers: int) -> DataLoader:
-    """Batches of the plan's present epoch; with workers they are made ahead in other processes."""
+def make_loader(pictures: TrainingPictures, plan: EpochPlan, *, workers: int, pinned: bool = False) -> DataLoader:
+    """Batches of the plan's present epoch; with workers they are made ahead in other processes. pinned: for a GPU."""
     return DataLoader(
-        pictures, batch_sampler=plan, num_workers=workers, collate_fn=_collate, prefetch_factor=4 if workers else None
+        pictures,
+        batch_sampler=plan,
+        num_workers=workers,
+        collate_fn=_collate,
+        prefetch_factor=4 if workers else None,
+        pin_memory=pinned,
     )
 
 

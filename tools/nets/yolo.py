@@ -133,14 +133,15 @@ class Yolo(nn.Module):
 
     def places(self, height: int, width: int) -> Places:
         """The R places of an input of that size, in the order of the answers: stride, anchor, row, column."""
+        device = self.heads[0].bias.device
         centres, anchors, strides = [], [], []
         for stride, sizes in zip(STRIDES, self.settings.anchors, strict=True):
             h, w = height // stride, width // stride
-            y, x = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
+            y, x = torch.meshgrid(torch.arange(h, device=device), torch.arange(w, device=device), indexing="ij")
             cells = (torch.stack([x, y], dim=-1).reshape(1, -1, 2).float() + 0.5) * stride
             centres.append(cells.expand(len(sizes), -1, -1).reshape(-1, 2))
-            anchors.append(torch.tensor(sizes, dtype=torch.float32).repeat_interleave(h * w, dim=0))
-            strides.append(torch.full((len(sizes) * h * w, 1), float(stride)))
+            anchors.append(torch.tensor(sizes, dtype=torch.float32, device=device).repeat_interleave(h * w, dim=0))
+            strides.append(torch.full((len(sizes) * h * w, 1), float(stride), device=device))
         return Places(torch.cat(centres), torch.cat(anchors), torch.cat(strides))
 
 

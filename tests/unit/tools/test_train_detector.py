@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
-import math
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +25,14 @@ from tools import calibrate, evaluate, export, train_detector  # noqa: E402
 from tools.export import licence_of, make_onnx  # noqa: E402
 from tools.metrics import Matches  # noqa: E402
 from tools.nets.yolo import ExportedYolo, Yolo, YoloSettings  # noqa: E402
-from tools.training import ScheduleSettings, Trainer, TrainingError, load_checkpoint, rate_share  # noqa: E402
+from tools.processes import Processes  # noqa: E402
+from tools.training import load_checkpoint  # noqa: E402
+from tools.training_journal import Journal  # noqa: E402
 from tools.weights import initialise  # noqa: E402
 
 pytestmark = pytest.mark.torch
+
+ROOT = Path(__file__).parents[3]
 
 CONFIG = """
 seed: 3
@@ -36,7 +43,7 @@ sets: {small: 1.0}
 width: 0.25
 neck: 16
 anchors: [[[12, 12]], [[24, 24]], [[48, 48]]]
-schedule: {epochs: 2, warmup_steps: 2, learning_rate: 0.01, bfloat16: false}
+schedule: {epochs: 2, warmup_steps: 2, learning_rate: 0.01, precision: float32}
 data:
   - {name: small, licence_mark: P, licence: ours, source: drawn by a test, use: training}
 """
@@ -72,85 +79,136 @@ def test_training_writes_its_figures(work: Path) -> None:
     assert all(line["box"] > 0 and 0 < line["score"] < line["loss"] for line in lines)
 
 
-def test_trainer_learns_what_can_be_learnt() -> None:
-    """A line through given points is found, by the network and by its averaged twin; the loop knows nothing of lines."""
-    torch.manual_seed(0)
-    network = torch.nn.Linear(1, 1)
-    groups = [{"params": list(network.parameters()), "rate": 1.0, "weight_decay": 0.0}]
-    schedule = ScheduleSettings(epochs=3, learning_rate=0.1, warmup_steps=10, average_decay=0.9, bfloat16=False)
-    trainer = Trainer(network, groups, schedule, steps_per_epoch=100)
-    x = torch.linspace(-1, 1, 16)[:, None]
-
-    losses = [
-        trainer.train_epoch([x] * 100, lambda net, batch: ((net(batch) - 2 * batch - 1).square().mean(), {}))["loss"]
-        for _ in range(3)
-    ]
-
-    assert losses[0] > losses[1] > losses[2]
-    for weights in (trainer.network, trainer.averaged):
-        assert weights.weight.item() == pytest.approx(2, abs=0.01)
-        assert weights.bias.item() == pytest.approx(1, abs=0.01)
+def _command(work: Path, out: str, *options: str) -> list[str]:
+    required = ["--config", str(work / "config.yaml"), "--data", str(work / "data"), "--out", str(work / out)]
+    return [*required, "--threads", "1", "--evaluate-every", "0", *options]
 
 
-@pytest.mark.parametrize(("asked", "has_it", "expected"), [(None, True, True), (None, False, False), (True, False, True)])
-def test_schedule_computes_in_bfloat16_where_the_processor_can(
-    monkeypatch: pytest.MonkeyPatch, asked: bool | None, has_it: bool, expected: bool
-) -> None:
-    """Unless told, it is used where it is fast and nowhere else."""
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has_it})
-
-    assert ScheduleSettings(bfloat16=asked).computes_in_bfloat16 is expected
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """A process of its own, from the root of the checkout."""
+    return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def test_training_resumed_gives_the_weights_of_one_that_never_stopped(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Optimiser, average, schedule, order and chance go on where they stood: every weight is equal, bit by bit."""
-    save = Trainer.save
+def _assert_equal_weights(work: Path, first: str, second: str) -> None:
+    straight, other = (load_checkpoint(work / name / "last.pt") for name in (first, second))
+    for part in ("network", "averaged"):
+        for name, weights in straight[part].items():
+            assert torch.equal(weights, other[part][name]), name
 
-    def save_and_stop(trainer: Trainer, *arguments: object) -> None:
-        save(trainer, *arguments)
+
+KILL = """
+import os, signal, sys
+from tools import train_detector
+from tools.training_journal import Journal
+
+note_step = Journal.note_step
+
+def note_and_die(journal, report):
+    note_step(journal, report)
+    if report.step == 9:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Journal.note_step = note_and_die
+train_detector.main(sys.argv[1:])
+"""
+
+KILL_WHILE_WRITING = """
+import os, pathlib, signal, sys
+from tools import train_detector
+
+replace = pathlib.Path.replace
+
+def replace_once(path, target):
+    if pathlib.Path(target).exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+    return replace(path, target)
+
+pathlib.Path.replace = replace_once
+train_detector.main(sys.argv[1:])
+"""
+
+
+def test_training_killed_in_mid_epoch_resumes_to_the_weights_of_one_that_never_stopped(work: Path) -> None:
+    """kill -9 costs the steps since the last checkpoint; order, changes, optimiser, average go on: equal weights, bit by bit."""
+    killed = _run("-c", KILL, *_command(work, "killed", "--workers", "1", "--save-steps", "2"))
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    state = load_checkpoint(work / "killed" / "last.pt")
+    assert (state["epoch"], state["batch"]) == (1, 2)
+
+    assert _train(work, "killed", "--resume") == 0
+
+    _assert_equal_weights(work, "straight", "killed")
+    assert _figures(work, "killed") == _figures(work, "straight")
+
+
+def test_training_killed_while_it_writes_leaves_the_checkpoint_before(work: Path) -> None:
+    """A half-written file never bears the checkpoint's name."""
+    killed = _run("-c", KILL_WHILE_WRITING, *_command(work, "torn", "--workers", "0", "--save-steps", "2"))
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert (work / "torn" / "last.pt.partial").exists()
+    assert load_checkpoint(work / "torn" / "last.pt")["batch"] == 2
+
+    assert _train(work, "torn", "--resume") == 0
+
+    _assert_equal_weights(work, "straight", "torn")
+
+
+def test_training_ended_while_it_measured_reports_the_epoch_after_all(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The epoch was saved, its line was not: resuming writes it, once."""
+
+    def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Trainer, "save", save_and_stop)
+        patched.setattr(Journal, "_report", stop)
         with pytest.raises(KeyboardInterrupt):
-            _train(work, "stopped")
-    assert load_checkpoint(work / "stopped" / "last.pt")["epoch"] == 1
+            _train(work, "measured")
 
-    assert _train(work, "stopped", "--resume") == 0
+    assert _train(work, "measured", "--resume") == 0
 
-    straight, resumed = (load_checkpoint(work / name / "last.pt") for name in ("straight", "stopped"))
-    for part in ("network", "averaged"):
-        for name, weights in straight[part].items():
-            assert torch.equal(weights, resumed[part][name]), name
+    assert _figures(work, "measured") == _figures(work, "straight")
+    _assert_equal_weights(work, "straight", "measured")
 
 
-def test_trainer_resumed_with_another_rate_takes_the_new_one() -> None:
-    """A checkpoint brings back where training stood, not what was asked of it then."""
-
-    def make(rate: float) -> Trainer:
-        network = torch.nn.Linear(1, 1)
-        groups = [{"params": list(network.parameters()), "rate": rate, "weight_decay": 0.0}]
-        return Trainer(network, groups, ScheduleSettings(epochs=2, bfloat16=False), steps_per_epoch=1)
-
-    before, after = make(0.1), make(0.4)
-    before.train_epoch([None], lambda net, _: (net(torch.ones(1, 1)).square().sum(), {}))
-    state = {"network": before.network.state_dict(), "averaged": before.averaged.state_dict(), "epoch": 1, "step": 1}
-
-    after.resume({**state, "optimiser": before.optimiser.state_dict(), "random": torch.get_rng_state()})
-
-    assert after.optimiser.param_groups[0]["rate"] == 0.4
-    assert after.optimiser.state_dict()["state"] == before.optimiser.state_dict()["state"]
-    assert (after.epoch, after.step) == (1, 1)
+def _figures(work: Path, out: str) -> list[dict[str, float]]:
+    """The lines of epochs.jsonl without the time."""
+    lines = [json.loads(line) for line in (work / out / "epochs.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
 
 
-def test_training_whose_loss_is_no_number_stops_before_it_is_saved(work: Path) -> None:
-    """A diverged network ends the run with a reason; the checkpoint before it stays."""
-    network = torch.nn.Linear(1, 1)
-    groups = [{"params": list(network.parameters()), "rate": 1.0}]
-    trainer = Trainer(network, groups, ScheduleSettings(epochs=1, bfloat16=False), steps_per_epoch=1)
+def test_training_in_two_processes_does_what_one_does(work: Path) -> None:
+    """Each takes half of every batch; sums, quality and gradients are added up: equal within rounding, written once."""
+    out = "two"
+    command = _command(work, out, "--workers", "0", "--device", "cpu")
 
-    with pytest.raises(TrainingError, match="lower learning_rate"):
-        trainer.train_epoch([None], lambda net, _: (net(torch.ones(1, 1)).sum() * math.nan, {}))
+    ran = _run("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "tools.train_detector", *command)
+
+    assert ran.returncode == 0, ran.stderr
+    for one, both in zip(_figures(work, "straight"), _figures(work, out), strict=True):
+        assert both == pytest.approx(one, rel=1e-3)
+    straight, other = (load_checkpoint(work / name / "last.pt")["averaged"] for name in ("straight", out))
+    for name, weights in straight.items():
+        torch.testing.assert_close(other[name], weights, rtol=1e-3, atol=1e-3, msg=name)
+    assert ran.stdout.count("epoch done") == 2
+
+
+def test_training_with_a_batch_that_cannot_be_shared_is_refused(work: Path) -> None:
+    """Unequal shares would need unequal weights."""
+    settings = train_detector.load_settings(work / "config.yaml")
+
+    with pytest.raises(InputError, match="4 pictures cannot be shared equally by 3"):
+        train_detector.train(argparse.Namespace(), settings, Processes(count=3))
+
+
+def test_training_with_tensorboard_missing_says_how_to_get_it(
+    work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever asks for curves without the package is told before an hour is spent."""
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+
+    assert _train(work, "curves", "--tensorboard", str(work / "curves")) == 78
+
+    assert "pip install tensorboard" in capsys.readouterr().err
 
 
 def test_training_with_frozen_rows_leaves_them_as_they_were(work: Path) -> None:
@@ -182,33 +240,6 @@ def test_training_with_a_wrong_configuration_exits_78_naming_the_key(
     assert _train(work, "wrong", config="wrong.yaml") == 78
 
     assert message in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("step", "share"),
-    [
-        pytest.param(0, 0.1, id="first warm-up step"),
-        pytest.param(9, 1.0, id="warmed up"),
-        pytest.param(10, 1.0, id="top of the cosine"),
-        pytest.param(60, 0.55, id="half way down"),
-        pytest.param(110, 0.1, id="end"),
-        pytest.param(200, 0.1, id="past the end"),
-    ],
-)
-def test_rate_share_rises_then_falls_along_a_cosine(step: int, share: float) -> None:
-    """Ten steps up, a hundred down to a tenth."""
-    schedule = ScheduleSettings(warmup_steps=10, final_ratio=0.1)
-
-    assert rate_share(step, schedule, total_steps=110) == pytest.approx(share)
-
-
-def test_load_checkpoint_of_another_file_says_what_it_wants(tmp_path: Path) -> None:
-    """A picture or a missing file is no checkpoint."""
-    (tmp_path / "picture.pt").write_bytes(b"\x89PNG")
-
-    for name in ("picture.pt", "missing.pt"):
-        with pytest.raises(InputError, match=name):
-            load_checkpoint(tmp_path / name)
 
 
 def test_export_equals_torch_on_one_and_on_three_pictures(work: Path, engine: Path) -> None:
@@ -360,7 +391,7 @@ def test_make_onnx_names_weights_as_torch_does() -> None:
     assert {name for name, _ in network.named_parameters()} <= names
 
 
-CONFIGS = sorted((Path(__file__).parents[3] / "configs" / "train").glob("*.yaml"))
+CONFIGS = sorted((ROOT / "configs" / "train").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
