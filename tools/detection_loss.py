@@ -1,151 +1,131 @@
 """What the detector is taught: boxes by their overlap, scores that say how well the box fits, silence where nothing is labelled.
 
-There is no objectness. Each class has its own sigmoid whose target at a matched place is the quality of its box and 0 elsewhere.
+Without an objectness each class has its own sigmoid whose target is the quality of the box at a matched place and 0 elsewhere.
 That makes missing labels simple: a set that does not label a class has that class's column masked out, so that neither matched
 nor empty places push it anywhere, and an ignored box masks its class at the places inside it.
 
-Sources: matching by score and overlap, Feng et al., TOOD, 2021; the quality focal loss, Li et al., Generalized Focal Loss, 2020;
-Rezatofighi et al., Generalized IoU, 2019.
+With an objectness p(class) = p(object) * p(class | object), and missing labels need a rule:
+
+- a place is told "nothing here" only where every class is known to be absent: not inside an ignored box, and nowhere at all in a
+  picture whose set leaves a class unlabelled, for an object of that class may be anywhere; the place of an object is raised
+  there towards its quality, never lowered;
+- where that is not known, the classes that are known to be absent are lowered instead, as far as the network believes in an
+  object there (the weight is p(object), without a gradient): "whatever you see there, it is no person".
+
+Sources: quality focal loss, Li et al., Generalized Focal Loss, NeurIPS 2020, equation 2 with beta 2, the distance held fixed in
+the gradient; focal loss, Lin et al., RetinaNet, ICCV 2017, equation 5; balanced log-loss, Xie & Tu, Holistically-Nested Edge
+Detection, ICCV 2015, equation 2; objectness and log-loss, squared error on tx, ty, tw, th, Redmon & Farhadi, YOLOv3, 2018.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tools.nets.yolo import Places, Predictions
+from tools.assignment import AssignmentSettings, Match, Targets, assign
+from tools.nets.yolo import Places, Predictions, encode_boxes
+from tools.overlaps import complete_iou, distance_iou, generalised_iou, iou
 from tools.training import Part
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Targets:
-    """What is known of one picture.
-
-    Attributes:
-        boxes: (M, 4) float32 xyxy, input pixels.
-        class_ids: (M,) int64.
-        ignored: (M,) bool: something of that class may be there, nobody knows; neither right nor wrong.
-        labelled: (classes,) bool: the classes that were looked for in this picture.
-    """
-
-    boxes: Tensor
-    class_ids: Tensor
-    ignored: Tensor
-    labelled: Tensor
-
-    def to(self, device: torch.device) -> Targets:
-        """The same on a device."""
-        return Targets(*(getattr(self, name).to(device) for name in ("boxes", "class_ids", "ignored", "labelled")))
-
-
 @dataclass(frozen=True, slots=True)
-class LossSettings:
-    """How the parts are weighed.
+class LossSettings(AssignmentSettings):
+    """What is wanted of the network, and how the parts are weighed.
 
     Attributes:
-        box_weight: of the boxes against the scores.
-        matches: the most places that one object teaches.
-        largest_ratio: an anchor is tried for an object while neither side differs by more than this factor.
-        score_power, iou_power: a place's fitness is score^a * overlap^b.
+        objectness: the network has one.
+        box: 1 less an overlap, or `squared`: the squared error of tx, ty, tw, th.
+        score: of class scores and objectness. `quality_focal`: log-loss by the squared distance from the target; `focal`: by
+            the distance to the power `focal_gamma`, objects by `focal_alpha` and empty places by 1 less that; `log`: as it is;
+            `balanced`: as it is, all objects together count as much as all empty places together.
+        box_weight, score_weight, objectness_weight: of the parts; `score_weight` is the classes'.
     """
 
+    objectness: bool = False
+    box: Literal["iou", "giou", "diou", "ciou", "squared"] = "giou"
+    score: Literal["quality_focal", "focal", "log", "balanced"] = "quality_focal"
     box_weight: float = 2.0
-    matches: int = 10
-    largest_ratio: float = 4.0
-    score_power: float = 0.5
-    iou_power: float = 4.0
+    score_weight: float = 1.0
+    objectness_weight: float = 1.0
+    focal_alpha: float = 0.25
+    focal_gamma: float = 2.0
 
 
 def detection_loss(predictions: Predictions, places: Places, targets: list[Targets], settings: LossSettings) -> dict[str, Part]:
     """How wrong the predictions of N pictures are, over the total quality of their matches."""
-    box_sum = predictions.boxes.new_zeros(())
-    wanted = torch.zeros_like(predictions.logits)
-    known = torch.zeros_like(predictions.logits)
-    quality_sum = predictions.boxes.new_zeros(())
-    for n, target in enumerate(targets):
-        boxes, logits = predictions.boxes[n], predictions.logits[n]
-        known[n] = _known(places, target)
-        match = _match(boxes.detach(), logits.detach(), places, target, settings)
-        class_ids = target.class_ids[match.objects]
-        wanted[n, match.rows, class_ids] = match.quality
-        known[n, match.rows, class_ids] = 1.0
-        box_sum = box_sum + (match.quality * (1.0 - generalised_iou(boxes[match.rows], target.boxes[match.objects]))).sum()
-        quality_sum = quality_sum + match.quality.sum()
-    score_sum = (_quality_focal(predictions.logits, wanted) * known).sum()
-    return {"box": Part(box_sum, quality_sum, settings.box_weight), "score": Part(score_sum, quality_sum)}
-
-
-def _quality_focal(logits: Tensor, wanted: Tensor) -> Tensor:
-    distance = (wanted - torch.sigmoid(logits)).detach().square()
-    return distance * F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
-
-
-def _known(places: Places, target: Targets) -> Tensor:
-    """(R, classes) 1 where an empty place may be taught as empty."""
-    known = target.labelled.float().expand(len(places.centres), -1).clone()
-    for box, class_id in zip(target.boxes[target.ignored], target.class_ids[target.ignored], strict=True):
-        inside = (places.centres >= box[:2]).all(dim=1) & (places.centres <= box[2:]).all(dim=1)
-        known[inside, class_id] = 0.0
-    return known
+    match = assign(predictions, targets, places=places, settings=settings)
+    parts = {"box": _box_part(predictions, match, places=places, settings=settings)}
+    if predictions.objectness is None:
+        wanted = _at_matches(match, match.quality)
+        answers = _Answers(predictions.logits, wanted, match.known | (wanted > 0))
+        return parts | _score_parts("score", answers, over=match.quality.sum(), settings=settings)
+    return parts | _object_parts(predictions.objectness, predictions.logits, match=match, settings=settings)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Match:
-    rows: Tensor  # (P,) places
-    objects: Tensor  # (P,) the object that each teaches
-    quality: Tensor  # (P,) the score that it should have
+class _Answers:
+    """Logits, the scores that they should have, and how much each counts: 0 where nothing is taught. All of one shape."""
+
+    logits: Tensor
+    wanted: Tensor
+    weight: Tensor
 
 
-def _match(boxes: Tensor, logits: Tensor, places: Places, target: Targets, settings: LossSettings) -> _Match:
-    """Give every object the places that already answer it best, among the near cells whose anchor has about its shape."""
-    objects = torch.nonzero(~target.ignored & target.labelled[target.class_ids]).squeeze(1)
-    truth = target.boxes[objects]
-    index, rows = torch.nonzero(_candidates(truth, places, settings), as_tuple=True)  # pairs, far fewer than M x R
-    if len(rows) == 0:
-        return _Match(rows, index, torch.zeros(0))
-    score = torch.sigmoid(logits[rows, target.class_ids[objects][index]])
-    fitness = score**settings.score_power * iou(boxes[rows], truth[index]) ** settings.iou_power
-    table = torch.zeros(len(objects), len(boxes)).index_put((index, rows), fitness + 1e-9)
-    table = _keep_largest(table, settings.matches)
-    fitness, owner = table.max(dim=0)  # a place teaches one object: the one that it fits best
-    rows = torch.nonzero(fitness).squeeze(1)
-    fitness, owner = fitness[rows], owner[rows]
-    overlap = iou(boxes[rows], truth[owner])
-    best_overlap = torch.zeros(len(objects)).scatter_reduce(0, owner, overlap, "amax")
-    return _Match(rows, objects[owner], fitness / table.amax(dim=1)[owner] * best_overlap[owner])
+def _box_part(predictions: Predictions, match: Match, *, places: Places, settings: LossSettings) -> Part:
+    found = predictions.boxes[match.pictures, match.rows]
+    if settings.box == "squared":
+        offsets = predictions.offsets[match.pictures, match.rows]
+        wrong = (offsets - encode_boxes(match.boxes, places.at(match.rows))).square().sum(dim=-1)
+    else:
+        overlap = {"iou": iou, "giou": generalised_iou, "diou": distance_iou, "ciou": complete_iou}[settings.box]
+        wrong = 1.0 - overlap(found, match.boxes)
+    return Part((match.quality * wrong).sum(), match.quality.sum(), settings.box_weight)
 
 
-def _candidates(truth: Tensor, places: Places, settings: LossSettings) -> Tensor:
-    """(M, R) bool: cells whose centre an object's centre can be told from, with an anchor of about its shape."""
-    centres, sizes = (truth[:, None, :2] + truth[:, None, 2:]) / 2, truth[:, None, 2:] - truth[:, None, :2]
-    near = ((places.centres - centres).abs() < 0.95 * places.strides).all(dim=-1)
-    ratio = places.anchors / sizes.clamp_min(1.0)
-    return near & (torch.maximum(ratio, 1 / ratio).amax(dim=-1) < settings.largest_ratio)
+def _object_parts(objectness: Tensor, logits: Tensor, *, match: Match, settings: LossSettings) -> dict[str, Part]:
+    """Whether something is there, and, where something is, what."""
+    quality = torch.zeros_like(objectness)
+    quality[match.pictures, match.rows] = match.quality
+    is_matched, is_empty = quality > 0, match.known.all(dim=-1)
+    belief = torch.sigmoid(objectness).detach()
+    objects = _Answers(objectness, quality, is_empty | (quality > belief))
+    wanted = _at_matches(match, (match.quality > 0).float())
+    weight = torch.where(is_matched, quality, belief * ~is_empty)
+    classes = _Answers(logits, wanted, weight[..., None] * (match.known | (wanted > 0)))
+    over = match.quality.sum()
+    parts = _score_parts("objectness", objects, over=over, settings=settings)
+    return parts | _score_parts("class", classes, over=over, settings=settings)
 
 
-def _keep_largest(table: Tensor, k: int) -> Tensor:
-    values, columns = table.topk(min(k, table.shape[1]), dim=1)
-    return torch.zeros_like(table).scatter(1, columns, values)
+def _at_matches(match: Match, values: Tensor) -> Tensor:
+    """(N, R, classes): the values (P,) at the matched places and classes, 0 elsewhere."""
+    wanted = torch.zeros_like(match.known, dtype=torch.float32)
+    wanted[match.pictures, match.rows, match.class_ids] = values
+    return wanted
 
 
-def iou(a: Tensor, b: Tensor) -> Tensor:
-    """(P,) overlap of (P, 4) xyxy boxes, pair by pair."""
-    intersection, union, _ = _areas(a, b)
-    return intersection / union
+def _score_parts(name: str, answers: _Answers, *, over: Tensor, settings: LossSettings) -> dict[str, Part]:
+    factor = settings.objectness_weight if name == "objectness" else settings.score_weight
+    wrong = answers.weight * score_loss(answers.logits, answers.wanted, settings)
+    if settings.score != "balanced":
+        return {name: Part(wrong.sum(), over, factor)}
+    full = answers.wanted > 0
+    empty = Part((wrong * ~full).sum(), (answers.weight * ~full).sum(), factor)
+    return {name: Part((wrong * full).sum(), over, factor), f"{name}_empty": empty}
 
 
-def generalised_iou(a: Tensor, b: Tensor) -> Tensor:
-    """(P,) overlap of (P, 4) xyxy boxes less the empty share of their hull; in (-1, 1]."""
-    intersection, union, hull = _areas(a, b)
-    return intersection / union - (hull - union) / hull
-
-
-def _areas(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    inner = (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])).clamp_min(0)
-    outer = torch.maximum(a[:, 2:], b[:, 2:]) - torch.minimum(a[:, :2], b[:, :2])
-    intersection = inner.prod(dim=1)
-    union = (a[:, 2:] - a[:, :2]).prod(dim=1) + (b[:, 2:] - b[:, :2]).prod(dim=1) - intersection
-    return intersection, union.clamp_min(1e-6), outer.prod(dim=1).clamp_min(1e-6)
+def score_loss(logits: Tensor, wanted: Tensor, settings: LossSettings) -> Tensor:
+    """What each logit costs where `wanted`, in [0, 1], is the score that it should have."""
+    log_loss = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+    match settings.score:
+        case "quality_focal":
+            return (wanted - torch.sigmoid(logits)).detach().square() * log_loss
+        case "focal":
+            alpha = settings.focal_alpha * wanted + (1 - settings.focal_alpha) * (1 - wanted)
+            return alpha * (wanted - torch.sigmoid(logits)).abs() ** settings.focal_gamma * log_loss
+        case _:
+            return log_loss

@@ -86,7 +86,9 @@ class TrainSettings(BaseModel):
 
     def network(self) -> YoloSettings:
         """What the network is built from."""
-        return YoloSettings(classes=CLASSES, anchors=self.anchors, width=self.width, neck=self.neck)
+        return YoloSettings(
+            classes=CLASSES, anchors=self.anchors, width=self.width, neck=self.neck, objectness=self.loss.objectness
+        )
 
 
 def load_settings(path: Path) -> TrainSettings:
@@ -258,7 +260,7 @@ def _detect(trainer: Trainer, picture: Picture, settings: TrainSettings) -> Dete
     device, precision = trainer.processes.device, trainer.precision
     with torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32):
         predictions = trainer.averaged(torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None].to(device))
-    scores = torch.sigmoid(predictions.logits[0]).cpu().numpy()
+    scores = predictions.scores()[0].cpu().numpy()
     rows, class_ids = np.nonzero(scores > 0.02)
     boxes = transform.to_source(predictions.boxes[0].cpu().numpy()[rows])
     found = Detections(boxes, scores[rows, class_ids], class_ids)

@@ -22,6 +22,11 @@ STRIDES = (8, 16, 32)
 PRIOR = 0.01
 """What a fresh network answers everywhere: objects are rare."""
 
+LARGEST_LOG_RATIO = 4.0
+"""A box has e^-4 to e^4 times its anchor's sides."""
+NEAREST_EDGE = 0.01
+"""A centre nearer to the edge of its reach, as a share of it, is encoded as if it were there: the sigmoid has no end."""
+
 
 @dataclass(frozen=True, slots=True)
 class YoloSettings:
@@ -32,12 +37,14 @@ class YoloSettings:
         anchors: one list a stride of (width, height), input pixels.
         width: MobileNetV2's width multiplier.
         neck: channels of the fused features.
+        objectness: each place also says whether anything is there at all; a class score is then both multiplied.
     """
 
     classes: tuple[str, ...]
     anchors: tuple[tuple[tuple[float, float], ...], ...]
     width: float = 1.0
     neck: int = 96
+    objectness: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,11 +53,20 @@ class Predictions:
 
     Attributes:
         boxes: (N, R, 4) xyxy, input pixels.
+        offsets: (N, R, 4) what these were decoded from: tx, ty, tw, th.
         logits: (N, R, classes) before the sigmoid.
+        objectness: (N, R) before the sigmoid; None in a network without.
     """
 
     boxes: Tensor
+    offsets: Tensor
     logits: Tensor
+    objectness: Tensor | None = None
+
+    def scores(self) -> Tensor:
+        """(N, R, classes) in [0, 1]; with an objectness the probability of an object times that of its class."""
+        scores = torch.sigmoid(self.logits)
+        return scores if self.objectness is None else scores * torch.sigmoid(self.objectness)[..., None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +82,10 @@ class Places:
     centres: Tensor
     anchors: Tensor
     strides: Tensor
+
+    def at(self, rows: Tensor) -> Places:
+        """Some of them, by row."""
+        return Places(self.centres[rows], self.anchors[rows], self.strides[rows])
 
 
 class Separable(nn.Sequential):
@@ -103,33 +123,37 @@ class Yolo(nn.Module):
         self.settings = settings
         self.backbone = MobileNetV2(width=settings.width)
         self.neck = Neck(self.backbone.channels, settings.neck)
-        n_anchors, n_classes = len(settings.anchors[0]), len(settings.classes)
+        n_anchors, answers = len(settings.anchors[0]), 4 + settings.objectness + len(settings.classes)
         self.mix = nn.ModuleList(Separable(settings.neck, settings.neck) for _ in STRIDES)
-        self.heads = nn.ModuleList(Conv(settings.neck, n_anchors * (4 + n_classes), kernel=1, linear=True) for _ in STRIDES)
-        self._start_quietly(n_anchors, n_classes)
+        self.heads = nn.ModuleList(Conv(settings.neck, n_anchors * answers, kernel=1, linear=True) for _ in STRIDES)
+        self._start_quietly()
 
-    def _start_quietly(self, n_anchors: int, n_classes: int) -> None:
+    def _start_quietly(self) -> None:
+        """Where there is an objectness it alone begins low: of classes nothing is known yet."""
+        rare = slice(4, 5) if self.settings.objectness else slice(4, None)
         for head in self.heads:
             with torch.no_grad():
                 head.scale.mul_(0.1)
-                head.bias.view(n_anchors, 4 + n_classes)[:, 4:] = -math.log((1 - PRIOR) / PRIOR)
+                head.bias.view(len(self.settings.anchors[0]), -1)[:, rare] = -math.log((1 - PRIOR) / PRIOR)
 
     def forward(self, images: Tensor) -> Predictions:
         """images: (N, 3, H, W) uint8 RGB or the same numbers as floats; H and W multiples of 32."""
         features = self.neck(self.backbone(images.float() * (1 / 127.5) - 1.0))
-        raw = [head(mix(x)) for mix, head, x in zip(self.mix, self.heads, features, strict=True)]
-        return self._decode([answer.float() for answer in raw], self.places(images.shape[-2], images.shape[-1]))
+        return self.answer(features, self.places(images.shape[-2], images.shape[-1]))
 
-    def _decode(self, raw: Sequence[Tensor], places: Places) -> Predictions:
-        width = 4 + len(self.settings.classes)
-        rows = torch.cat([self._rows(x, width) for x in raw], dim=1)  # (N, R, 4 + classes)
-        centres = places.centres + (torch.sigmoid(rows[..., 0:2]) * 2.0 - 1.0) * places.strides
-        half = 0.5 * places.anchors * torch.exp(rows[..., 2:4].clamp(-4.0, 4.0))
-        return Predictions(torch.cat([centres - half, centres + half], dim=-1), rows[..., 4:])
+    def answer(self, features: Sequence[Tensor], places: Places) -> Predictions:
+        """What the heads say of the neck's three features."""
+        raw = [head(mix(x)).float() for mix, head, x in zip(self.mix, self.heads, features, strict=True)]
+        rows = torch.cat([self._rows(x) for x in raw], dim=1)  # (N, R, 4 + objectness + classes)
+        offsets = rows[..., :4]
+        boxes = decode_boxes(offsets, places)
+        if self.settings.objectness:
+            return Predictions(boxes, offsets, rows[..., 5:], rows[..., 4])
+        return Predictions(boxes, offsets, rows[..., 4:])
 
-    def _rows(self, x: Tensor, width: int) -> Tensor:
+    def _rows(self, x: Tensor) -> Tensor:
         n_anchors = len(self.settings.anchors[0])
-        return x.flatten(2).unflatten(1, (n_anchors, width)).transpose(2, 3).flatten(1, 2)
+        return x.flatten(2).unflatten(1, (n_anchors, x.shape[1] // n_anchors)).transpose(2, 3).flatten(1, 2)
 
     def places(self, height: int, width: int) -> Places:
         """The R places of an input of that size, in the order of the answers: stride, anchor, row, column."""
@@ -161,4 +185,19 @@ class ExportedYolo(Yolo):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """images: (N, 3, input_px, input_px) uint8. Returns boxes (N, R, 4) xyxy, input pixels, and scores (N, R, classes)."""
         predictions = super().forward(images)
-        return predictions.boxes, torch.sigmoid(predictions.logits)
+        return predictions.boxes, predictions.scores()
+
+
+def decode_boxes(offsets: Tensor, places: Places) -> Tensor:
+    """(..., R, 4) xyxy: centre = cell + (2 sigmoid(txy) - 1) stride, sides = anchor * exp(twh)."""
+    centres = places.centres + (torch.sigmoid(offsets[..., 0:2]) * 2.0 - 1.0) * places.strides
+    half = 0.5 * places.anchors * torch.exp(offsets[..., 2:4].clamp(-LARGEST_LOG_RATIO, LARGEST_LOG_RATIO))
+    return torch.cat([centres - half, centres + half], dim=-1)
+
+
+def encode_boxes(boxes: Tensor, places: Places) -> Tensor:
+    """(..., R, 4) the offsets that decode to these boxes; the nearest that a place can say where none does."""
+    centres, sizes = (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
+    share = ((centres - places.centres) / places.strides + 1.0) / 2.0
+    log_ratio = torch.log((sizes / places.anchors).clamp_min(1e-6)).clamp(-LARGEST_LOG_RATIO, LARGEST_LOG_RATIO)
+    return torch.cat([torch.logit(share, eps=NEAREST_EDGE), log_ratio], dim=-1)
