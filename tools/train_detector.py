@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import nn
 
-from edged.errors import ConfigError, EdgedError, InputError
+from edged.errors import ConfigError, EdgedError, InputError, ModelError
 from edged.models.manifest import DataSource
 from edged.strict_yaml import read_yaml
 from edged.types import Detections
@@ -22,6 +23,7 @@ from edged.vision.nms import nms
 from tools.augmentation.settings import AugmentationSettings
 from tools.datasets import CLASSES, Picture, PictureSet, load_coco
 from tools.detection_loss import LossSettings, detection_loss
+from tools.distillation import Teacher, TeacherSettings
 from tools.drawn import DRAWN, draw_set
 from tools.metrics import Truth, score_class
 from tools.nets.yolo import Yolo, YoloSettings
@@ -29,7 +31,7 @@ from tools.processes import Processes, join_processes
 from tools.training import Part, ScheduleSettings, StepLoss, Trainer
 from tools.training_data import Batch, EpochPlan, TrainingPictures, make_loader
 from tools.training_journal import Journal, JournalSettings
-from tools.weights import initialise
+from tools.weights import initialise, load_engine
 
 log = logging.getLogger("tools.train_detector")
 
@@ -43,11 +45,13 @@ class TrainSettings(BaseModel):
         sizes_px: sides that training draws from, batch by batch; multiples of 32.
         closing_epochs: so many last epochs run at `input_px` only.
         batch: pictures of a step, of all processes together.
+        classes: what is to be found, by name; pictures in which others are labelled can be used, these are passed over.
         sets: how often each set's pictures are shown in an epoch, by folder.
         drawn: so many pictures of the drawn street beside them.
         drawn_augmentation: how these are changed: little, they always come from the same kind of camera.
         backbone_rate: the backbone's share of the learning rate.
         frozen_rows: so many rows of the backbone, and its stem, are not trained.
+        teacher: a larger network whose answers are wanted as well.
         history: for people: what the first weights had been through before this run; goes into the manifest.
         data: where the pictures and first weights come from and what their licences allow; goes into the manifest.
     """
@@ -59,6 +63,7 @@ class TrainSettings(BaseModel):
     sizes_px: tuple[int, ...] = (320,)
     closing_epochs: int = 0
     batch: Annotated[int, Field(ge=1)] = 16
+    classes: Annotated[tuple[str, ...], Field(min_length=1)] = CLASSES
     sets: dict[str, float]
     drawn: Annotated[int, Field(ge=0)] = 0
     width: float = 1.0
@@ -70,8 +75,17 @@ class TrainSettings(BaseModel):
     augmentation: AugmentationSettings = AugmentationSettings()
     drawn_augmentation: AugmentationSettings = AugmentationSettings(mosaic=0.1, light=0.5, scale=(0.9, 1.15), stretch=1.05)
     loss: LossSettings = LossSettings()
+    teacher: TeacherSettings | None = None
     history: tuple[str, ...] = ()
     data: tuple[DataSource, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_its_teacher(self) -> TrainSettings:
+        """What the teacher learnt from is in this network too, with its licence."""
+        name = self.teacher.engine.name if self.teacher else None
+        if name and name not in {source.name for source in self.data}:
+            raise ValueError(f"teacher: {name} must also stand under data, with the licence that its own data gave it")
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -87,7 +101,7 @@ class TrainSettings(BaseModel):
     def network(self) -> YoloSettings:
         """What the network is built from."""
         return YoloSettings(
-            classes=CLASSES, anchors=self.anchors, width=self.width, neck=self.neck, objectness=self.loss.objectness
+            classes=self.classes, anchors=self.anchors, width=self.width, neck=self.neck, objectness=self.loss.objectness
         )
 
 
@@ -118,7 +132,7 @@ def main(argv: list[str] | None = None) -> int:
             train(arguments, settings, processes)
     except EdgedError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 78 if isinstance(error, InputError) else 1
+        return 78 if isinstance(error, InputError | ModelError) else 1
     return 0
 
 
@@ -174,7 +188,7 @@ def train(arguments: argparse.Namespace, settings: TrainSettings, processes: Pro
     )
     if arguments.resume:
         journal.resume()
-    loss = _step_loss(network, settings)
+    loss = _step_loss(network, settings, _load_teacher(network, settings, processes))
     with journal:
         while trainer.epoch < settings.schedule.epochs:
             _set_out(plan, trainer, settings)
@@ -191,10 +205,30 @@ def _set_out(plan: EpochPlan, trainer: Trainer, settings: TrainSettings) -> None
 
 
 def _load_sets(data: Path, settings: TrainSettings, *, split: str) -> list[PictureSet]:
-    sets = [load_coco(data / name, split=split) for name in settings.sets]
+    sets = [_load_set(data / name, settings, split=split) for name in settings.sets]
     if settings.drawn:
-        sets.append(draw_set(settings.drawn if split == "train" else settings.drawn // 8, split=split))
+        drawn = draw_set(settings.drawn if split == "train" else settings.drawn // 8, split=split)
+        sets.append(_renumber(drawn, settings.classes))
     return sets
+
+
+def _load_set(folder: Path, settings: TrainSettings, *, split: str) -> PictureSet:
+    """With other classes than ours they are read by name."""
+    if settings.classes == CLASSES:
+        return load_coco(folder, split=split)
+    return load_coco(folder, split=split, classes=settings.classes)
+
+
+def _renumber(pictures: PictureSet, classes: tuple[str, ...]) -> PictureSet:
+    """A set labelled in `CLASSES`, in other ones: what is not wanted is left out, what it does not have is not labelled in it."""
+    place = np.array([classes.index(name) if name in classes else -1 for name in CLASSES])
+    labelled = np.array([name in CLASSES and bool(pictures.labelled[CLASSES.index(name)]) for name in classes])
+    renumbered = []
+    for picture in pictures.pictures:
+        wanted = place[picture.class_ids] >= 0
+        class_ids = place[picture.class_ids[wanted]]
+        renumbered.append(replace(picture, boxes=picture.boxes[wanted], class_ids=class_ids, ignored=picture.ignored[wanted]))
+    return PictureSet(pictures.name, labelled, tuple(renumbered))
 
 
 def _plan(sets: list[PictureSet], settings: TrainSettings, processes: Processes) -> EpochPlan:
@@ -227,7 +261,14 @@ def _parameter_groups(network: Yolo, settings: TrainSettings) -> list[dict[str, 
     return groups
 
 
-def _step_loss(network: Yolo, settings: TrainSettings) -> StepLoss:
+def _load_teacher(pupil: Yolo, settings: TrainSettings, processes: Processes) -> Teacher | None:
+    if settings.teacher is None:
+        return None
+    network = load_engine(settings.teacher.engine).to(processes.device, memory_format=torch.channels_last)
+    return Teacher(network, pupil, settings.teacher)
+
+
+def _step_loss(network: Yolo, settings: TrainSettings, teacher: Teacher | None) -> StepLoss:
     places = {}
 
     def step_loss(shared: nn.Module, batch: Batch) -> dict[str, Part]:
@@ -236,8 +277,10 @@ def _step_loss(network: Yolo, settings: TrainSettings) -> StepLoss:
             places[size] = network.places(size, size)
         batch = batch.to(places[size].centres.device)
         predictions = shared(batch.images)
+        answers = teacher.ask(batch.images) if teacher else None
         with torch.autocast(batch.images.device.type, enabled=False):
-            return detection_loss(predictions, places[size], batch.targets, settings.loss)
+            parts = detection_loss(predictions, places[size], batch.targets, settings.loss)
+            return parts | teacher.parts(answers, predictions) if teacher else parts
 
     return step_loss
 
@@ -250,7 +293,7 @@ def measure(trainer: Trainer, sets: list[PictureSet], settings: TrainSettings) -
     for one in sets:
         truths = [Truth(p.boxes, p.class_ids, p.ignored, one.labelled) for p in one.pictures]
         found = [_detect(trainer, picture, settings) for picture in one.pictures]
-        scores = {name: score_class(truths, found, k, threshold=0.3) for k, name in enumerate(CLASSES)}
+        scores = {name: score_class(truths, found, k, threshold=0.3) for k, name in enumerate(settings.classes)}
         figures[one.name] = {name: round(score.ap50, 3) for name, score in scores.items() if score.ap50 is not None}
     return figures
 

@@ -1,4 +1,4 @@
-"""Where a network's first weights come from: ImageNet's npz, a checkpoint of ours, or any ONNX file that we shipped."""
+"""Where a network's weights come from: ImageNet's npz, a checkpoint of ours, or any ONNX file that we shipped."""
 
 from __future__ import annotations
 
@@ -8,40 +8,45 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
 from onnx import numpy_helper
 from torch import nn
 
 from edged.errors import InputError
+from edged.models.manifest import load_manifest
+from tools.narrowing import Weights, narrow
 from tools.nets.convolution import Conv
 from tools.nets.mobilenet_v2 import MobileNetV2
+from tools.nets.yolo import Yolo, YoloSettings
 from tools.training import load_checkpoint
 
 log = logging.getLogger(__name__)
 
-Weights = dict[str, NDArray[np.floating]]
 
+def initialise(network: Yolo, path: Path) -> list[str]:
+    """Take over what the file holds for this network; returns, and logs, what it lacks: that keeps its random start.
 
-def initialise(network: nn.Module, path: Path) -> None:
-    """Take over what the file holds for this network; what it lacks keeps its random start, and is logged.
+    A file of a wider network gives its strongest channels (`tools/narrowing.py`).
 
     Raises:
         InputError: the file cannot be read, or has nothing for this network.
     """
     if path.suffix == ".npz":
-        _load_imagenet(network.backbone, path)
+        missing = _take(network, _read_imagenet(path), path)
+        if strange := [name for name in missing if name.startswith("backbone.")]:
+            raise InputError(f"{path}: {strange[0]} does not fit, the network is wider or the file is another network's")
     elif path.suffix == ".onnx":
-        _load_by_name(network, _read_onnx(path), path)
+        missing = _take(network, _read_onnx(path), path)
     else:
-        network.load_state_dict(load_checkpoint(path)["averaged"])
+        missing = _take_state(network, load_checkpoint(path)["averaged"], path)
     log.info("weights taken from %s", path)
+    return missing
 
 
-def _load_imagenet(backbone: MobileNetV2, path: Path) -> None:
+def _read_imagenet(path: Path) -> Weights:
     """The published weights come in order of execution, and so do our modules; the classifier behind the last row is left out.
 
     Raises:
-        InputError: another file, or a network of another width.
+        InputError: another file.
     """
     try:
         with np.load(path) as file:
@@ -49,12 +54,21 @@ def _load_imagenet(backbone: MobileNetV2, path: Path) -> None:
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as npz: {error}") from error
     layers = sorted({name.rsplit(".", 1)[0] for name in weights})
-    for conv, layer in zip(_convolutions(backbone).values(), layers, strict=False):
-        weight = weights[f"{layer}.weight"]
-        if weight.shape != tuple(conv.weight.shape):
-            wanted = tuple(conv.weight.shape)
-            raise InputError(f"{path}: {layer} is {weight.shape}, the network wants {wanted}; the file is of width 1.0")
-        conv.set_weights(torch.from_numpy(weight), torch.from_numpy(weights[f"{layer}.bias"]))
+    ours = zip(_convolutions(MobileNetV2()), layers, strict=False)
+    return {f"backbone.{name}.{part}": weights[f"{layer}.{part}"] for name, layer in ours for part in ("weight", "bias")}
+
+
+def _take_state(network: Yolo, state: dict[str, torch.Tensor], path: Path) -> list[str]:
+    """A checkpoint of the very same shapes is taken as it is, its scales as well."""
+    own = network.state_dict()
+    if own.keys() == state.keys() and all(own[name].shape == tensor.shape for name, tensor in state.items()):
+        network.load_state_dict(state)
+        return []
+    folded = {}
+    for name in (key.removesuffix(".scale") for key in state if key.endswith(".scale")):
+        folded[f"{name}.weight"] = (state[f"{name}.weight"] * state[f"{name}.scale"]).numpy()
+        folded[f"{name}.bias"] = state[f"{name}.bias"].numpy()
+    return _take(network, folded, path)
 
 
 def _read_onnx(path: Path) -> Weights:
@@ -65,19 +79,44 @@ def _read_onnx(path: Path) -> Weights:
     return {tensor.name: numpy_helper.to_array(tensor).astype(np.float32) for tensor in graph.initializer}
 
 
-def _load_by_name(network: nn.Module, weights: Weights, path: Path) -> None:
-    kept = []
+def _take(network: Yolo, weights: Weights, path: Path) -> list[str]:
+    weights = narrow(network, weights)
+    missing = []
     for name, conv in _convolutions(network).items():
         weight, bias = weights.get(f"{name}.weight"), weights.get(f"{name}.bias")
         if weight is None or bias is None or weight.shape != tuple(conv.weight.shape):
-            kept.append(name)
+            missing.append(name)
         else:
             conv.set_weights(torch.from_numpy(weight.copy()), torch.from_numpy(bias.copy()))
-    if len(kept) == len(_convolutions(network)):
-        raise InputError(f"{path}: none of its tensors fits this network; expected names such as {kept[0]}.weight")
-    if kept:
-        log.warning("%s: nothing that fits for %s: they start at random", path, ", ".join(kept))
+    if len(missing) == len(_convolutions(network)):
+        raise InputError(f"{path}: none of its tensors fits this network; expected names such as {missing[0]}.weight")
+    if missing:
+        log.warning("%s: nothing that fits for %s: they start at random", path, ", ".join(missing))
+    return missing
 
 
 def _convolutions(network: nn.Module) -> dict[str, Conv]:
     return {name: module for name, module in network.named_modules() if isinstance(module, Conv)}
+
+
+def load_engine(folder: Path) -> Yolo:
+    """The network of an engine that `tools.export` made, in torch.
+
+    Raises:
+        ModelError, InputError: it is no such engine.
+    """
+    manifest = load_manifest(folder)
+    trained = manifest.trained
+    if "width" not in trained or "neck" not in trained:
+        raise InputError(f"{folder}: its manifest does not say how it was trained; expected an engine made by tools.export")
+    settings = YoloSettings(
+        classes=manifest.classes,
+        anchors=manifest.anchors,
+        width=trained["width"],
+        neck=trained["neck"],
+        objectness=trained.get("loss", {}).get("objectness", False),
+    )
+    network = Yolo(settings)
+    if missing := initialise(network, folder / manifest.onnx.file):
+        raise InputError(f"{folder}: {missing[0]} does not fit the network that its manifest describes")
+    return network

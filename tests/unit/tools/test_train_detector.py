@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +23,14 @@ from onnx import numpy_helper  # noqa: E402
 from edged.errors import InputError  # noqa: E402
 from edged.models.manifest import DataSource, load_manifest  # noqa: E402
 from tools import calibrate, evaluate, export, train_detector  # noqa: E402
+from tools.datasets import Picture, PictureSet  # noqa: E402
 from tools.export import licence_of, make_onnx  # noqa: E402
 from tools.metrics import Matches  # noqa: E402
 from tools.nets.yolo import ExportedYolo, Yolo, YoloSettings  # noqa: E402
 from tools.processes import Processes  # noqa: E402
 from tools.training import load_checkpoint  # noqa: E402
 from tools.training_journal import Journal  # noqa: E402
-from tools.weights import initialise  # noqa: E402
+from tools.weights import initialise, load_engine  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -224,11 +226,96 @@ def test_training_with_frozen_rows_leaves_them_as_they_were(work: Path) -> None:
     assert not torch.equal(end["backbone.rows.2.0.expand.weight"], start["backbone.rows.2.0.expand.weight"])
 
 
+OWN = """
+classes: [car, person]
+loss: {assignment: textbook, objectness: true, box: ciou, score: log}
+teacher: {engine: ENGINE, weight: 0.5}
+"""
+
+
+@pytest.fixture(scope="module")
+def own(work: Path, engine: Path) -> Path:
+    """An engine of own classes in another order, with an objectness, taught by a teacher; from one epoch."""
+    taught = CONFIG.replace("epochs: 2", "epochs: 1") + "  - {name: engine, licence_mark: R, licence: a, source: b, use: c}\n"
+    (work / "own.yaml").write_text(taught + OWN.replace("ENGINE", str(engine)), encoding="utf-8")
+    load = train_detector.load_coco
+
+    def load_by_name(folder: Path, *, split: str, classes: tuple[str, ...]) -> PictureSet:
+        return train_detector._renumber(load(folder, split=split), classes)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(train_detector, "load_coco", load_by_name)
+        assert _train(work, "own", config="own.yaml") == 0
+    assert export.main([str(work / "own" / "last.pt"), "--out", str(work / "own-engine")]) == 0
+    return work / "own-engine"
+
+
+def test_training_of_own_classes_makes_an_engine_that_names_them(work: Path, own: Path) -> None:
+    """Network, manifest and pictures follow the configuration; the licence follows the teacher's; its place is not told."""
+    manifest = load_manifest(own)
+
+    assert manifest.classes == ("car", "person")
+    assert manifest.licence == "research-only"
+    assert manifest.trained["teacher"] == {"weight": 0.5, "box_weight": 2.0}
+    assert str(work) not in (own / "model.yaml").read_text()
+    assert {"box", "objectness", "class", "teacher_score", "teacher_box"} <= _figures(work, "own")[0].keys()
+
+
+def test_export_of_a_network_with_objectness_multiplies_it_into_the_scores(work: Path, own: Path) -> None:
+    """The engine's form stays: boxes and scores, one a class."""
+    checkpoint = load_checkpoint(work / "own" / "last.pt")
+    network = Yolo(train_detector.TrainSettings.model_validate(checkpoint["settings"]).network())
+    network.load_state_dict(checkpoint["averaged"])
+    images = np.random.default_rng(5).integers(0, 256, (2, 3, 64, 64), np.uint8)
+    session = onnxruntime.InferenceSession(str(own / "model.onnx"), providers=["CPUExecutionProvider"])
+
+    boxes, scores = session.run(["boxes", "scores"], {"images": images})
+
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(images))
+    product = torch.sigmoid(expected.objectness)[..., None] * torch.sigmoid(expected.logits)
+    assert scores.shape == (2, 8 * 8 + 4 * 4 + 2 * 2, 2)
+    np.testing.assert_allclose(scores, product.numpy(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(boxes, expected.boxes.numpy(), rtol=1e-4, atol=1e-3)
+
+
+def test_training_with_a_teacher_that_is_not_under_data_exits_78(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the teacher learnt from goes into the network too."""
+    (work / "secret.yaml").write_text(CONFIG + "teacher: {engine: engines/large}\n", encoding="utf-8")
+
+    assert _train(work, "secret", config="secret.yaml") == 78
+
+    assert "large must also stand under data" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("older", "precision"), [("true", "bfloat16"), ("false", "float32"), ("null", "auto")])
+def test_settings_of_before_precision_are_still_read(work: Path, older: str, precision: str) -> None:
+    """Checkpoints hold their settings, so older ones must stay readable."""
+    (work / "older.yaml").write_text(CONFIG.replace("precision: float32", f"bfloat16: {older}"), encoding="utf-8")
+
+    assert train_detector.load_settings(work / "older.yaml").schedule.precision == precision
+
+
+def test_renumber_of_ours_into_own_classes_goes_by_name() -> None:
+    """Persons become class 1, cars class 0; trucks are left out; dogs were never looked for."""
+    picture = Picture("a", b"", np.zeros((3, 4), np.float32), np.array([0, 2, 5]), np.array([False, True, False]))
+    labelled = np.array([True, True, False, True, True, True])
+
+    found = train_detector._renumber(PictureSet("a", labelled, (picture,)), ("car", "person", "dog"))
+
+    assert found.labelled.tolist() == [False, True, False]
+    assert found.pictures[0].class_ids.tolist() == [1, 0]
+    assert found.pictures[0].ignored.tolist() == [False, True]
+    assert len(found.pictures[0].boxes) == 2
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         pytest.param("epoch: 3\n", "epoch", id="unknown key"),
         pytest.param("drawn: -1\n", "drawn", id="out of bounds"),
+        pytest.param("loss: {box: gioo}\n", "loss.box", id="unknown choice"),
+        pytest.param("loss: {boxes: giou}\n", "boxes", id="unknown key of a part"),
     ],
 )
 def test_training_with_a_wrong_configuration_exits_78_naming_the_key(
@@ -313,6 +400,32 @@ def test_initialise_from_an_engine_gives_the_exported_network(work: Path, engine
     session = onnxruntime.InferenceSession(str(engine / "model.onnx"), providers=["CPUExecutionProvider"])
     with torch.inference_mode():
         np.testing.assert_allclose(network(images).boxes, session.run(["boxes"], {"images": images.numpy()})[0], atol=1e-2)
+
+
+@pytest.mark.parametrize("source", ["engine/model.onnx", "straight/last.pt"])
+def test_initialise_of_a_narrower_network_takes_the_strongest_channels(
+    work: Path, engine: Path, caplog: pytest.LogCaptureFixture, source: str
+) -> None:
+    """Nothing starts at random, and it is said what was dropped."""
+    settings = train_detector.load_settings(work / "config.yaml").network()
+    network = Yolo(replace(settings, neck=8))
+
+    with caplog.at_level("INFO"):
+        missing = initialise(network, work / source)
+
+    assert missing == []
+    assert "neck 16 to 8" in caplog.text
+
+
+def test_load_engine_answers_as_the_engine_does(engine: Path) -> None:
+    """A teacher is the engine, in torch."""
+    network = load_engine(engine)
+    images = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+
+    session = onnxruntime.InferenceSession(str(engine / "model.onnx"), providers=["CPUExecutionProvider"])
+    scores = session.run(["scores"], {"images": images.numpy()})[0]
+    with torch.inference_mode():
+        np.testing.assert_allclose(network(images).scores(), scores, atol=1e-4)
 
 
 def test_initialise_with_other_classes_keeps_everything_but_the_heads(engine: Path, caplog: pytest.LogCaptureFixture) -> None:
