@@ -208,7 +208,7 @@ def _load_sets(data: Path, settings: TrainSettings, *, split: str) -> list[Pictu
     sets = [_load_set(data / name, settings, split=split) for name in settings.sets]
     if settings.drawn:
         drawn = draw_set(settings.drawn if split == "train" else settings.drawn // 8, split=split)
-        sets.append(_renumber(drawn, settings.classes))
+        sets.append(drawn if settings.classes == CLASSES else _renumber(drawn, settings.classes))
     return sets
 
 
@@ -228,7 +228,7 @@ def _renumber(pictures: PictureSet, classes: tuple[str, ...]) -> PictureSet:
         wanted = place[picture.class_ids] >= 0
         class_ids = place[picture.class_ids[wanted]]
         renumbered.append(replace(picture, boxes=picture.boxes[wanted], class_ids=class_ids, ignored=picture.ignored[wanted]))
-    return PictureSet(pictures.name, labelled, tuple(renumbered))
+    return replace(pictures, labelled=labelled, pictures=tuple(renumbered))
 
 
 def _plan(sets: list[PictureSet], settings: TrainSettings, processes: Processes) -> EpochPlan:
