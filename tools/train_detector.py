@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +20,9 @@ from edged.types import Detections
 from edged.vision.letterbox import letterbox
 from edged.vision.nms import nms
 from tools.augmentation.settings import AugmentationSettings
-from tools.datasets import CLASSES, Picture, PictureSet, load_coco
+from tools.datasets import CLASSES, Picture, PictureSet
+from tools.datasets.choosing import choose_classes, refuse_unseen
+from tools.datasets.opening import load_set
 from tools.detection_loss import LossSettings, detection_loss
 from tools.distillation import Teacher, TeacherSettings
 from tools.drawn import DRAWN, draw_set
@@ -139,7 +140,7 @@ def main(argv: list[str] | None = None) -> int:
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tools.train_detector", description=main.__doc__)
     parser.add_argument("--config", type=Path, required=True, help="configs/train/detector.yaml")
-    parser.add_argument("--data", type=Path, required=True, help="folder of sets, each with annotations.json")
+    parser.add_argument("--data", type=Path, required=True, help="folder of sets, of any layout that tools.dataset reads")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and figures")
     parser.add_argument("--init", type=Path, help="ImageNet npz, a checkpoint, or an engine's model.onnx")
     parser.add_argument("--resume", action="store_true", help="go on from last.pt in --out, also in the middle of an epoch")
@@ -205,30 +206,13 @@ def _set_out(plan: EpochPlan, trainer: Trainer, settings: TrainSettings) -> None
 
 
 def _load_sets(data: Path, settings: TrainSettings, *, split: str) -> list[PictureSet]:
-    sets = [_load_set(data / name, settings, split=split) for name in settings.sets]
+    sets = [load_set(data / name, split=split, classes=settings.classes, allows_unseen=True) for name in settings.sets]
     if settings.drawn:
         drawn = draw_set(settings.drawn if split == "train" else settings.drawn // 8, split=split)
-        sets.append(drawn if settings.classes == CLASSES else _renumber(drawn, settings.classes))
+        sets.append(choose_classes(drawn, settings.classes))
+    if split == "train" and "classes" in settings.model_fields_set:  # asked for by name: one that is not there is a mistake
+        refuse_unseen(sets)
     return sets
-
-
-def _load_set(folder: Path, settings: TrainSettings, *, split: str) -> PictureSet:
-    """With other classes than ours they are read by name."""
-    if settings.classes == CLASSES:
-        return load_coco(folder, split=split)
-    return load_coco(folder, split=split, classes=settings.classes)
-
-
-def _renumber(pictures: PictureSet, classes: tuple[str, ...]) -> PictureSet:
-    """A set labelled in `CLASSES`, in other ones: what is not wanted is left out, what it does not have is not labelled in it."""
-    place = np.array([classes.index(name) if name in classes else -1 for name in CLASSES])
-    labelled = np.array([name in CLASSES and bool(pictures.labelled[CLASSES.index(name)]) for name in classes])
-    renumbered = []
-    for picture in pictures.pictures:
-        wanted = place[picture.class_ids] >= 0
-        class_ids = place[picture.class_ids[wanted]]
-        renumbered.append(replace(picture, boxes=picture.boxes[wanted], class_ids=class_ids, ignored=picture.ignored[wanted]))
-    return replace(pictures, labelled=labelled, pictures=tuple(renumbered))
 
 
 def _plan(sets: list[PictureSet], settings: TrainSettings, processes: Processes) -> EpochPlan:

@@ -23,7 +23,6 @@ from onnx import numpy_helper  # noqa: E402
 from edged.errors import InputError  # noqa: E402
 from edged.models.manifest import DataSource, load_manifest  # noqa: E402
 from tools import calibrate, evaluate, export, train_detector  # noqa: E402
-from tools.datasets import Picture, PictureSet  # noqa: E402
 from tools.export import licence_of, make_onnx  # noqa: E402
 from tools.metrics import Matches  # noqa: E402
 from tools.nets.yolo import ExportedYolo, Yolo, YoloSettings  # noqa: E402
@@ -238,14 +237,7 @@ def own(work: Path, engine: Path) -> Path:
     """An engine of own classes in another order, with an objectness, taught by a teacher; from one epoch."""
     taught = CONFIG.replace("epochs: 2", "epochs: 1") + "  - {name: engine, licence_mark: R, licence: a, source: b, use: c}\n"
     (work / "own.yaml").write_text(taught + OWN.replace("ENGINE", str(engine)), encoding="utf-8")
-    load = train_detector.load_coco
-
-    def load_by_name(folder: Path, *, split: str, classes: tuple[str, ...]) -> PictureSet:
-        return train_detector._renumber(load(folder, split=split), classes)
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(train_detector, "load_coco", load_by_name)
-        assert _train(work, "own", config="own.yaml") == 0
+    assert _train(work, "own", config="own.yaml") == 0
     assert export.main([str(work / "own" / "last.pt"), "--out", str(work / "own-engine")]) == 0
     return work / "own-engine"
 
@@ -296,17 +288,17 @@ def test_settings_of_before_precision_are_still_read(work: Path, older: str, pre
     assert train_detector.load_settings(work / "older.yaml").schedule.precision == precision
 
 
-def test_renumber_of_ours_into_own_classes_goes_by_name() -> None:
-    """Persons become class 1, cars class 0; trucks are left out; dogs were never looked for."""
-    picture = Picture("a", b"", np.zeros((3, 4), np.float32), np.array([0, 2, 5]), np.array([False, True, False]))
-    labelled = np.array([True, True, False, True, True, True])
+def test_training_of_a_class_that_no_picture_shows_exits_78_naming_the_nearest(
+    work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A class that was asked for by name and is nowhere is a slip of the pen, not a class to learn."""
+    (work / "slip.yaml").write_text(CONFIG + "classes: [person, carr]\n", encoding="utf-8")
 
-    found = train_detector._renumber(PictureSet("a", labelled, (picture,)), ("car", "person", "dog"))
+    assert _train(work, "slip", config="slip.yaml") == 78
 
-    assert found.labelled.tolist() == [False, True, False]
-    assert found.pictures[0].class_ids.tolist() == [1, 0]
-    assert found.pictures[0].ignored.tolist() == [False, True]
-    assert len(found.pictures[0].boxes) == 2
+    message = capsys.readouterr().err
+    assert "'carr' is never seen" in message
+    assert "did you mean 'car'" in message
 
 
 @pytest.mark.parametrize(
