@@ -56,11 +56,30 @@ class Matches:
     n: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Pairing:
+    """One picture's detections of one class, best score first, held against its objects.
+
+    Attributes:
+        rows: (D,) int64, the detections among those of the picture.
+        objects: (D,) int64, the object, a row of the truth, that each is the best one on; -1 where there is none.
+        excused: (D,) bool: it is on no object but on an ignored box, and counts neither way.
+    """
+
+    rows: NDArray[np.int64]
+    objects: NDArray[np.int64]
+    excused: NDArray[np.bool_]
+
+
 def score_class(
     truths: Sequence[Truth], detections: Sequence[Detections], class_id: int, *, threshold: float, iou: float = 0.5
 ) -> ClassScore:
     """One class's figures over all pictures of sets that label it."""
-    matches = collect_matches(truths, detections, class_id, iou=iou)
+    return score_matches(collect_matches(truths, detections, class_id, iou=iou), threshold=threshold)
+
+
+def score_matches(matches: Matches, *, threshold: float) -> ClassScore:
+    """The figures of matches that are at hand; a detection at the threshold is shown."""
     shown = matches.hits[matches.scores >= threshold]
     found = int(shown.sum())
     return ClassScore(
@@ -81,29 +100,30 @@ def collect_matches(truths: Sequence[Truth], detections: Sequence[Detections], c
     scores, hits, n = [np.zeros(0, np.float32)], [np.zeros(0, np.bool_)], 0
     for truth, found in zip(truths, detections, strict=True):
         if truth.labelled[class_id]:
-            score, hit = _match(truth, found[found.class_ids == class_id], class_id, iou)
-            scores.append(score)
-            hits.append(hit)
+            pairing = pair_class(truth, found, class_id, iou=iou)
+            scores.append(found.scores[pairing.rows[~pairing.excused]])
+            hits.append(pairing.objects[~pairing.excused] >= 0)
             n += int((~truth.ignored[truth.class_ids == class_id]).sum())
     return Matches(np.concatenate(scores), np.concatenate(hits), n)
 
 
-def _match(truth: Truth, found: Detections, class_id: int, iou: float) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Scores and hits of one picture's detections, those on ignored boxes left out."""
-    found = found[np.argsort(-found.scores, kind="stable")]
+def pair_class(truth: Truth, found: Detections, class_id: int, *, iou: float = 0.5) -> Pairing:
+    """Give each detection of a class, best score first, the free object that it overlaps most, by `iou` at least."""
+    rows = np.flatnonzero(found.class_ids == class_id)
+    rows = rows[np.argsort(-found.scores[rows], kind="stable")]
     mine = truth.class_ids == class_id
-    boxes, ignored = truth.boxes[mine & ~truth.ignored], truth.boxes[mine & truth.ignored]
-    overlaps = iou_matrix(found.boxes, boxes)
-    hit = np.zeros(len(found), np.bool_)
-    free = np.ones(len(boxes), np.bool_)
-    for row in range(len(found)):
+    counting = np.flatnonzero(mine & ~truth.ignored)
+    overlaps = iou_matrix(found.boxes[rows], truth.boxes[counting])
+    objects = np.full(len(rows), -1, np.int64)
+    free = np.ones(len(counting), np.bool_)
+    for position in range(len(rows)):
         if not free.any():
             break
-        best = int(np.argmax(np.where(free, overlaps[row], -1.0)))
-        if overlaps[row, best] >= iou:
-            hit[row], free[best] = True, False
-    excused = ~hit & (share_inside(found.boxes, ignored) >= 0.5)
-    return found.scores[~excused], hit[~excused]
+        best = int(np.argmax(np.where(free, overlaps[position], -1.0)))
+        if overlaps[position, best] >= iou:
+            objects[position], free[best] = counting[best], False
+    excused = (objects < 0) & (share_inside(found.boxes[rows], truth.boxes[mine & truth.ignored]) >= 0.5)
+    return Pairing(rows, objects, excused)
 
 
 def share_inside(boxes: Boxes, regions: Boxes) -> NDArray[np.float32]:

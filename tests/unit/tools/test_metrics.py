@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edged.types import Detections
-from tools.metrics import Matches, Truth, average_precision, score_class
+from tools.metrics import Matches, Truth, average_precision, pair_class, score_class
 
 BOX = [0.0, 0.0, 10.0, 10.0]
 FAR = [50.0, 50.0, 60.0, 60.0]
@@ -89,3 +89,22 @@ def test_score_class_of_crowding_gives_each_object_its_own_detection() -> None:
     score = score_class([_truth(boxes)], [_found((0.9, boxes[0]), (0.8, [2.0, 0.0, 12.0, 10.0]))], 0, threshold=0.5)
 
     assert score.found == 2
+
+
+def test_pair_class_names_rows_and_objects_best_score_first() -> None:
+    """Rows are those of the picture's detections, objects those of its truth, ignored ones never among them."""
+    truth = _truth([FAR, BOX, [80.0, 80.0, 90.0, 90.0]], ignored=[True, False, False])
+
+    pairing = pair_class(truth, _found((0.3, BOX), (0.9, FAR), (0.6, [0.0, 0.0, 10.0, 11.0])), 0)
+
+    assert pairing.rows.tolist() == [1, 2, 0]
+    assert pairing.objects.tolist() == [-1, 1, -1]
+    assert pairing.excused.tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize(("width", "is_excused"), [(20.0, True), (20.1, False)])
+def test_pair_class_of_half_a_box_inside_an_ignored_one_is_excused(width: float, is_excused: bool) -> None:
+    """Exactly a half is enough."""
+    pairing = pair_class(_truth([BOX], ignored=[True]), _found((0.9, [0.0, 0.0, width, 10.0])), 0)
+
+    assert pairing.excused.tolist() == [is_excused]
