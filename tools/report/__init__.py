@@ -1,0 +1,1 @@
+"""What an evaluation finds out, and the page that shows it."""
