@@ -16,8 +16,8 @@ from edged.models.manifest import MANIFEST_NAME, SCORE_FLOOR, ClassThresholds, M
 from tools.datasets import CLASSES, PictureSet, load_coco
 from tools.drawn import DRAWN, draw_set
 from tools.engines import write_whole
-from tools.evaluate import Found, find, score_classes
 from tools.metrics import ClassScore, Matches, collect_matches, score_class
+from tools.report.run import Found, find, score_classes
 
 FEWEST = 20
 """A class with fewer labelled objects gets the common threshold, and no figure."""

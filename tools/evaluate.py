@@ -1,4 +1,7 @@
-"""How good an engine is on labelled pictures: `python -m tools.evaluate engines/detector DATA [--split val] [--json]`.
+"""How good an engine is on labelled pictures, and what it gets wrong.
+
+    python -m tools.evaluate engines/detector DATA [--split val] [--json]
+    python -m tools.evaluate engines/detector DATA --against engines/other --html report.html
 
 It needs the ONNX file and its manifest only, and calls the daemon's own letterbox, decoding and suppression.
 """
@@ -8,33 +11,18 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from edged.assembly import open_detector
-from edged.errors import EdgedError, InputError
-from edged.models.detector import Detector, DetectorThresholds
-from edged.types import Detections
-from tools.datasets import CLASSES, PictureSet, load_coco
+from edged.errors import EXIT_CONFIG, EdgedError, InputError
+from tools.datasets import PictureSet, load_coco
 from tools.drawn import draw_set
-from tools.metrics import ClassScore, Truth, score_class
 from tools.mot import is_mot, load_mot
-
-FLOOR = 0.01
-"""Average precision counts detections from here on, far below what a daemon reports."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Found:
-    """What a detector found in a set of pictures, from `FLOOR` on, and how long it took."""
-
-    truths: tuple[Truth, ...]
-    detections: tuple[Detections, ...]
-    ms_per_picture: float
+from tools.report.figures import Estimate, Group, Settings, as_json, compare_runs, missing_classes
+from tools.report.page import write_page
+from tools.report.run import Run, run_engine
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -46,22 +34,33 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--drawn", type=int, default=0, metavar="N", help="also N pictures of the drawn street, of no training seed"
     )
+    parser.add_argument("--against", type=Path, metavar="ENGINE", help="a second engine: its figures beside, and the difference")
+    parser.add_argument("--coco", action="store_true", help="also COCO's average precisions, by pycocotools")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with curves and the worst mistakes; with --coco")
+    parser.add_argument("--pictures", type=int, default=6, metavar="N", help="of each kind and class on the page (default: 6)")
+    parser.add_argument("--resamples", type=int, default=1000, help="of the bootstrap; 0: no intervals (default: 1000)")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
     parser.add_argument("--threads", type=int, default=1, help="of ONNX Runtime")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args(argv)
     try:
         sets = _find_sets(arguments)
-        with open_detector(arguments.engine, threads=arguments.threads) as detector:
-            report = {one.name: _report_set(detector, one) for one in sets}
-            label = detector.label
+        settings = Settings(arguments.resamples, arguments.seed, coco=arguments.coco or arguments.html is not None)
+        engines = [arguments.engine, *([arguments.against] if arguments.against else [])]
+        runs = [run_engine(engine, sets, threads=arguments.threads) for engine in engines]
+        groups = compare_runs(sets, runs, settings)
+        if arguments.html:
+            write_page(arguments.html, sets, runs, groups, n_pictures=arguments.pictures)
     except EdgedError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 78
-    print(json.dumps({"engine": label, "sets": report}, indent=1) if arguments.json else _table(label, report))
+        return EXIT_CONFIG
+    print(json.dumps(_report(sets, runs, groups), indent=1) if arguments.json else _table(runs, groups))
     return 0
 
 
 def _find_sets(arguments: argparse.Namespace) -> list[PictureSet]:
+    if arguments.resamples < 0 or arguments.pictures < 0:
+        raise InputError("--resamples and --pictures must be 0 or more")
     sets = load_sets(arguments.data, split=arguments.split or "val") if arguments.data else []
     if arguments.drawn:
         sets.append(draw_set(arguments.drawn, split="test"))
@@ -87,87 +86,68 @@ def _is_set(folder: Path) -> bool:
     return is_mot(folder) or (folder / "annotations.json").exists()
 
 
-def find(detector: Detector, pictures: PictureSet) -> Found:
-    """Run a detector over a set. Its classes are told by name; what it finds of classes that are not ours counts nowhere.
-
-    Raises:
-        InputError: the detector knows none of the set's labelled classes.
-    """
-    labelled = {name for name, known in zip(CLASSES, pictures.labelled, strict=True) if known}
-    if not labelled & set(detector.class_names):
-        names = sorted(detector.class_names)
-        raise InputError(f"{pictures.name}: labels {sorted(labelled)}, and the engine finds none of these; it finds {names}")
-    low = DetectorThresholds(
-        score=0.5,
-        nms_iou=detector.thresholds.nms_iou,
-        nms_iou_by_class=detector.thresholds.nms_iou_by_class,
-        floor=FLOOR,
-    )
-    ours = np.array([CLASSES.index(name) if name in CLASSES else -1 for name in detector.class_names])
-    truths, detections, spent_s = [], [], 0.0
-    for picture in pictures.pictures:
-        pixels = picture.pixels_rgb()
-        started_s = time.perf_counter()
-        (found,) = detector.detect([pixels], thresholds=[low])
-        spent_s += time.perf_counter() - started_s
-        truths.append(Truth(picture.boxes, picture.class_ids, picture.ignored, pictures.labelled))
-        detections.append(Detections(found.boxes, found.scores, ours[found.class_ids]))
-    return Found(tuple(truths), tuple(detections), 1000 * spent_s / len(truths))
+def _report(sets: Sequence[PictureSet], runs: Sequence[Run], groups: Sequence[Group]) -> dict[str, object]:
+    """What `--json` prints: one entry a set, and the pooled photographs on their own."""
+    report: dict[str, object] = {"engine": runs[0].label, "sets": {}}
+    if len(runs) > 1:
+        report["against"] = runs[1].label
+    for group in groups:
+        if len(group.set_numbers) > 1:
+            report[group.name] = as_json(group)
+        else:
+            ms = _ms_per_picture(runs[0], group.set_numbers)
+            report["sets"][sets[group.set_numbers[0]].name] = {**as_json(group), "ms_per_picture": ms and round(ms, 2)}
+    return report
 
 
-def score_classes(found: Found, thresholds: dict[str, float]) -> dict[str, ClassScore]:
-    """Every class that the set labels and the engine finds."""
-    labelled = found.truths[0].labelled
-    return {
-        name: score_class(found.truths, found.detections, number, threshold=thresholds[name])
-        for number, name in enumerate(CLASSES)
-        if labelled[number] and name in thresholds
-    }
+def _ms_per_picture(run: Run, set_numbers: Sequence[int]) -> float | None:
+    found = [run.found[number] for number in set_numbers if run.found[number] is not None]
+    return float(np.concatenate([each.stages_ms for each in found]).sum(axis=1).mean()) if found else None
 
 
-def lacking(pictures: PictureSet, class_names: Sequence[str]) -> list[str]:
-    """The classes that a set labels and an engine does not know: such objects are no part of any figure."""
-    return [name for name, known in zip(CLASSES, pictures.labelled, strict=True) if known and name not in class_names]
-
-
-def shipped_thresholds(detector: Detector) -> dict[str, float]:
-    """The score from which the engine's manifest believes each class."""
-    own = detector.thresholds.score_by_class
-    return {name: own.get(number, detector.thresholds.score) for number, name in enumerate(detector.class_names)}
-
-
-def _report_set(detector: Detector, pictures: PictureSet) -> dict[str, object]:
-    found = find(detector, pictures)
-    thresholds = shipped_thresholds(detector)
-    classes = {
-        name: {"threshold": thresholds[name], **{key: _rounded(value) for key, value in asdict(score).items()}}
-        for name, score in score_classes(found, thresholds).items()
-    }
-    return {
-        "pictures": len(found.truths),
-        "ms_per_picture": round(found.ms_per_picture, 2),
-        "classes": classes,
-        "lacking": lacking(pictures, detector.class_names),
-    }
-
-
-def _rounded(value: float | int | None) -> float | int | None:
-    return round(value, 4) if isinstance(value, float) else value
-
-
-def _table(label: str, report: dict[str, dict]) -> str:
-    lines = [label, f"{'set':<12}{'class':<12}{'n':>6}{'AP50':>8}{'recall':>8}{'prec.':>8}{'at score':>10}"]
-    for name, one in report.items():
-        for kind, score in one["classes"].items():
-            figures = _cells([score["ap50"], score["recall"], score["precision"]])
-            lines.append(f"{name:<12}{kind:<12}{score['n']:>6}{figures}{score['threshold']:>10.2f}")
-        lines += [f"{name:<12}{kind:<12}labelled, but the engine has no class of this name" for kind in one["lacking"]]
-        lines.append(f"{name:<12}{one['pictures']} pictures, {one['ms_per_picture']:.1f} ms a picture")
+def _table(runs: Sequence[Run], groups: Sequence[Group]) -> str:
+    coco = any(one.coco for group in groups for one in group.engines[0].classes.values())
+    head = f"{'set':<12}{'class':<12}{'n':>6}{'AP50':>8}{'95 %':>14}{'recall':>8}{'prec.':>8}{'at score':>10}"
+    head += f"{'AP':>8}{'AP75':>8}" if coco else ""
+    head += f"{'other':>8}{'difference':>12}{'95 %':>16}" if len(runs) > 1 else ""
+    lines = [runs[0].label, *(f"against {run.label}" for run in runs[1:]), head]
+    for group in sorted(groups, key=lambda group: len(group.set_numbers) > 1):  # the pooled ones last
+        lines += [_row(group, name, coco=coco) for name in group.labelled]
+        lines += [f"{group.name:<12}{run.label} finds no {', '.join(missing)}" for run, missing in _missing(group, runs)]
+        ms = _ms_per_picture(runs[0], group.set_numbers)
+        lines.append(f"{group.name:<12}{group.n_pictures} pictures" + ("" if ms is None else f", {ms:.1f} ms a picture"))
     return "\n".join(lines)
 
 
-def _cells(values: Sequence[float | None]) -> str:
-    return "".join(f"{'-' if value is None else format(value, '.3f'):>8}" for value in values)
+def _missing(group: Group, runs: Sequence[Run]) -> list[tuple[Run, list[str]]]:
+    pairs = [(run, missing_classes(group, one)) for run, one in zip(runs, group.engines, strict=True)]
+    return [(run, missing) for run, missing in pairs if missing]
+
+
+def _row(group: Group, name: str, *, coco: bool) -> str:
+    ours, *others = group.engines
+    one = ours.classes.get(name)
+    if one is None:
+        return f"{group.name:<12}{name:<12}{'-':>6}"
+    row = f"{group.name:<12}{name:<12}{one.score.n:>6}{_cell(one.ap50.value)}{_interval(one.ap50):>14}"
+    row += f"{_cell(one.score.recall)}{_cell(one.score.precision)}{one.threshold:>10.2f}"
+    if coco:
+        row += _cell(one.coco and one.coco.ap) + _cell(one.coco and one.coco.ap75)
+    difference = group.difference(name)
+    if difference is not None:
+        other = others[0].classes[name].ap50.value
+        value = "-" if difference.value is None else f"{difference.value:+.3f}"
+        row += f"{_cell(other)}{value:>12}{_interval(difference, signed=True):>16}"
+    return row
+
+
+def _cell(value: float | None) -> str:
+    return f"{'-' if value is None else format(value, '.3f'):>8}"
+
+
+def _interval(one: Estimate, *, signed: bool = False) -> str:
+    form = "+.3f" if signed else ".3f"
+    return "-" if one.interval is None else f"{one.interval.low:{form}}…{one.interval.high:{form}}"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,128 @@
+"""One engine's answers to every set: found once, judged in many ways afterwards."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edged.assembly import open_detector
+from edged.errors import InputError
+from edged.models.detector import Detector, DetectorThresholds
+from edged.models.manifest import Manifest
+from edged.types import Detections
+from tools.datasets import CLASSES, PictureSet
+from tools.metrics import ClassScore, Truth, score_class
+
+FLOOR = 0.01
+"""Average precision counts detections from here on, far below what a daemon reports."""
+STAGES = ("letterbox", "network", "decoding and suppression")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """What a detector found in a set of pictures, from `FLOOR` on, and how long it took.
+
+    Attributes:
+        sizes: (N, 2) int64 width and height of the pictures, pixels.
+        stages_ms: (N, 3) what each of `STAGES` took for each picture.
+    """
+
+    truths: tuple[Truth, ...]
+    detections: tuple[Detections, ...]
+    sizes: NDArray[np.int64]
+    stages_ms: NDArray[np.float64]
+
+    @property
+    def ms_per_picture(self) -> float:
+        """The mean over the pictures, all stages together."""
+        return float(self.stages_ms.sum(axis=1).mean())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """One engine over all sets.
+
+    Attributes:
+        label: network, revision and what computes it.
+        thresholds: shipped score of every class that the engine finds, by name.
+        found: one entry a set; None where the engine finds none of the classes that the set labels.
+    """
+
+    label: str
+    manifest: Manifest
+    thresholds: dict[str, float]
+    found: tuple[Found | None, ...]
+
+
+def run_engine(engine: Path, sets: Sequence[PictureSet], *, threads: int) -> Run:
+    """Open an engine, run it over every set that labels one of its classes, and close it.
+
+    Raises:
+        ModelError: the engine cannot be used.
+        InputError: it finds none of the classes that any set labels, or a picture cannot be decoded.
+    """
+    with open_detector(engine, threads=threads) as detector:
+        if not any(_shared(detector, one) for one in sets):
+            names = ", ".join(one.name for one in sets)
+            raise InputError(f"{engine}: finds {sorted(detector.class_names)}; none of the sets {names} labels one of these")
+        found = tuple(find(detector, one) if _shared(detector, one) else None for one in sets)
+        return Run(detector.label, detector.manifest, shipped_thresholds(detector), found)
+
+
+def _shared(detector: Detector, pictures: PictureSet) -> set[str]:
+    labelled = {name for name, known in zip(CLASSES, pictures.labelled, strict=True) if known}
+    return labelled & set(detector.class_names)
+
+
+def find(detector: Detector, pictures: PictureSet) -> Found:
+    """Run a detector over a set; its classes are told by name.
+
+    Raises:
+        InputError: the detector knows none of the set's labelled classes.
+    """
+    if not _shared(detector, pictures):
+        labelled = sorted(name for name, known in zip(CLASSES, pictures.labelled, strict=True) if known)
+        raise InputError(f"{pictures.name}: labels {labelled}, the engine finds {sorted(detector.class_names)}")
+    low = DetectorThresholds(
+        score=0.5,
+        nms_iou=detector.thresholds.nms_iou,
+        nms_iou_by_class=detector.thresholds.nms_iou_by_class,
+        floor=FLOOR,
+    )
+    ours = np.array([CLASSES.index(name) if name in CLASSES else -1 for name in detector.class_names])
+    truths, detections, sizes, stages_ms = [], [], [], []
+    for picture in pictures.pictures:
+        pixels = picture.pixels_rgb()
+        began_s = time.perf_counter()
+        prepared = detector.prepare([pixels])
+        prepared_s = time.perf_counter()
+        outputs = detector.infer(prepared)
+        inferred_s = time.perf_counter()
+        (found,) = detector.decode(outputs, prepared.transforms, thresholds=[low])
+        moments_s = (began_s, prepared_s, inferred_s, time.perf_counter())
+        truths.append(Truth(picture.boxes, picture.class_ids, picture.ignored, pictures.labelled))
+        detections.append(Detections(found.boxes, found.scores, ours[found.class_ids]))
+        sizes.append(pixels.shape[1::-1])
+        stages_ms.append(1000 * np.diff(moments_s))
+    return Found(tuple(truths), tuple(detections), np.array(sizes), np.array(stages_ms))
+
+
+def score_classes(found: Found, thresholds: dict[str, float]) -> dict[str, ClassScore]:
+    """Every class that the set labels and the engine finds."""
+    labelled = found.truths[0].labelled
+    return {
+        name: score_class(found.truths, found.detections, number, threshold=thresholds[name])
+        for number, name in enumerate(CLASSES)
+        if labelled[number] and name in thresholds
+    }
+
+
+def shipped_thresholds(detector: Detector) -> dict[str, float]:
+    """The score from which the engine's manifest believes each class."""
+    own = detector.thresholds.score_by_class
+    return {name: own.get(number, detector.thresholds.score) for number, name in enumerate(detector.class_names)}
