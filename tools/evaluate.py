@@ -20,7 +20,7 @@ from edged.errors import EXIT_CONFIG, EdgedError, InputError
 from tools.datasets import PictureSet, load_coco
 from tools.drawn import draw_set
 from tools.mot import is_mot, load_mot
-from tools.report.figures import Estimate, Group, Settings, as_json, compare_runs, missing_classes
+from tools.report.figures import Estimate, Group, Settings, as_json, compare_runs
 from tools.report.page import write_page
 from tools.report.run import Run, run_engine
 
@@ -113,28 +113,24 @@ def _table(runs: Sequence[Run], groups: Sequence[Group]) -> str:
     lines = [runs[0].label, *(f"against {run.label}" for run in runs[1:]), head]
     for group in sorted(groups, key=lambda group: len(group.set_numbers) > 1):  # the pooled ones last
         lines += [_row(group, name, coco=coco) for name in group.labelled]
-        lines += [f"{group.name:<12}{run.label} finds no {', '.join(missing)}" for run, missing in _missing(group, runs)]
         ms = _ms_per_picture(runs[0], group.set_numbers)
         lines.append(f"{group.name:<12}{group.n_pictures} pictures" + ("" if ms is None else f", {ms:.1f} ms a picture"))
     return "\n".join(lines)
-
-
-def _missing(group: Group, runs: Sequence[Run]) -> list[tuple[Run, list[str]]]:
-    pairs = [(run, missing_classes(group, one)) for run, one in zip(runs, group.engines, strict=True)]
-    return [(run, missing) for run, missing in pairs if missing]
 
 
 def _row(group: Group, name: str, *, coco: bool) -> str:
     ours, *others = group.engines
     one = ours.classes.get(name)
     if one is None:
-        return f"{group.name:<12}{name:<12}{'-':>6}"
+        return f"{group.name:<12}{name:<12}labelled, but the engine has no class of this name"
     row = f"{group.name:<12}{name:<12}{one.score.n:>6}{_cell(one.ap50.value)}{_interval(one.ap50):>14}"
     row += f"{_cell(one.score.recall)}{_cell(one.score.precision)}{one.threshold:>10.2f}"
     if coco:
         row += _cell(one.coco and one.coco.ap) + _cell(one.coco and one.coco.ap75)
     difference = group.difference(name)
-    if difference is not None:
+    if others and difference is None:
+        row += "  the other has no class of this name"
+    elif difference is not None:
         other = others[0].classes[name].ap50.value
         value = "-" if difference.value is None else f"{difference.value:+.3f}"
         row += f"{_cell(other)}{value:>12}{_interval(difference, signed=True):>16}"

@@ -213,15 +213,16 @@ def as_json(group: Group) -> dict[str, object]:
             other, difference = others[0].classes.get(name), group.difference(name)
             classes[name]["against"] = None if other is None else _class_json(other)
             classes[name]["difference"] = None if difference is None else _estimate_json(difference)
-    report: dict[str, object] = {"pictures": group.n_pictures, "classes": classes, ALL_CLASSES: _estimate_json(ours.mean)}
+    report: dict[str, object] = {"pictures": group.n_pictures, "classes": classes, "lacking": missing_classes(group, ours)}
+    report[ALL_CLASSES] = _estimate_json(ours.mean)
     if others:
-        report["missing"] = {one.label: missing_classes(group, one) for one in group.engines}
+        report["lacking_against"] = missing_classes(group, others[0])
         report["difference"] = _estimate_json(group.mean_difference())
     return report
 
 
 def missing_classes(group: Group, engine: EngineFigures) -> list[str]:
-    """Classes that the group labels and the engine does not find."""
+    """Classes that the group labels and the engine does not know: such objects are no part of any of its figures."""
     return [name for name in group.labelled if name not in engine.classes]
 
 

@@ -80,14 +80,15 @@ def _shared(detector: Detector, pictures: PictureSet) -> set[str]:
 
 
 def find(detector: Detector, pictures: PictureSet) -> Found:
-    """Run a detector over a set; its classes are told by name.
+    """Run a detector over a set. Its classes are told by name; what it finds of classes that are not ours counts nowhere.
 
     Raises:
         InputError: the detector knows none of the set's labelled classes.
     """
     if not _shared(detector, pictures):
         labelled = sorted(name for name, known in zip(CLASSES, pictures.labelled, strict=True) if known)
-        raise InputError(f"{pictures.name}: labels {labelled}, the engine finds {sorted(detector.class_names)}")
+        names = sorted(detector.class_names)
+        raise InputError(f"{pictures.name}: labels {labelled}, and the engine finds none of these; it finds {names}")
     low = DetectorThresholds(
         score=0.5,
         nms_iou=detector.thresholds.nms_iou,

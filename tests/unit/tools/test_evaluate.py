@@ -11,7 +11,13 @@ import pytest
 from coco_folder import write_coco_folder
 from models_onnx import make_manifest, save_engine
 
+from edged.assembly import open_detector
+from edged.errors import InputError
+from edged.models.manifest import load_manifest
 from tools import evaluate
+from tools.calibrate import calibrate
+from tools.datasets import load_coco
+from tools.report.run import find
 
 CLASSES = ["person", "car"]
 
@@ -64,7 +70,7 @@ def test_main_against_prints_the_difference_and_the_missing_class(
 
     out = capsys.readouterr().out
     assert "other test-1 on onnxruntime" in out.splitlines()[1]
-    assert re.search(r"finds no car$", out, re.MULTILINE)
+    assert re.search(r"judge +car .* the other has no class of this name$", out, re.MULTILINE)
     assert "difference" in out
 
 
@@ -148,3 +154,40 @@ def test_main_of_wrong_input_exits_78(
     assert evaluate.main([str(tmp_path / "tiny"), *options]) == 78
 
     assert message in capsys.readouterr().err
+
+
+def test_main_says_which_labelled_classes_an_engine_lacks(tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A class without a figure is said, not passed over, in the table and in the JSON."""
+    engine = write_engine(tmp_path / "many", classes=["car", "dog"])
+
+    assert evaluate.main([str(engine), str(data)]) == 0
+    assert "person      labelled, but the engine has no class of this name" in capsys.readouterr().out
+    assert evaluate.main([str(engine), str(data), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)["sets"]["judge"]
+    assert (list(report["classes"]), report["lacking"]) == (["car"], ["person"])
+
+
+def test_find_of_classes_that_are_not_ours_counts_them_nowhere(tmp_path: Path, data: Path) -> None:
+    """A dog is neither a hit nor invented; what the engine calls car is our car, whatever its number."""
+    with open_detector(write_engine(tmp_path / "many", classes=["car", "dog"])) as detector:
+        found = find(detector, load_coco(data, split="val"))
+
+    assert {int(number) for each in found.detections for number in each.class_ids} == {-1, 2}
+
+
+def test_find_of_an_engine_without_any_labelled_class_is_refused(tmp_path: Path, data: Path) -> None:
+    """There is nothing to measure."""
+    with (
+        open_detector(write_engine(tmp_path / "faces", classes=["face", "mask"])) as detector,
+        pytest.raises(InputError, match="finds none of these"),
+    ):
+        find(detector, load_coco(data, split="val"))
+
+
+def test_calibrate_of_a_network_with_other_classes_leaves_those_alone(tmp_path: Path, data: Path) -> None:
+    """Only classes that our data may label are judged."""
+    engine = write_engine(tmp_path / "many", classes=["car", "dog"])
+
+    calibrate(engine, data.parent, drawn=0)
+
+    assert list(load_manifest(engine).measured["ap50"]) == ["car"]

@@ -151,7 +151,7 @@ def test_as_json_names_difference_and_what_is_missing() -> None:
     assert person["against"]["ap50"] == pytest.approx(0.5)
     assert person["difference"]["ap50"] == pytest.approx(0.5)
     assert report["classes"]["car"]["against"] is None
-    assert report["missing"] == {"tiny": [], "other": ["car"]}
+    assert (report["lacking"], report["lacking_against"]) == ([], ["car"])
     assert report[ALL_CLASSES]["ap50"] == 1.0
 
 
