@@ -169,8 +169,8 @@ def _measure(
     classes = {}
     for class_id, name in enumerate(CLASSES):
         if name in run.thresholds and any(found.truths[0].labelled[class_id] for found in founds):
-            score = score_matches(outcomes.of_class(class_id).matches, threshold=run.thresholds[name])
             whole = outcomes.of_class(class_id)
+            score = score_matches(whole.matches, threshold=run.thresholds[name])
             parts = {size: outcomes.of_class(class_id, size=number) for number, size in enumerate(SIZES)}
             by_size = {size: (part.matches.n, _estimate(part, drawn)) for size, part in parts.items()}
             coco = _coco(founds, class_id) if settings.coco else None

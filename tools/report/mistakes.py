@@ -112,7 +112,7 @@ def find_mistakes(
     """
     misses, alarms, confusion = [], [], np.zeros((n_classes + 1, n_classes + 1), np.int64)
     for number, (truth, found, (width, height)) in enumerate(zip(truths, detections, sizes, strict=True)):
-        scene = _Scene(truth, found, thresholds)
+        scene = _make_scene(truth, found, thresholds)
         misses += [scene.miss(number, row, float(width * height)) for row in scene.missed]
         alarms += [scene.alarm(number, row) for row in scene.invented]
         np.add.at(confusion, tuple(np.array(scene.said(n_classes), np.int64).reshape(-1, 2).T), 1)
@@ -136,34 +136,27 @@ def _one_a_picture(ranked: Sequence[Miss] | Sequence[Alarm], limit: int) -> list
     return list(first.values())[:limit]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class _Scene:
     """One picture: which objects were found by which believed detections, and what is left on both sides.
 
     Attributes:
+        believed: (D,) bool: it reaches the threshold of its class.
+        overlaps: (D, M) of every detection with every object.
         hits: believed detection -> the object of its class that it hit.
-        confused: believed detection -> the object of another class that it overlaps, where neither has a partner of its own.
-        missed: rows of objects of the classes with a threshold.
-        invented: rows of believed detections of labelled classes that hit nothing and are not excused.
+        missed: objects of the classes with a threshold that none hit.
+        confused: believed detection without a hit -> the missed object of another class that it overlaps.
+        invented: believed detections of labelled classes that hit nothing and are not excused.
     """
 
-    def __init__(self, truth: Truth, found: Detections, thresholds: Mapping[int, float]) -> None:
-        wanted = np.array([thresholds.get(class_id, np.inf) for class_id in found.class_ids.tolist()])
-        self.truth, self.found, self.thresholds = truth, found, thresholds
-        self.believed = found.scores >= wanted
-        self.overlaps = iou_matrix(found.boxes, truth.boxes)  # (detections, objects)
-        self.hits: dict[int, int] = {}
-        left = []
-        for class_id in thresholds:
-            pairing = pair_class(truth, found[self.believed], class_id, iou=HIT_IOU)
-            rows = np.flatnonzero(self.believed)[pairing.rows]
-            if truth.labelled[class_id]:
-                self.hits.update((int(r), int(o)) for r, o in zip(rows, pairing.objects, strict=True) if o >= 0)
-            left += rows[(pairing.objects < 0) & ~pairing.excused].tolist()
-        judged = ~truth.ignored & truth.labelled[truth.class_ids] & np.isin(truth.class_ids, list(thresholds))
-        self.missed = sorted(set(np.flatnonzero(judged).tolist()) - set(self.hits.values()))
-        left.sort(key=lambda row: -found.scores[row])
-        self.confused = self._confuse(left)
-        self.invented = [row for row in left if truth.labelled[found.class_ids[row]]]
+    truth: Truth
+    found: Detections
+    believed: NDArray[np.bool_]
+    overlaps: NDArray[np.float32]
+    hits: dict[int, int]
+    missed: list[int]
+    confused: dict[int, int]
+    invented: list[int]
 
     def said(self, n_classes: int) -> list[tuple[int, int]]:
         """(class that it is, class that was said) of every judged object and every invented detection; n_classes is nothing."""
@@ -197,15 +190,35 @@ class _Scene:
         )
         return Alarm(picture, row, class_id, float(self.found.scores[row]), cause, *_nearest(fitting, overlaps))
 
-    def _confuse(self, left: Sequence[int]) -> dict[int, int]:
-        """Give each detection that is left, best score first, the missed object that it overlaps most, by HIT_IOU at least."""
-        confused, free = {}, list(self.missed)
-        for row in left:
-            best = max(free, key=lambda each: self.overlaps[row, each], default=None)
-            if best is not None and self.overlaps[row, best] >= HIT_IOU:
-                confused[row] = best
-                free.remove(best)
-        return confused
+
+def _make_scene(truth: Truth, found: Detections, thresholds: Mapping[int, float]) -> _Scene:
+    wanted = np.array([thresholds.get(class_id, np.inf) for class_id in found.class_ids.tolist()])
+    believed = found.scores >= wanted
+    hits: dict[int, int] = {}
+    left: list[int] = []
+    for class_id in thresholds:
+        pairing = pair_class(truth, found[believed], class_id, iou=HIT_IOU)
+        rows = np.flatnonzero(believed)[pairing.rows]
+        if truth.labelled[class_id]:
+            hits.update((int(row), int(hit)) for row, hit in zip(rows, pairing.objects, strict=True) if hit >= 0)
+        left += rows[(pairing.objects < 0) & ~pairing.excused].tolist()
+    left.sort(key=lambda row: -found.scores[row])
+    judged = ~truth.ignored & truth.labelled[truth.class_ids] & np.isin(truth.class_ids, list(thresholds))
+    missed = sorted(set(np.flatnonzero(judged).tolist()) - set(hits.values()))
+    overlaps = iou_matrix(found.boxes, truth.boxes)
+    invented = [row for row in left if truth.labelled[found.class_ids[row]]]
+    return _Scene(truth, found, believed, overlaps, hits, missed, _confuse(left, missed, overlaps), invented)
+
+
+def _confuse(left: Sequence[int], missed: Sequence[int], overlaps: NDArray[np.float32]) -> dict[int, int]:
+    """Give each detection that is left, best score first, the missed object that it overlaps most, by HIT_IOU at least."""
+    confused, free = {}, list(missed)
+    for row in left:
+        best = max(free, key=lambda each: overlaps[row, each], default=None)
+        if best is not None and overlaps[row, best] >= HIT_IOU:
+            confused[row] = best
+            free.remove(best)
+    return confused
 
 
 def _first_that_fits(*causes: tuple[Enum, NDArray[np.bool_]]) -> tuple[Enum, NDArray[np.bool_]]:
