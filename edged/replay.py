@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--start", type=_parse_start, default=0.0, metavar="TIME", help="UTC time of the first frame, e.g. 2026-11-20T08:00:00Z"
     )
+    parser.add_argument("--fps", type=float, metavar="N", help="pictures a second of a folder (default: 5); a video has its own")
     parser.add_argument(
         "--tracks",
         type=Path,
@@ -244,8 +245,7 @@ def _parse_start(text: str) -> float:
 
 def _read_config(arguments: argparse.Namespace) -> tuple[str, Config]:
     """The camera's name and the configuration, with the recording as the camera's source."""
-    path = Path(arguments.recording)
-    source = json.dumps(str(path.absolute()) if path.exists() else arguments.recording)
+    source = json.dumps(_describe_recording(arguments.recording, fps=arguments.fps))
     overrides = {} if arguments.engine is None else {"detector.engine": json.dumps(arguments.engine)}
     if arguments.config is None:
         text = f"cameras: {{{CAMERA}: {{source: {source}, motion: {{enabled: false}}}}}}"
@@ -253,6 +253,16 @@ def _read_config(arguments: argparse.Namespace) -> tuple[str, Config]:
     camera = _choose_camera(load_config(arguments.config, reads_secrets=False), arguments)
     overrides[f"cameras.{camera}.source"] = source
     return camera, load_config(arguments.config, overrides=overrides, reads_secrets=False)
+
+
+def _describe_recording(recording: str, *, fps: float | None) -> str | dict[str, object]:
+    """The recording as a configuration's `source`."""
+    path = Path(recording)
+    if fps is None:
+        return str(path.absolute()) if path.exists() else recording
+    if not path.is_dir():
+        raise InputError(f"--fps {fps:g} is the rate of a folder of pictures, and {recording} is none; leave it out")
+    return {"type": "folder", "path": str(path.absolute()), "fps": fps}
 
 
 def _choose_camera(config: Config, arguments: argparse.Namespace) -> str:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 import yaml
@@ -72,6 +73,19 @@ def test_replay_of_a_site_tells_its_events_on_stream_time(site):
     assert f"{PICTURES} frames, {PICTURES // 2} analysed" in done.stderr
 
 
+def test_replay_of_pictures_takes_the_rate_that_is_named(site):
+    """Frames of a tracking sequence are no five a second, and tracks live on stream time."""
+    (site / "frames").mkdir()
+    for number in range(1, 11):
+        cv2.imwrite(str(site / "frames" / f"{number:06}.jpg"), np.full((240, 320, 3), 120, np.uint8))
+
+    done = replay(site, "frames", "--engine", "engines/still", "--fps", "15")
+
+    end = json.loads(done.stdout.splitlines()[-1])
+    assert end["type"] == "object.end"
+    assert end["captured_at"].startswith("1970-01-01T00:00:00.6")  # nine steps of 1/15 s
+
+
 def test_replay_rows_number_decoded_frames_from_one(site):
     """MOT rows: frame, id, x, y, w, h, conf, class, -1, -1; every frame has its detection, confirmed tracks their number."""
     replay(site, "clip.mp4", "--config", "site.yaml", "--tracks", "t.txt", "--detections", "d.txt", "--engine", "engines/still")
@@ -113,6 +127,7 @@ def test_replay_with_the_brokers_password_missing_works_all_the_same(site):
     [
         pytest.param(["none.mp4"], "none.mp4", id="no such recording"),
         pytest.param(["site.yaml"], "site.yaml", id="not a recording"),
+        pytest.param(["clip.mp4", "--fps", "15"], "leave it out", id="rate of a video"),
         pytest.param(["rtsp://camera/x"], "cannot be replayed", id="a camera"),
         pytest.param(["clip.mp4", "--config", "two.yaml"], "choose one with --camera: door, yard", id="several cameras"),
         pytest.param(["clip.mp4", "--config", "site.yaml", "--camera", "dor"], "no camera 'dor'", id="unknown camera"),
