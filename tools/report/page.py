@@ -188,14 +188,20 @@ def _by_size(group: Group) -> Element:
 
 
 def _by_set(groups: Sequence[Group], runs: Sequence[Run]) -> list[Element]:
-    head = ["set", "class", "objects", "AP50", "95 %", "", "recall", "precision"]
+    head = ["set, class", "objects", "AP50", "95 %", "", "recall", "precision"]
     head += ["other AP50", "difference", "95 %"] if len(runs) > 1 else []
     rows = []
     for group in groups:
         for name, one in group.engines[0].classes.items():
             if len(group.set_numbers) == 1 and one.score.n:
                 others = [other.classes[name].ap50 for other in group.engines[1:] if name in other.classes]
-                row = [group.name, name, str(one.score.n), _figure(one.ap50.value), _range(one.ap50), _bar([one.ap50, *others])]
+                row = [
+                    f"{group.name}, {name}",
+                    str(one.score.n),
+                    _figure(one.ap50.value),
+                    _range(one.ap50),
+                    _bar([one.ap50, *others]),
+                ]
                 row += [_figure(one.score.recall), _figure(one.score.precision)]
                 if len(runs) > 1:
                     difference = group.difference(name)
