@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from edged.errors import EdgedError, InputError
 from edged.vision.letterbox import make_transform
-from tools.datasets import PictureSet, load_coco
+from tools.datasets import PictureSet
+from tools.datasets.opening import load_sets
 
 ZOOMS = (1.0, 0.5)
 """The sizes at which training shows a picture: alone, and as a part of a mosaic."""
@@ -110,7 +111,7 @@ def draw_chart(overlaps: Sequence[float], path: Path) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Print how well k anchors fit the boxes, for k up to 12, and nine anchors as the training configuration wants them."""
     parser = argparse.ArgumentParser(prog="python -m tools.anchors", description=main.__doc__)
-    parser.add_argument("data", type=Path, help="folder of sets, each with annotations.json")
+    parser.add_argument("data", type=Path, help="a set of any layout, or a folder of sets")
     parser.add_argument("--side", type=int, default=320, help="of the square input, pixels")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="also draw the overlap against k")
     arguments = parser.parse_args(argv)
@@ -123,10 +124,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> None:
-    folders = sorted(path.parent for path in arguments.data.glob("*/annotations.json"))
-    if not folders:
-        raise InputError(f"{arguments.data}: no set in it; expected folders with annotations.json")
-    sizes = collect_sizes([load_coco(folder, split="train") for folder in folders], side=arguments.side)
+    sizes = collect_sizes(load_sets(arguments.data, split="train"), side=arguments.side)
     overlaps = [mean_best_overlap(sizes, find_anchors(sizes, count=k)) for k in range(1, LARGEST_K + 1)]
     print(f"{len(sizes)} boxes, each at {len(ZOOMS)} sizes\n{'k':>3} mean best overlap")
     for k, overlap in enumerate(overlaps, start=1):

@@ -13,7 +13,8 @@ import numpy as np
 from edged.assembly import open_detector
 from edged.errors import EdgedError
 from edged.models.manifest import MANIFEST_NAME, SCORE_FLOOR, ClassThresholds, Manifest, Thresholds, dump_manifest, load_manifest
-from tools.datasets import CLASSES, PictureSet, load_coco
+from tools.datasets import CLASSES, PictureSet
+from tools.datasets.opening import load_sets
 from tools.drawn import DRAWN, draw_set
 from tools.engines import write_whole
 from tools.metrics import ClassScore, Matches, collect_matches, score_class
@@ -28,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     """Write thresholds and `measured` into model.yaml; the network stays as it is."""
     parser = argparse.ArgumentParser(prog="python -m tools.calibrate", description=main.__doc__)
     parser.add_argument("engine", type=Path, help="directory with model.yaml and model.onnx")
-    parser.add_argument("--data", type=Path, required=True, help="folder of sets, each with annotations.json")
+    parser.add_argument("--data", type=Path, required=True, help="a set of any layout, or a folder of sets")
     parser.add_argument("--drawn", type=int, default=160, metavar="N", help="also N pictures of the drawn street")
     arguments = parser.parse_args(argv)
     try:
@@ -46,7 +47,7 @@ def calibrate(engine: Path, data: Path, *, drawn: int) -> Manifest:
     Raises:
         ModelError, InputError: the engine or the data cannot be used.
     """
-    sets = [load_coco(path.parent, split="val") for path in sorted(data.glob("*/annotations.json"))]
+    sets = load_sets(data, split="val", classes=CLASSES)
     if drawn:
         sets.append(draw_set(drawn, split="val"))
     with open_detector(engine) as detector:

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from edged.errors import EXIT_CONFIG, EdgedError, InputError
-from tools.datasets import PictureSet, load_coco
+from tools.datasets import CLASSES, PictureSet
+from tools.datasets.opening import load_sets
 from tools.drawn import draw_set
-from tools.mot import is_mot, load_mot
 from tools.report.figures import Estimate, Group, Settings, as_json, compare_runs
 from tools.report.page import write_page
 from tools.report.run import Run, run_engine
@@ -29,8 +29,8 @@ def main(argv: list[str] | None = None) -> int:
     """Print average precision at overlap 0.5, and recall and precision at the shipped thresholds, for every class and set."""
     parser = argparse.ArgumentParser(prog="python -m tools.evaluate", description=main.__doc__)
     parser.add_argument("engine", type=Path, help="directory with model.yaml and model.onnx")
-    parser.add_argument("data", type=Path, nargs="?", help="a COCO folder, a MOT folder, or a folder of such")
-    parser.add_argument("--split", choices=("train", "val", "all"), help="of COCO folders; default: val")
+    parser.add_argument("data", type=Path, nargs="?", help="a set of any layout that tools.dataset reads, or a folder of sets")
+    parser.add_argument("--split", choices=("train", "val", "all"), help="of sets that have them; default: val")
     parser.add_argument(
         "--drawn", type=int, default=0, metavar="N", help="also N pictures of the drawn street, of no training seed"
     )
@@ -61,29 +61,13 @@ def main(argv: list[str] | None = None) -> int:
 def _find_sets(arguments: argparse.Namespace) -> list[PictureSet]:
     if arguments.resamples < 0 or arguments.pictures < 0:
         raise InputError("--resamples and --pictures must be 0 or more")
-    sets = load_sets(arguments.data, split=arguments.split or "val") if arguments.data else []
+    split = None if arguments.split == "all" else arguments.split or "val"
+    sets = load_sets(arguments.data, split=split, classes=CLASSES) if arguments.data else []
     if arguments.drawn:
         sets.append(draw_set(arguments.drawn, split="test"))
     if not sets:
         raise InputError("nothing to evaluate on: name a folder of data, or ask for drawn pictures with --drawn N")
     return sets
-
-
-def load_sets(data: Path, *, split: str) -> list[PictureSet]:
-    """The sets in a folder: itself, or the folders in it.
-
-    Raises:
-        InputError: there is none, or one of them is wrong.
-    """
-    wanted = None if split == "all" else split
-    folders = [data] if _is_set(data) else sorted(folder for folder in data.glob("*") if _is_set(folder))
-    if not folders:
-        raise InputError(f"{data}: expected annotations.json (COCO), or gt/gt.txt and img1 (MOT), there or in the folders in it")
-    return [load_mot(folder) if is_mot(folder) else load_coco(folder, split=wanted) for folder in folders]
-
-
-def _is_set(folder: Path) -> bool:
-    return is_mot(folder) or (folder / "annotations.json").exists()
 
 
 def _report(sets: Sequence[PictureSet], runs: Sequence[Run], groups: Sequence[Group]) -> dict[str, object]:

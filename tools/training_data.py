@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from tools.augmentation.augment import augment
-from tools.augmentation.sample import Sample
+from tools.augmentation.sample import Sample, decode_picture
 from tools.augmentation.settings import AugmentationSettings
-from tools.datasets import Picture, PictureSet
+from tools.datasets import PictureSet
 from tools.detection_loss import Targets
 
 
@@ -55,7 +55,7 @@ class TrainingPictures(Dataset):
     def __init__(self, sets: Sequence[PictureSet], *, settings: Sequence[AugmentationSettings], seed: int) -> None:
         """settings: how the pictures of each set are changed."""
         self._settings, self._seed = settings, seed
-        self._samples = [_decode(picture) for one in sets for picture in one.pictures]
+        self._samples = [decode_picture(picture) for one in sets for picture in one.pictures]
         self._set_of = np.repeat(np.arange(len(sets)), [len(one.pictures) for one in sets])
         self._labelled = [one.labelled for one in sets]
         self._members = [
@@ -76,10 +76,6 @@ class TrainingPictures(Dataset):
             rng=rng,
         )
         return sample.pixels_rgb.transpose(2, 0, 1), _targets(sample, self._labelled[set_number])
-
-
-def _decode(picture: Picture) -> Sample:
-    return Sample(picture.pixels_rgb(), picture.boxes, picture.class_ids, picture.ignored)
 
 
 def _targets(sample: Sample, labelled: NDArray[np.bool_]) -> Targets:

@@ -21,7 +21,7 @@ from tools.augmentation.sheet import draw_sheet, load_samples, write_sheet
 def main(argv: list[str] | None = None) -> int:
     """Draw a sheet: one picture of a set as the network would see it under many seeds, with its boxes, points and mask."""
     parser = argparse.ArgumentParser(prog="python -m tools.augmentation", description=main.__doc__)
-    parser.add_argument("pictures", type=Path, help="a set with annotations.json, a folder of pictures, or one picture")
+    parser.add_argument("pictures", type=Path, help="a labelled set, a folder of pictures, or one picture")
     parser.add_argument("--config", type=Path, required=True, help="configs/train/detector.yaml")
     parser.add_argument("--out", type=Path, required=True, help="sheet.jpg or .png")
     parser.add_argument("--part", default="augmentation", help="key in the configuration, e.g. drawn_augmentation")

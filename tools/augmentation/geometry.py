@@ -19,8 +19,9 @@ from edged.types import Pixels
 from edged.vision.letterbox import GREY
 from tools.augmentation.bounds import check_range, check_share, check_within
 from tools.augmentation.chance import Chance
-from tools.augmentation.sample import VOID, Sample
+from tools.augmentation.sample import Sample
 from tools.augmentation.warp import Displacement
+from tools.datasets.pictures import VOID
 
 if TYPE_CHECKING:
     from tools.augmentation.settings import AugmentationSettings

@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.types import Pixels
-
-VOID = 255
-"""In a mask: nothing is known here, nothing is taught. Source: PASCAL VOC's masks (Everingham et al., IJCV 2010)."""
+from tools.datasets.pictures import Picture
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,3 +36,13 @@ class Sample:
             raise ValueError(f"points: expected ({len(self.boxes)}, K, 2), one row a box, got {self.points.shape}")
         if self.mask is not None and self.mask.shape != self.pixels_rgb.shape[:2]:
             raise ValueError(f"mask: expected {self.pixels_rgb.shape[:2]} as the picture, got {self.mask.shape}")
+
+
+def decode_picture(picture: Picture) -> Sample:
+    """A labelled picture with everything that is known of it.
+
+    Raises:
+        InputError: its file or its mask cannot be decoded.
+    """
+    mask = None if picture.mask is None else picture.mask.indexes()
+    return Sample(picture.pixels_rgb(), picture.boxes, picture.class_ids, picture.ignored, picture.points, mask)

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from edged.errors import InputError
 from edged.types import Pixels
 from tools.augmentation.augment import augment
-from tools.augmentation.sample import VOID, Sample
+from tools.augmentation.sample import Sample, decode_picture
 from tools.augmentation.settings import AugmentationSettings
-from tools.datasets import Picture, load_coco
+from tools.datasets import Picture
+from tools.datasets.opening import find_signs, load_set
+from tools.datasets.pictures import VOID
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 N_COLUMNS = 6
@@ -24,26 +26,22 @@ _MOST_PICTURES = 64
 
 
 def load_samples(path: Path) -> list[Sample]:
-    """The first pictures of a set with `annotations.json`, of a folder without, or one picture.
+    """The first pictures of a labelled set, of a folder without labels, or one picture.
 
     Raises:
         InputError: there is none, or one that cannot be read.
     """
-    if (path / "annotations.json").exists():
-        return [_decode(picture) for picture in load_coco(path, split=None).pictures[:_MOST_PICTURES]]
+    if find_signs(path):
+        return [decode_picture(picture) for picture in load_set(path).pictures[:_MOST_PICTURES]]
     files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
     if not files:
-        raise InputError(f"{path}: expected annotations.json or pictures ({', '.join(SUFFIXES)}), found neither")
+        raise InputError(f"{path}: expected labels or pictures ({', '.join(SUFFIXES)}), found neither")
     try:
         encoded = {file: file.read_bytes() for file in files[:_MOST_PICTURES]}
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
     nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.bool_)
-    return [_decode(Picture(str(file), content, *nothing)) for file, content in encoded.items()]
-
-
-def _decode(picture: Picture) -> Sample:
-    return Sample(picture.pixels_rgb(), picture.boxes, picture.class_ids, picture.ignored)
+    return [decode_picture(Picture(str(file), content, *nothing)) for file, content in encoded.items()]
 
 
 def draw_sheet(

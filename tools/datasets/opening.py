@@ -50,6 +50,18 @@ def find_layout(folder: Path) -> Layout:
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder")
+    found = find_signs(folder)
+    if len(found) > 1:
+        raise InputError(f"{folder}: has labels of {' and of '.join(found)}; say which counts, with --layout, or remove one")
+    if found:
+        return found[0]
+    if is_folders(folder):
+        return Layout.FOLDERS
+    raise InputError(f"{folder}: no labelled pictures found; {EXPECTED}")
+
+
+def find_signs(folder: Path) -> list[Layout]:
+    """The layouts whose files are in a folder; classes by folder have no file of their own."""
     signs = {
         Layout.COCO: is_coco,
         Layout.MOT: is_mot,
@@ -58,14 +70,23 @@ def find_layout(folder: Path) -> Layout:
         Layout.MASKS: is_masks,
         Layout.TABLE: is_table,
     }
-    found = [layout for layout, is_there in signs.items() if is_there(folder)]
-    if len(found) > 1:
-        raise InputError(f"{folder}: has labels of {' and of '.join(found)}; say which counts, with --layout, or remove one")
-    if found:
-        return found[0]
-    if is_folders(folder):
-        return Layout.FOLDERS
-    raise InputError(f"{folder}: no labelled pictures found; {EXPECTED}")
+    return [layout for layout, is_there in signs.items() if is_there(folder)]
+
+
+def load_sets(data: Path, *, split: str | None, classes: Sequence[str] | None = None) -> list[PictureSet]:
+    """The sets in a folder, by name: itself, or the folders in it; any layout but classes by folder.
+
+    Args:
+        split, classes: as in `load_set`; a class may be without a single object.
+
+    Raises:
+        InputError: there is none, or with every mistake of the first that is wrong.
+    """
+    inner = sorted(folder for folder in data.glob("*") if folder.is_dir())
+    folders = [folder for folder in ([data] if find_signs(data) else inner) if find_signs(folder)]
+    if not folders:
+        raise InputError(f"{data}: no labelled pictures found, there or in the folders in it; {EXPECTED}")
+    return [load_set(folder, split=split, classes=classes, allows_unseen=True) for folder in folders]
 
 
 def load_set(

@@ -20,10 +20,11 @@ from tools.augmentation.damage import Jpeg, MotionBlur, Noise, add_sensor_noise
 from tools.augmentation.geometry import Crop, Placement, Rotation, Shear, Shift, draw_placement, place
 from tools.augmentation.light import Colour, PcaColour
 from tools.augmentation.mosaic import make_mosaic
-from tools.augmentation.sample import VOID, Sample
+from tools.augmentation.sample import Sample
 from tools.augmentation.settings import KINDS, KINDS_WITH_A_SHARE, AugmentationSettings
 from tools.augmentation.warp import LocalWarp
 from tools.augmentation.weather import Fog, Night
+from tools.datasets.pictures import VOID
 
 OFF = AugmentationSettings().off()
 SIZE = (192, 160)

@@ -10,8 +10,9 @@ import pytest
 from coco_folder import write_coco_folder
 
 from tools.augmentation.__main__ import load_part, main
-from tools.augmentation.sample import VOID, Sample
+from tools.augmentation.sample import Sample
 from tools.augmentation.sheet import GAP_PX, TAUGHT, draw_labels, draw_sheet, load_samples
+from tools.datasets.pictures import VOID
 
 CONFIGS = sorted((Path(__file__).parents[3] / "configs" / "train").glob("*.yaml"))
 
@@ -123,4 +124,4 @@ def test_main_of_an_empty_folder_exits_78(tmp_path: Path, capsys: pytest.Capture
 
     assert main([str(tmp_path / "empty"), "--config", str(_config(tmp_path)), "--out", str(tmp_path / "sheet.png")]) == 78
 
-    assert "annotations.json or pictures" in capsys.readouterr().err
+    assert "expected labels or pictures" in capsys.readouterr().err
