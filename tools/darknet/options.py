@@ -132,7 +132,7 @@ class Route(Options):
     layers: Annotated[_Integers, Field(min_length=1)]
     groups: _Count = 1
     group_id: Annotated[int, Field(ge=0)] = 0
-    training_only: ClassVar = Options.training_only | {"stream", "wait_stream"}
+    training_only: ClassVar[frozenset[str]] = Options.training_only | {"stream", "wait_stream"}
 
     @model_validator(mode="after")
     def _has_the_part(self) -> Route:
@@ -166,7 +166,7 @@ class Yolo(Options):
     mask: _Integers = ()
     scale_x_y: Annotated[float, Field(gt=0)] = 1.0
     new_coords: _Flag = 0
-    training_only: ClassVar = Options.training_only | _YOLO_TRAINING
+    training_only: ClassVar[frozenset[str]] = Options.training_only | _YOLO_TRAINING
 
     @model_validator(mode="after")
     def _agrees(self) -> Yolo:
