@@ -67,6 +67,7 @@ def test_check_right_file_prints_ok_and_a_summary(site: Path, capsys: pytest.Cap
     assert (status, said.err) == (0, "")
     assert said.out.startswith(f"{site}/site.yaml: ok\n")
     assert "engine tiny (64x64): person, car" in said.out
+    assert "its licence, from its training data: Apache-2.0" in said.out
     assert "camera door: file" in said.out
     assert "1 zone, 0 lines, 5 fps" in said.out
     assert "broker broker:1883, not encrypted, topics edged/gate/" in said.out
