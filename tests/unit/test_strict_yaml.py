@@ -148,13 +148,13 @@ def test_load_yaml_depth_at_the_limit_is_read() -> None:
     ],
 )
 def test_load_yaml_bomb_is_refused_fast(text: str, code: str) -> None:
-    """A hostile file costs less than 100 ms of processor time."""
+    """A hostile file costs less than a second of processor time, on a slow machine too; taken at its word it would cost hours."""
     start_s = time.process_time()
 
     found = _mistakes(text)
 
     assert code in [mistake[0] for mistake in found]
-    assert time.process_time() - start_s < 0.1
+    assert time.process_time() - start_s < 1.0
 
 
 @pytest.mark.skipif(not yaml.__with_libyaml__, reason="the pure Python parser of PyYAML is about ten times slower")
