@@ -1,5 +1,6 @@
 """Who is in a zone, and since when."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -54,7 +55,6 @@ def test_polygon_with_a_notch_contains_what_lies_inside_or_on_the_edge(x, y, is_
 
 def test_polygon_agrees_with_opencv_on_random_points():
     """A known library says the same of 2000 points in 20 random polygons."""
-    cv2 = pytest.importorskip("cv2")
     rng = np.random.default_rng(7)
 
     for _ in range(20):

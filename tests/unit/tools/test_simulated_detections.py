@@ -5,6 +5,7 @@ import pytest
 
 from edged.street.scene import StreetTruth
 from edged.tracking.settings import TrackerSettings
+from tools import tune_tracking
 from tools.simulated_detections import DetectorFaults, SimulatedDetector
 
 CLASS_NAMES = ["person", "bicycle", "car", "motorcycle", "bus", "truck"]
@@ -66,7 +67,6 @@ def test_simulated_detector_misses_and_invents_as_often_as_set(fps):
 
 def test_street_crowd_lower_objects_hide_those_behind_them():
     """Streets laid over one another: the nearer box hides what it covers, ids stay apart."""
-    tune_tracking = pytest.importorskip("tools.tune_tracking")
     behind = StreetTruth(np.array([[100, 100, 140, 180]], np.float32), ("person",), np.array([3]), np.ones(1, np.float32))
     before = StreetTruth(np.array([[100, 140, 140, 220]], np.float32), ("person",), np.array([3]), np.ones(1, np.float32))
 
@@ -86,7 +86,6 @@ def test_street_crowd_lower_objects_hide_those_behind_them():
 )
 def test_with_setting_changes_one_number(name, read):
     """The others stay as shipped."""
-    tune_tracking = pytest.importorskip("tools.tune_tracking")
 
     changed = tune_tracking.with_setting(TrackerSettings(), name, 0.33)
 
@@ -96,7 +95,6 @@ def test_with_setting_changes_one_number(name, read):
 
 def test_with_setting_unknown_name_is_refused():
     """A misspelt setting must not look as if it made no difference."""
-    tune_tracking = pytest.importorskip("tools.tune_tracking")
 
     with pytest.raises(ValueError, match="high_iuo"):
         tune_tracking.with_setting(TrackerSettings(), "high_iuo", 0.3)
