@@ -14,14 +14,13 @@ from edged.assembly import open_detector
 from edged.errors import EdgedError
 from edged.models.manifest import MANIFEST_NAME, SCORE_FLOOR, ClassThresholds, Manifest, Thresholds, dump_manifest, load_manifest
 from tools.datasets import CLASSES, PictureSet
+from tools.datasets.checking import FEWEST
 from tools.datasets.opening import load_sets
 from tools.drawn import DRAWN, draw_set
 from tools.engines import write_whole
 from tools.metrics import ClassScore, Matches, collect_matches, score_class
 from tools.report.run import Found, find, score_classes
 
-FEWEST = 20
-"""A class with fewer labelled objects gets the common threshold, and no figure."""
 NOT_MEASURED = "not measured"
 
 

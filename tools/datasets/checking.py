@@ -21,7 +21,7 @@ from tools.datasets.opening import Layout, find_layout, read_set
 from tools.datasets.pictures import VOID, Part, Picture, PictureSet, read_source
 
 FEWEST = 20
-"""A class with fewer objects in a split is told: its figures would say little. `tools.calibrate` has the same number."""
+"""A class with fewer objects in a split is told: its figures would say little, and `tools.calibrate` gives none."""
 LEAST_SIDE_PX = 3.0
 OUTSIDE_PX = 1.0
 """A box may reach so far over the edge: tools round."""

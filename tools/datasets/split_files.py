@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from tools.datasets import coco, masks, table, voc, yolo
 from tools.datasets.opening import Layout
 from tools.datasets.pictures import PictureSet
 from tools.datasets.reading import read_text
+from tools.engines import write_whole
 
 
 def make_split_files(folder: Path, layout: Layout, found: PictureSet, splits: Sequence[str]) -> dict[Path, str]:
@@ -60,9 +60,7 @@ def write_files(texts: dict[Path, str]) -> list[Path]:
                 backup = _free_name(path)
                 backup.write_bytes(path.read_bytes())
                 backups.append(backup)
-            partial = path.with_name(path.name + ".partial")
-            partial.write_text(text, encoding="utf-8", newline="")
-            os.replace(partial, path)
+            write_whole(path, text.encode())
         except OSError as error:
             raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
     return backups
