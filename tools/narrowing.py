@@ -30,6 +30,8 @@ def narrow(network: Yolo, weights: Weights) -> Weights:
     With the dropped channels at zero the narrow network computes on the kept ones what the wide one does. One shortcut is not the
     wide one's: below a width of 0.28 MobileNetV2's first block has as many outputs as inputs and adds them.
     """
+    if network.settings.design != "pan":  # features that are joined, not added, are in no group here
+        return weights
     modules = dict(network.named_modules())
     groups = {
         name: pair for name, pair in channel_groups(network).items() if {f"{name}.weight", f"{name}.bias"} <= weights.keys()

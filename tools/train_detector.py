@@ -27,7 +27,7 @@ from tools.detection_loss import LossSettings, detection_loss
 from tools.distillation import Teacher, TeacherSettings
 from tools.drawn import DRAWN, draw_set
 from tools.metrics import Truth, score_class
-from tools.nets.yolo import Yolo, YoloSettings
+from tools.nets.yolo import Design, Yolo, YoloSettings
 from tools.processes import Processes, join_processes
 from tools.training import Part, ScheduleSettings, StepLoss, Trainer
 from tools.training_data import Batch, EpochPlan, TrainingPictures, make_loader
@@ -67,6 +67,7 @@ class TrainSettings(BaseModel):
     classes: Annotated[tuple[str, ...], Field(min_length=1)] = CLASSES
     sets: dict[str, float]
     drawn: Annotated[int, Field(ge=0)] = 0
+    design: Design = "pan"
     width: float = 1.0
     neck: int = 96
     anchors: tuple[tuple[tuple[float, float], ...], ...]
@@ -102,7 +103,12 @@ class TrainSettings(BaseModel):
     def network(self) -> YoloSettings:
         """What the network is built from."""
         return YoloSettings(
-            classes=self.classes, anchors=self.anchors, width=self.width, neck=self.neck, objectness=self.loss.objectness
+            classes=self.classes,
+            anchors=self.anchors,
+            design=self.design,
+            width=self.width,
+            neck=self.neck,
+            objectness=self.loss.objectness,
         )
 
 
@@ -142,7 +148,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--config", type=Path, required=True, help="configs/train/detector.yaml")
     parser.add_argument("--data", type=Path, required=True, help="folder of sets, of any layout that tools.dataset reads")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and figures")
-    parser.add_argument("--init", type=Path, help="ImageNet npz, a checkpoint, or an engine's model.onnx")
+    parser.add_argument("--init", type=Path, help="ImageNet npz, a checkpoint, an engine's model.onnx, or darknet's NET.cfg")
     parser.add_argument("--resume", action="store_true", help="go on from last.pt in --out, also in the middle of an epoch")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: CUDA where there is one")
     parser.add_argument("--threads", type=int, default=2, help="of torch")

@@ -1,4 +1,4 @@
-"""Where a network's weights come from: ImageNet's npz, a checkpoint of ours, or any ONNX file that we shipped."""
+"""Where a network's weights come from: ImageNet's npz, a checkpoint of ours, any ONNX file that we shipped, or darknet's Nano."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import nn
 
 from edged.errors import InputError
 from edged.models.manifest import load_manifest
+from tools.darknet.transfer import read_darknet
 from tools.narrowing import Weights, narrow
 from tools.nets.convolution import Conv
 from tools.nets.mobilenet_v2 import MobileNetV2
@@ -36,6 +37,8 @@ def initialise(network: Yolo, path: Path) -> list[str]:
             raise InputError(f"{path}: {strange[0]} does not fit, the network is wider or the file is another network's")
     elif path.suffix == ".onnx":
         missing = _take(network, _read_onnx(path), path)
+    elif path.suffix == ".cfg":
+        missing = _take(network, read_darknet(network, path), path)
     else:
         missing = _take_state(network, load_checkpoint(path)["averaged"], path)
     log.info("weights taken from %s", path)
@@ -114,6 +117,7 @@ def load_engine(folder: Path) -> Yolo:
         anchors=manifest.anchors,
         width=trained["width"],
         neck=trained["neck"],
+        design=trained.get("design", "pan"),
         objectness=trained.get("loss", {}).get("objectness", False),
     )
     network = Yolo(settings)

@@ -1,16 +1,35 @@
-"""The one convolution block that every network here is made of: no normalisation layer, TF 'SAME' padding."""
+"""The one convolution block that every network here is made of: no normalisation layer."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """What published weights were trained with, and so must be computed with.
+
+    Attributes:
+        bounded: ReLU6, which stays exact in 8 bits; else ReLU.
+        centred: stride 2 pads all sides alike, as darknet does; else, as TF's 'SAME' does on even sizes, the right and lower
+            ones only.
+    """
+
+    bounded: bool = True
+    centred: bool = False
+
+
+TENSORFLOW = Manner()
+DARKNET = Manner(bounded=False, centred=True)
+
+
 class Conv(nn.Module):
-    """A convolution with bias and, unless linear, ReLU6.
+    """A convolution with bias and, unless linear, ReLU6 or ReLU.
 
     There is no batch normalisation: published MobileNetV2 weights have it folded, it costs a third of a training step on a CPU,
     and without it what is trained is exactly what is exported. To keep training well conditioned all the same, the weights of
@@ -20,9 +39,19 @@ class Conv(nn.Module):
     Source: the separation of size and direction is Salimans & Kingma, Weight Normalization, 2016, with the size held fixed.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, kernel: int, stride: int = 1, groups: int = 1, linear: bool = False) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        kernel: int,
+        stride: int = 1,
+        groups: int = 1,
+        linear: bool = False,
+        manner: Manner = TENSORFLOW,
+    ) -> None:
         super().__init__()
-        self.stride, self.groups, self.kernel, self.linear = stride, groups, kernel, linear
+        self.stride, self.groups, self.kernel, self.linear, self.manner = stride, groups, kernel, linear, manner
         self.weight = nn.Parameter(torch.randn(outputs, inputs // groups, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(outputs))
         fan_in = inputs // groups * kernel * kernel
@@ -47,11 +76,13 @@ class Conv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight if self.folded else self.weight * self.scale
-        if self.stride == 1:
-            x = F.conv2d(x, weight, self.bias, padding=self.kernel // 2, groups=self.groups)
+        if self.stride == 1 or self.manner.centred:
+            x = F.conv2d(x, weight, self.bias, stride=self.stride, padding=self.kernel // 2, groups=self.groups)
         else:
             x = _SameConv.apply(x, weight, self.bias, self) if torch.onnx.is_in_onnx_export() else self._same(x, weight)
-        return x if self.linear else F.relu6(x, inplace=True)
+        if self.linear:
+            return x
+        return F.relu6(x, inplace=True) if self.manner.bounded else F.relu(x, inplace=True)
 
     def _same(self, x: Tensor, weight: Tensor) -> Tensor:
         """TF 'SAME' on even sizes at stride 2: for a kernel of 3, nothing left and above, one pixel right and below."""

@@ -1,7 +1,8 @@
-"""A one-stage detector: MobileNetV2, feature fusion downwards and upwards, anchors over strides 8, 16 and 32.
+"""A one-stage detector: MobileNetV2, feature fusion, anchors over strides 8, 16 and 32.
 
 Sources: anchors on three scales and exp() sizes, Redmon & Farhadi, YOLOv3, 2018; centres that reach over the cell's edge,
-Bochkovskiy et al., YOLOv4, 2020, "grid sensitivity"; fusion, Lin et al., FPN, 2017 and Liu et al., PANet, 2018; scores per class
+Bochkovskiy et al., YOLOv4, 2020, "grid sensitivity"; fusion, Lin et al., FPN, 2017 and Liu et al., PANet, 2018; pools of several
+sizes, He et al., Spatial Pyramid Pooling, 2014, as YOLOv3-SPP places them; scores per class
 without an objectness, Lin et al., RetinaNet, 2017.
 """
 
@@ -10,20 +11,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tools.nets.convolution import Conv
-from tools.nets.mobilenet_v2 import MobileNetV2
+from tools.nets.convolution import DARKNET, Conv
+from tools.nets.mobilenet_v2 import MobileNetV2, WidenedMobileNetV2
 
 STRIDES = (8, 16, 32)
+Design = Literal["pan", "spp"]
 PRIOR = 0.01
 """What a fresh network answers everywhere: objects are rare."""
 
 LARGEST_LOG_RATIO = 4.0
 """A box has e^-4 to e^4 times its anchor's sides."""
+POOLS = (9, 5, 3)
+"""Sides of the neighbourhoods over which `spp` takes the largest value, in cells of the coarsest stride."""
 NEAREST_EDGE = 0.01
 """A centre nearer to the edge of its reach, as a share of it, is encoded as if it were there: the sigmoid has no end."""
 
@@ -35,13 +40,16 @@ class YoloSettings:
     Attributes:
         classes: names, in the order of the scores.
         anchors: one list a stride of (width, height), input pixels.
+        design: `pan`: fused coarse to fine and back. `spp`: pools of several sizes, then fused coarse to fine; with a width of
+            0.5 and a neck of 96 that is MobileNetV2-YOLOv3-Nano with a finer stride beside it, so its weights can be taken.
         width: MobileNetV2's width multiplier.
-        neck: channels of the fused features.
+        neck: channels of the fused features; in `spp` the measure that those of every layer follow.
         objectness: each place also says whether anything is there at all; a class score is then both multiplied.
     """
 
     classes: tuple[str, ...]
     anchors: tuple[tuple[tuple[float, float], ...], ...]
+    design: Design = "pan"
     width: float = 1.0
     neck: int = 96
     objectness: bool = False
@@ -95,7 +103,7 @@ class Separable(nn.Sequential):
         super().__init__(Conv(inputs, inputs, kernel=5, stride=stride, groups=inputs), Conv(inputs, outputs, kernel=1))
 
 
-class Neck(nn.Module):
+class PanNeck(nn.Module):
     """Three features become three of equal width, each having seen the others: coarse to fine, then fine to coarse."""
 
     def __init__(self, inputs: Sequence[int], channels: int) -> None:
@@ -108,11 +116,50 @@ class Neck(nn.Module):
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         fine, middle, coarse = (lateral(x) for lateral, x in zip(self.lateral, features, strict=True))
         coarse = self.down[2](coarse)
-        middle = self.down[1](middle + F.interpolate(coarse, scale_factor=2.0, mode="nearest"))
-        fine = self.down[0](fine + F.interpolate(middle, scale_factor=2.0, mode="nearest"))
+        middle = self.down[1](middle + _double(coarse))
+        fine = self.down[0](fine + _double(middle))
         middle = self.up[0](middle + self.shrink[0](fine))
         coarse = self.up[1](coarse + self.shrink[1](middle))
         return [fine, middle, coarse]
+
+
+class SppNeck(nn.Module):
+    """The coarsest feature is pooled over several distances, then each finer one is joined to what the coarser has seen.
+
+    Attributes:
+        channels: of the three features that it makes.
+    """
+
+    def __init__(self, inputs: Sequence[int], n: int) -> None:
+        super().__init__()
+        fine, middle, coarse = inputs
+        self.channels = (3 * n // 2, 3 * n, 4 * n)
+        self.pools = nn.ModuleList(nn.MaxPool2d(size, stride=1, padding=size // 2) for size in POOLS)
+        self.pooled = _conv(coarse * (len(POOLS) + 1), 3 * n)
+        self.coarse = nn.Sequential(_filter(3 * n), _conv(3 * n, n), _conv(n, 4 * n))
+        self.middle_joint = _conv(3 * n + middle, 5 * n // 6)
+        self.middle = nn.Sequential(_conv(5 * n // 6, 3 * n), _filter(3 * n), _conv(3 * n, 2 * n), _conv(2 * n, 3 * n))
+        self.fine_joint = _conv(5 * n // 6 + fine, n // 2)
+        self.fine = nn.Sequential(_conv(n // 2, 3 * n // 2), _filter(3 * n // 2), _conv(3 * n // 2, n), _conv(n, 3 * n // 2))
+
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        fine, middle, coarse = features
+        coarse = self.pooled(torch.cat([*(pool(coarse) for pool in self.pools), coarse], dim=1))
+        middle = self.middle_joint(torch.cat([_double(coarse), middle], dim=1))
+        fine = self.fine_joint(torch.cat([_double(middle), fine], dim=1))
+        return [self.fine(fine), self.middle(middle), self.coarse(coarse)]
+
+
+def _conv(inputs: int, outputs: int) -> Conv:
+    return Conv(inputs, outputs, kernel=1, manner=DARKNET)
+
+
+def _filter(channels: int) -> Conv:
+    return Conv(channels, channels, kernel=3, groups=channels, manner=DARKNET)
+
+
+def _double(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
 class Yolo(nn.Module):
@@ -121,11 +168,18 @@ class Yolo(nn.Module):
     def __init__(self, settings: YoloSettings) -> None:
         super().__init__()
         self.settings = settings
-        self.backbone = MobileNetV2(width=settings.width)
-        self.neck = Neck(self.backbone.channels, settings.neck)
         n_anchors, answers = len(settings.anchors[0]), 4 + settings.objectness + len(settings.classes)
-        self.mix = nn.ModuleList(Separable(settings.neck, settings.neck) for _ in STRIDES)
-        self.heads = nn.ModuleList(Conv(settings.neck, n_anchors * answers, kernel=1, linear=True) for _ in STRIDES)
+        if settings.design == "spp":
+            self.backbone = WidenedMobileNetV2(width=settings.width)
+            self.neck = SppNeck(self.backbone.channels, settings.neck)
+            self.mix = nn.ModuleList(nn.Identity() for _ in STRIDES)
+            channels = self.neck.channels
+        else:
+            self.backbone = MobileNetV2(width=settings.width)
+            self.neck = PanNeck(self.backbone.channels, settings.neck)
+            self.mix = nn.ModuleList(Separable(settings.neck, settings.neck) for _ in STRIDES)
+            channels = [settings.neck] * len(STRIDES)
+        self.heads = nn.ModuleList(Conv(n, n_anchors * answers, kernel=1, linear=True) for n in channels)
         self._start_quietly()
 
     def _start_quietly(self) -> None:
