@@ -6,11 +6,11 @@ nor empty places push it anywhere, and an ignored box masks its class at the pla
 
 With an objectness p(class) = p(object) * p(class | object), and missing labels need a rule:
 
-- a place is told "nothing here" only where every class is known to be absent: not inside an ignored box, and nowhere at all in a
-  picture whose set leaves a class unlabelled, for an object of that class may be anywhere; the place of an object is raised
-  there towards its quality, never lowered;
-- where that is not known, the classes that are known to be absent are lowered instead, as far as the network believes in an
-  object there (the weight is p(object), without a gradient): "whatever you see there, it is no person".
+- a place is told "nothing here" as far as the classes that it believes in are known to be absent: fully where all are, not at
+  all once those that may be there, because the set does not label them or an ignored box covers the place, hold half of its
+  class probabilities; the place of an object is always raised towards its quality;
+- as far as it is not told so, the classes that are known to be absent are lowered instead, by p(object), without a gradient:
+  "whatever you see there, it is no person".
 
 Sources: quality focal loss, Li et al., Generalized Focal Loss, NeurIPS 2020, equation 2 with beta 2, the distance held fixed in
 the gradient; focal loss, Lin et al., RetinaNet, ICCV 2017, equation 5; balanced log-loss, Xie & Tu, Holistically-Nested Edge
@@ -90,15 +90,22 @@ def _object_parts(objectness: Tensor, logits: Tensor, *, match: Match, settings:
     """Whether something is there, and, where something is, what."""
     quality = torch.zeros_like(objectness)
     quality[match.pictures, match.rows] = match.quality
-    is_matched, is_empty = quality > 0, match.known.all(dim=-1)
     belief = torch.sigmoid(objectness).detach()
-    objects = _Answers(objectness, quality, is_empty | (quality > belief))
+    absence = _known_absence(logits.detach(), match.known)
+    objects = _Answers(objectness, quality, torch.where(quality > belief, 1.0, absence))
     wanted = _at_matches(match, (match.quality > 0).float())
-    weight = torch.where(is_matched, quality, belief * ~is_empty)
+    weight = torch.where(quality > 0, quality, belief * (1.0 - absence))
     classes = _Answers(logits, wanted, weight[..., None] * (match.known | (wanted > 0)))
     over = match.quality.sum()
     parts = _score_parts("objectness", objects, over=over, settings=settings)
     return parts | _score_parts("class", classes, over=over, settings=settings)
+
+
+def _known_absence(logits: Tensor, known: Tensor) -> Tensor:
+    """(N, R) 1 where all that the network believes in is known to be absent, falling to 0 where half of it may be there."""
+    belief = torch.sigmoid(logits)
+    share = (belief * known).sum(dim=-1) / belief.sum(dim=-1).clamp_min(1e-9)
+    return torch.where(known.all(dim=-1), 1.0, (2.0 * share - 1.0).clamp_min(0.0))
 
 
 def _at_matches(match: Match, values: Tensor) -> Tensor:

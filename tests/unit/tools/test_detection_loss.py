@@ -213,8 +213,11 @@ class _Pushes:
     classes: torch.Tensor
 
 
-def _object_pushes(places: Places, targets: Targets, **settings: object) -> _Pushes:
+def _object_pushes(places: Places, targets: Targets, *, person: float = -2.2, **settings: object) -> _Pushes:
+    """person: the logit of that class everywhere; the other's stays at -2.2."""
     start = _predictions(places)
+    with torch.no_grad():
+        start.logits[..., PERSON] = person
     objectness = torch.full((1, len(places.centres)), -1.0, requires_grad=True)
     predictions = Predictions(start.boxes, start.offsets, start.logits, objectness)
     _total(detection_loss(predictions, places, [targets], LossSettings(objectness=True, **settings))).backward()
@@ -231,7 +234,7 @@ def test_objectness_of_a_fully_labelled_empty_picture_goes_down_everywhere(place
 
 
 @pytest.mark.parametrize("assignment", ["textbook", "task_aligned"])
-def test_objectness_of_a_set_that_leaves_a_class_unlabelled_is_never_pushed_down(places: Places, assignment: str) -> None:
+def test_objectness_where_an_unlabelled_class_is_as_likely_is_never_pushed_down(places: Places, assignment: str) -> None:
     """A car may stand anywhere: only the person's place goes up, and elsewhere `person` goes down, `car` stays."""
     targets = _targets((PERSON, [4.0, 4.0, 20.0, 20.0], False), labelled=(True, False))
 
@@ -242,6 +245,18 @@ def test_objectness_of_a_set_that_leaves_a_class_unlabelled_is_never_pushed_down
     assert pushes.classes[9, PERSON] < 0
     assert pushes.classes[63, PERSON] > 0
     assert (pushes.classes[:, CAR] == 0).all()
+
+
+def test_objectness_of_a_set_that_leaves_a_class_unlabelled_goes_down_as_far_as_the_others_are_believed(places: Places) -> None:
+    """At p(person) = 0.75 and p(car) = 0.1 the share is 0.88, and the push 0.76 of that of a fully labelled picture."""
+    person = math.log(3.0)
+    car = 1 / (1 + math.exp(2.2))
+
+    partly = _object_pushes(places, _targets(labelled=(True, False)), person=person, score="log").objectness
+    fully = _object_pushes(places, _targets(), person=person, score="log").objectness
+
+    share = 0.75 / (0.75 + car)
+    torch.testing.assert_close(partly, fully * (2 * share - 1))
 
 
 def test_objectness_that_is_unknown_lowers_absent_classes_by_what_the_network_believes(places: Places) -> None:

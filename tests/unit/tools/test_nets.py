@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the networks need the training environment: pip install torch")
 
 from tools.nets.convolution import Conv, same_padding  # noqa: E402
-from tools.nets.mobilenet_v2 import ROWS, MobileNetV2, scale_channels  # noqa: E402
+from tools.nets.mobilenet_v2 import ROWS, MobileNetV2, WidenedMobileNetV2, scale_channels  # noqa: E402
 from tools.nets.yolo import Yolo, YoloSettings  # noqa: E402
 from tools.weights import initialise  # noqa: E402
 
@@ -61,6 +61,13 @@ def test_mobilenet_of_half_width_halves_the_taps() -> None:
     taps = MobileNetV2(width=0.5)(torch.zeros(1, 3, 32, 32))
 
     assert [tap.shape[1] for tap in taps] == [16, 48, 160]
+
+
+def test_widened_mobilenet_of_half_width_has_the_channels_of_nano() -> None:
+    """Two taps where the blocks are six times as wide as their input, one after the last row but one of the table."""
+    taps = WidenedMobileNetV2(width=0.5)(torch.zeros(1, 3, 64, 96))
+
+    assert [tuple(tap.shape) for tap in taps] == [(1, 96, 8, 12), (1, 288, 4, 6), (1, 80, 2, 3)]
 
 
 @pytest.mark.parametrize(("kernel", "expected"), [(3, (0, 1)), (5, (1, 2))])

@@ -487,13 +487,24 @@ def test_best_threshold_balances_recall_and_precision(scores: list[float], hits:
     assert calibrate.best_threshold(Matches(np.array(scores, np.float32), np.array(hits, bool), n)) == pytest.approx(expected)
 
 
-def test_make_onnx_names_weights_as_torch_does() -> None:
+@pytest.mark.parametrize("design", ["pan", "spp"])
+def test_make_onnx_computes_what_torch_does_with_weights_of_the_same_names(design: str) -> None:
     """Names are the contract of `--init`."""
-    network = ExportedYolo(YoloSettings(("cat",), (((12, 12),), ((24, 24),), ((48, 48),)), width=0.25, neck=16), input_px=32)
+    torch.manual_seed(3)
+    anchors = (((12, 12),), ((24, 24),), ((48, 48),))
+    network = ExportedYolo(YoloSettings(("cat", "dog"), anchors, design=design, width=0.25, neck=24), input_px=64)
+    images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    with torch.no_grad():
+        boxes, scores = network(images)
 
-    names = {tensor.name for tensor in onnx.load_from_string(make_onnx(network, input_px=32)).graph.initializer}
+    content = make_onnx(network, input_px=64)
 
+    names = {tensor.name for tensor in onnx.load_from_string(content).graph.initializer}
     assert {name for name, _ in network.named_parameters()} <= names
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    found = session.run(["boxes", "scores"], {"images": images.numpy()})
+    np.testing.assert_allclose(found[0], boxes.numpy(), atol=0.01)
+    np.testing.assert_allclose(found[1], scores.numpy(), atol=1e-5)
 
 
 CONFIGS = sorted((ROOT / "configs" / "train").glob("*.yaml"))
