@@ -12,17 +12,20 @@ Rules, for every detection of the teacher in a picture:
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, field_serializer
 
-from edged.errors import InputError
+from edged.assembly import open_detector
+from edged.errors import InputError, ModelError
 from edged.models.detector import Detector, DetectorThresholds
 from edged.types import Detections
 from edged.vision.boxes import iou_matrix
-from tools.datasets import CLASSES, Picture, PictureSet
+from tools.datasets import Picture, PictureSet
 from tools.metrics import share_inside
 
 log = logging.getLogger(__name__)
@@ -40,20 +43,85 @@ Scores = float | Mapping[str, float]
 """One score for all classes, or one by name for each class that is meant."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Plan:
-    """What to do with each of our classes.
+class GapSettings(BaseModel):
+    """Who fills the gaps of a training's sets.
 
     Attributes:
+        engine: directory of an engine of any origin; dumped by its name, where it lies is of this machine only.
+        sure, doubtful: as in `fill_gaps`.
+        also_ignore_unlabelled: the sets in which what is labelled has gaps, too.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    engine: Path
+    sure: float | dict[str, float]
+    doubtful: float | dict[str, float]
+    also_ignore_unlabelled: tuple[str, ...] = ()
+
+    @field_serializer("engine")
+    def _name_of_engine(self, engine: Path) -> str:
+        return engine.name
+
+    def check(self, *, sets: Sequence[str], classes: Sequence[str]) -> None:
+        """Refuse what does not belong to a training, before anything is read.
+
+        Raises:
+            ValueError: scores that cannot be, a class or a set that it does not have.
+        """
+        _pair_scores(self.sure, self.doubtful, known=classes, whose="of this training")
+        strange = [name for name in self.also_ignore_unlabelled if name not in sets]
+        if strange:
+            raise ValueError(f"also_ignore_unlabelled: {', '.join(strange)}: expected names under sets: {', '.join(sets)}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Plan:
+    """What to do with each class of a set.
+
+    Attributes:
+        classes: their names.
         fills: (classes,) bool: not labelled so far, labelled from now on.
         ignores: (classes,) bool: labelled, but with gaps.
         sure, doubtful: (classes,) scores; of no meaning for all other classes.
+        excludes: (classes, classes) bool: one object can be only one of the two.
     """
 
+    classes: tuple[str, ...]
     fills: NDArray[np.bool_]
     ignores: NDArray[np.bool_]
     sure: NDArray[np.float32]
     doubtful: NDArray[np.float32]
+    excludes: NDArray[np.bool_]
+
+
+def fill_sets(sets: Mapping[str, PictureSet], settings: GapSettings, *, threads: int) -> list[PictureSet]:
+    """The sets in their order, each filled by `fill_gaps`.
+
+    Args:
+        sets: by the names that the settings use.
+        threads: of ONNX Runtime.
+
+    Raises:
+        InputError: the engine cannot be opened; a class that it or a set does not have; a picture cannot be decoded.
+    """
+    try:
+        teacher = open_detector(settings.engine, threads=threads)
+    except ModelError as error:
+        hint = "name a directory with model.yaml and its network, e.g. one made by tools.import_darknet"
+        raise InputError(f"gaps: engine: {settings.engine} cannot be used: {hint}\n{error}") from error
+    with teacher:
+        log.info("filling gaps: pictures=%d teacher=%s", sum(len(one.pictures) for one in sets.values()), teacher.label)
+        return [
+            fill_gaps(
+                one,
+                teacher,
+                sure=settings.sure,
+                doubtful=settings.doubtful,
+                also_ignore_unlabelled=name in settings.also_ignore_unlabelled,
+            )
+            for name, one in sets.items()
+        ]
 
 
 def fill_gaps(
@@ -66,7 +134,8 @@ def fill_gaps(
 
     Args:
         sure: from here on a detection of a class that the set does not label becomes a label.
-        doubtful: from here on it becomes an ignored box; at most `sure`.
+        doubtful: from here on it becomes an ignored box; at most `sure`. Where one of the two is a number and the other has
+            names, it is the number of those.
         also_ignore_unlabelled: detections from `doubtful` on of classes that the set labels, where there is no label, become
             ignored boxes: for sets known to have gaps. They never become labels.
 
@@ -81,35 +150,46 @@ def fill_gaps(
 
 
 def _plan(pictures: PictureSet, teacher: Detector, *, sure: Scores, doubtful: Scores, also_ignore_unlabelled: bool) -> _Plan:
-    sure_scores, doubtful_scores = _by_class(sure, teacher, "sure"), _by_class(doubtful, teacher, "doubtful")
-    if sure_scores.keys() != doubtful_scores.keys():
-        raise InputError(
-            f"teacher: sure is for {sorted(sure_scores)}, doubtful for {sorted(doubtful_scores)}: name the same classes"
-        )
-    for name, score in sure_scores.items():
-        if not 0 < doubtful_scores[name] <= score <= 1 or doubtful_scores[name] == 1:
-            found = f"doubtful {doubtful_scores[name]:g}, sure {score:g}"
-            raise InputError(f"teacher: {name}: expected 0 < doubtful <= sure <= 1 and doubtful below 1, got {found}")
-    meant = np.array([name in sure_scores for name in CLASSES])
+    classes = pictures.classes
+    known = [name for name in classes if name in teacher.class_names]
+    if not known:
+        raise InputError(f"gaps: {teacher.manifest.name} finds none of {', '.join(classes)}: take a network that does")
+    try:
+        pairs = _pair_scores(sure, doubtful, known=known, whose=f"that are ours and the teacher's, {teacher.manifest.name}")
+    except ValueError as error:
+        raise InputError(f"gaps: {error}") from error
+    meant = np.array([name in pairs for name in classes])
+    scores = np.array([pairs.get(name, (np.inf, np.inf)) for name in classes], np.float32)
     return _Plan(
+        classes=classes,
         fills=meant & ~pictures.labelled,
         ignores=meant & pictures.labelled & also_ignore_unlabelled,
-        sure=np.array([sure_scores.get(name, np.inf) for name in CLASSES], np.float32),
-        doubtful=np.array([doubtful_scores.get(name, np.inf) for name in CLASSES], np.float32),
+        sure=scores[:, 0],
+        doubtful=scores[:, 1],
+        excludes=np.array([[_excludes(one, other) for other in classes] for one in classes]),
     )
 
 
-def _by_class(scores: Scores, teacher: Detector, key: str) -> dict[str, float]:
-    """The score of every class that is meant."""
-    known = [name for name in CLASSES if name in teacher.class_names]
-    if not isinstance(scores, Mapping):
-        return dict.fromkeys(known, float(scores))
-    strange = sorted(set(scores) - set(known))
-    if strange:
-        raise InputError(
-            f"teacher: {key}: {', '.join(strange)}: expected classes that are ours and the teacher's: {', '.join(known)}"
-        )
-    return {name: float(score) for name, score in scores.items()}
+def _pair_scores(sure: Scores, doubtful: Scores, *, known: Sequence[str], whose: str) -> dict[str, tuple[float, float]]:
+    """(sure, doubtful) of every class that is meant: of those that are named, or of all that are known.
+
+    Raises:
+        ValueError: naming the key.
+    """
+    named = {key: scores for key, scores in (("sure", sure), ("doubtful", doubtful)) if isinstance(scores, Mapping)}
+    for key, scores in named.items():
+        if strange := [name for name in scores if name not in known]:
+            raise ValueError(f"{key}: {', '.join(strange)}: expected classes {whose}: {', '.join(known)}")
+    if len(named) == 2 and sure.keys() != doubtful.keys():
+        raise ValueError(f"sure is for {sorted(sure)}, doubtful for {sorted(doubtful)}: name the same classes")
+    meant = next(iter(named.values()), known)
+    pairs = {name: tuple(float(one[name] if isinstance(one, Mapping) else one) for one in (sure, doubtful)) for name in meant}
+    for name, (high, low) in pairs.items():
+        if not 0 < low <= high <= 1 or low == 1:
+            raise ValueError(
+                f"{name}: expected 0 < doubtful <= sure <= 1 and doubtful below 1, got doubtful {low:g}, sure {high:g}"
+            )
+    return pairs
 
 
 def _detect(teacher: Detector, picture: Picture, plan: _Plan) -> Detections:
@@ -124,7 +204,7 @@ def _detect(teacher: Detector, picture: Picture, plan: _Plan) -> Detections:
         floor=float(plan.doubtful[used].min()),
     )
     (found,) = teacher.detect([picture.pixels_rgb()], thresholds=[low])
-    ours = np.array([CLASSES.index(name) if name in CLASSES else -1 for name in teacher.class_names])
+    ours = np.array([plan.classes.index(name) if name in plan.classes else -1 for name in teacher.class_names])
     found = Detections(found.boxes, found.scores, ours[found.class_ids])
     found = found[found.class_ids >= 0]
     return found[used[found.class_ids] & (found.scores >= plan.doubtful[found.class_ids])]
@@ -132,18 +212,21 @@ def _detect(teacher: Detector, picture: Picture, plan: _Plan) -> Detections:
 
 def _fill(picture: Picture, found: Detections, plan: _Plan) -> Picture:
     """The picture with what is new in the detections."""
-    found = found[
-        ~_is_known(picture, found) & ~_contradicts(found, picture.boxes, picture.class_ids, ~picture.ignored).any(axis=1)
-    ]
+    against_labels = _contradicts(found, picture.boxes, picture.class_ids, plan) & ~picture.ignored  # (N, M)
+    found = found[~_is_known(picture, found) & ~against_labels.any(axis=1)]
     better = np.tri(len(found), k=-1, dtype=np.bool_)  # [i, j]: j has the higher score
-    is_open = (_contradicts(found, found.boxes, found.class_ids, np.ones(len(found), np.bool_)) & better).any(axis=1)
-    is_open |= _may_ride(picture, found)
+    is_open = (_contradicts(found, found.boxes, found.class_ids, plan) & better).any(axis=1)
+    is_open |= _may_ride(picture, found, plan)
+    points = picture.points
+    if points is not None:
+        points = np.concatenate([points, np.full((len(found), *points.shape[1:]), np.nan, np.float32)])
     is_label = plan.fills[found.class_ids] & (found.scores >= plan.sure[found.class_ids]) & ~is_open
     return replace(
         picture,
         boxes=np.concatenate([picture.boxes, found.boxes]),
         class_ids=np.concatenate([picture.class_ids, found.class_ids]),
         ignored=np.concatenate([picture.ignored, ~is_label]),
+        points=points,
     )
 
 
@@ -153,27 +236,21 @@ def _is_known(picture: Picture, found: Detections) -> NDArray[np.bool_]:
     return (same & (iou_matrix(found.boxes, picture.boxes) >= SAME_OBJECT_IOU)).any(axis=1)
 
 
-def _may_ride(picture: Picture, found: Detections) -> NDArray[np.bool_]:
+def _may_ride(picture: Picture, found: Detections, plan: _Plan) -> NDArray[np.bool_]:
     """(N,) a person who stands in a bicycle or motorcycle of the labels."""
-    ridden = picture.boxes[np.isin(picture.class_ids, [CLASSES.index(name) for name in RIDDEN])]
-    inside = share_inside(found.boxes, ridden) >= INSIDE_RATIO
-    return (found.class_ids == CLASSES.index("person")) & inside
+    is_ridden, is_person = np.isin(plan.classes, RIDDEN), np.isin(plan.classes, "person")  # (classes,)
+    inside = share_inside(found.boxes, picture.boxes[is_ridden[picture.class_ids]]) >= INSIDE_RATIO
+    return is_person[found.class_ids] & inside
 
 
-def _contradicts(
-    found: Detections, boxes: NDArray[np.float32], class_ids: NDArray[np.int64], counts: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
+def _contradicts(found: Detections, boxes: NDArray[np.float32], class_ids: NDArray[np.int64], plan: _Plan) -> NDArray[np.bool_]:
     """(N, M) whether a detection and a box claim the same place for classes that exclude each other."""
     overlaps = iou_matrix(found.boxes, boxes) >= SAME_PLACE_IOU
-    return overlaps & _EXCLUDES[found.class_ids[:, None], class_ids[None, :]] & counts[None, :]
+    return overlaps & plan.excludes[found.class_ids[:, None], class_ids[None, :]]
 
 
 def _excludes(one: str, other: str) -> bool:
     return one != other and not ("person" in (one, other) and (one in RIDDEN or other in RIDDEN))
-
-
-_EXCLUDES = np.array([[_excludes(one, other) for other in CLASSES] for one in CLASSES])
-"""(classes, classes) whether one object can be only one of the two."""
 
 
 def _log_added(pictures: PictureSet, filled: tuple[Picture, ...], class_id: int, teacher: Detector) -> None:
@@ -183,4 +260,4 @@ def _log_added(pictures: PictureSet, filled: tuple[Picture, ...], class_id: int,
         counts[0] += int((~new).sum())
         counts[1] += int(new.sum())
     message = "gaps filled: set=%s class=%s labels=%d ignored=%d teacher=%s"
-    log.info(message, pictures.name, CLASSES[class_id], *counts, teacher.manifest.name)
+    log.info(message, pictures.name, pictures.classes[class_id], *counts, teacher.manifest.name)

@@ -29,6 +29,7 @@ from tools.drawn import DRAWN, draw_set
 from tools.metrics import Truth, score_class
 from tools.nets.yolo import Design, Yolo, YoloSettings
 from tools.processes import Processes, join_processes
+from tools.teacher import GapSettings, fill_sets
 from tools.training import Part, ScheduleSettings, StepLoss, Trainer
 from tools.training_data import Batch, EpochPlan, TrainingPictures, make_loader
 from tools.training_journal import Journal, JournalSettings
@@ -53,6 +54,7 @@ class TrainSettings(BaseModel):
         backbone_rate: the backbone's share of the learning rate.
         frozen_rows: so many rows of the backbone, and its stem, are not trained.
         teacher: a larger network whose answers are wanted as well.
+        gaps: another network labels in the train split what its sets do not label.
         history: for people: what the first weights had been through before this run; goes into the manifest.
         data: where the pictures and first weights come from and what their licences allow; goes into the manifest.
     """
@@ -78,15 +80,26 @@ class TrainSettings(BaseModel):
     drawn_augmentation: AugmentationSettings = AugmentationSettings(mosaic=0.1, light=0.5, scale=(0.9, 1.15), stretch=1.05)
     loss: LossSettings = LossSettings()
     teacher: TeacherSettings | None = None
+    gaps: GapSettings | None = None
     history: tuple[str, ...] = ()
     data: tuple[DataSource, ...] = ()
 
     @model_validator(mode="after")
     def _names_its_teacher(self) -> TrainSettings:
-        """What the teacher learnt from is in this network too, with its licence."""
-        name = self.teacher.engine.name if self.teacher else None
-        if name and name not in {source.name for source in self.data}:
-            raise ValueError(f"teacher: {name} must also stand under data, with the licence that its own data gave it")
+        """What the teacher, or who fills the gaps, learnt from is in this network too, with its licence."""
+        for key, part in (("teacher", self.teacher), ("gaps", self.gaps)):
+            if part and part.engine.name not in {source.name for source in self.data}:
+                name = part.engine.name
+                raise ValueError(f"{key}: {name} must also stand under data, with the licence that its own data gave it")
+        return self
+
+    @model_validator(mode="after")
+    def _has_what_its_gaps_name(self) -> TrainSettings:
+        if self.gaps:
+            try:
+                self.gaps.check(sets=tuple(self.sets), classes=self.classes)
+            except ValueError as error:
+                raise ValueError(f"gaps: {error}") from error
         return self
 
     @model_validator(mode="before")
@@ -213,6 +226,8 @@ def _set_out(plan: EpochPlan, trainer: Trainer, settings: TrainSettings) -> None
 
 def _load_sets(data: Path, settings: TrainSettings, *, split: str) -> list[PictureSet]:
     sets = [load_set(data / name, split=split, classes=settings.classes, allows_unseen=True) for name in settings.sets]
+    if split == "train" and settings.gaps:
+        sets = fill_sets(dict(zip(settings.sets, sets, strict=True)), settings.gaps, threads=torch.get_num_threads())
     if settings.drawn:
         drawn = draw_set(settings.drawn if split == "train" else settings.drawn // 8, split=split)
         sets.append(choose_classes(drawn, settings.classes))

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
+from models_onnx import make_manifest, save_engine
 
 from edged.errors import InputError
 from edged.models.detector import DetectorThresholds
 from edged.types import Detections, Pixels
 from tools.datasets import CLASSES, Picture, PictureSet
-from tools.teacher import fill_gaps
+from tools.teacher import GapSettings, fill_gaps, fill_sets
 
 BOX = (10.0, 10.0, 50.0, 50.0)
 FAR = (60.0, 60.0, 90.0, 90.0)
@@ -205,6 +208,61 @@ def test_fill_gaps_of_a_class_that_is_never_sure_only_ignores() -> None:
     filled = fill_gaps(_set(), FakeTeacher(("truck", 0.99, BOX)), sure={"truck": 1.0}, doubtful={"truck": 0.2})
 
     assert _content(filled) == [("truck", "ignored")]
+
+
+def test_fill_gaps_with_one_number_beside_names_means_those_classes() -> None:
+    """doubtful may be one number for all that sure names."""
+    teacher = FakeTeacher(("car", 0.9, BOX), ("person", 0.2, FAR))
+
+    filled = fill_gaps(_set(), teacher, sure={"person": 0.7}, doubtful=0.1)
+
+    assert _content(filled) == [("person", "ignored")]
+    assert filled.labelled.sum() == 1
+
+
+def test_fill_gaps_of_a_set_with_classes_of_its_own_uses_those() -> None:
+    """Ids, rules and labelled classes follow the set's names, whatever ours are: the rider stays open."""
+    picture = replace(_set(("bicycle", BOX)).pictures[0], class_ids=np.array([1]))
+    before = PictureSet("own", np.array([False, True, False]), (picture,), classes=("dog", "motorcycle", "person"))
+
+    filled = fill_gaps(before, FakeTeacher(("dog", 0.9, FAR), ("person", 0.8, BOX), ("car", 0.7, FAR)), sure=0.5, doubtful=0.1)
+
+    (picture,) = filled.pictures
+    assert picture.class_ids.tolist() == [1, 0, 2]
+    assert picture.ignored.tolist() == [False, False, True]
+    assert filled.labelled.tolist() == [True, True, True]
+
+
+def test_fill_gaps_of_objects_with_points_knows_none_of_the_new() -> None:
+    """Points and boxes stay one row an object."""
+    before = _set(("car", BOX), labelled=("car",))
+    before = replace(before, pictures=(replace(before.pictures[0], points=np.ones((1, 5, 2), np.float32)),))
+
+    filled = fill_gaps(before, FakeTeacher(("person", 0.9, FAR)), sure=0.5, doubtful=0.3)
+
+    (points,) = [one.points for one in filled.pictures]
+    assert points.shape == (2, 5, 2)
+    assert (points[0] == 1).all()
+    assert np.isnan(points[1]).all()
+
+
+def test_fill_sets_ignores_what_labels_miss_in_the_named_sets_only(tmp_path: Path) -> None:
+    """Sets are told by the name that the settings use, not by that of their folder."""
+    save_engine(tmp_path / "tiny", make_manifest(), boxes=[[20, 4, 40, 28], [0, 0, 1, 1]], scores=[[0.0, 0.9], [0.0, 0.0]])
+    white = cv2.imencode(".png", np.full((32, 64, 3), 255, np.uint8))[1].tobytes()
+    one = _set(labelled=("car",))
+    one = replace(one, pictures=(replace(one.pictures[0], source=white),))
+    settings = GapSettings(engine=tmp_path / "tiny", sure=0.5, doubtful=0.3, also_ignore_unlabelled=("b",))
+
+    filled = fill_sets({"a": one, "b": one}, settings, threads=1)
+
+    assert [_content(each) for each in filled] == [[], [("car", "ignored")]]
+
+
+def test_fill_gaps_by_a_teacher_of_other_classes_is_refused() -> None:
+    """It would add nothing, and nobody would notice."""
+    with pytest.raises(InputError, match="fake finds none of person, bicycle"):
+        fill_gaps(_set(), FakeTeacher(class_names=("dog",)), sure=0.5, doubtful=0.3)
 
 
 def test_fill_gaps_of_no_picture_gives_none() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from coco_folder import write_coco_folder
+from models_onnx import make_manifest, save_engine
 
 torch = pytest.importorskip("torch", reason="training needs its own environment: pip install torch")
 
@@ -278,6 +279,107 @@ def test_training_with_a_teacher_that_is_not_under_data_exits_78(work: Path, cap
     assert _train(work, "secret", config="secret.yaml") == 78
 
     assert "large must also stand under data" in capsys.readouterr().err
+
+
+GAPS = """
+gaps: {engine: ENGINE, sure: {bicycle: 0.3}, doubtful: 0.1}
+"""
+
+
+@pytest.fixture(scope="module")
+def filled(work: Path) -> list[str]:
+    """Two epochs in which a network saw a bicycle beside every rectangle (run `filled`); the options that such a run takes."""
+    scores = [[0.0, 0.0, 0.9], [0.0, 0.0, 0.0]]
+    manifest = make_manifest(name="sees-bicycles", classes=["dog", "car", "bicycle"])
+    save_engine(work / "sees-bicycles", manifest, boxes=[[44, 4, 50, 28], [0, 0, 1, 1]], scores=scores)
+    labels = write_coco_folder(work / "both" / "small", pictures=28) / "annotations.json"
+    labels.write_text(labels.read_text().replace('"train"', '"val"', 4), encoding="utf-8")
+    source = "  - {name: sees-bicycles, licence_mark: R, licence: a, source: b, use: c}\n"
+    text = CONFIG + source + "classes: [car, bicycle, person]\n" + GAPS.replace("ENGINE", str(work / "sees-bicycles"))
+    (work / "filled.yaml").write_text(text, encoding="utf-8")
+    options = ["--config", str(work / "filled.yaml"), "--data", str(work / "both")]
+    assert _train(work, "filled", *options, "--evaluate-every", "1") == 0
+    return options
+
+
+def test_training_fills_gaps_of_the_train_split_only(work: Path, filled: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    """A class that no file labels may come from the network alone; nothing is judged by what it says."""
+    (work / "one.yaml").write_text((work / "filled.yaml").read_text().replace("epochs: 2", "epochs: 1"), encoding="utf-8")
+
+    with caplog.at_level("INFO"):
+        assert _train(work, "one", *filled, "--config", str(work / "one.yaml")) == 0
+
+    assert "gaps filled: set=small class=bicycle labels=24 ignored=0 teacher=sees-bicycles" in caplog.text
+    assert [set(line["val"]["small"]) for line in _figures(work, "filled")] == [{"car", "person"}] * 2
+
+
+def test_training_with_gaps_resumes_to_the_weights_of_one_that_never_stopped(work: Path, filled: list[str]) -> None:
+    """The same network finds the same again."""
+    killed = _run("-c", KILL, *_command(work, "killed-filled", "--workers", "1", "--save-steps", "2", *filled))
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+
+    assert _train(work, "killed-filled", "--resume", *filled) == 0
+
+    _assert_equal_weights(work, "filled", "killed-filled")
+
+
+def test_export_of_a_training_with_gaps_tells_who_filled_them(work: Path, filled: list[str]) -> None:
+    """Its name and scores, not where it lies; the licence follows it."""
+    assert export.main([str(work / "filled" / "last.pt"), "--out", str(work / "filled-engine")]) == 0
+
+    manifest = load_manifest(work / "filled-engine")
+    assert manifest.licence == "research-only"
+    assert manifest.trained["gaps"]["engine"] == "sees-bicycles"
+    assert manifest.trained["gaps"]["sure"] == {"bicycle": 0.3}
+    assert str(work) not in (work / "filled-engine" / "model.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("gaps", "messages"),
+    [
+        pytest.param(
+            "{engine: engines/large, sure: 0.5, doubtful: 0.1}", ["gaps: large must also stand under data"], id="no licence"
+        ),
+        pytest.param(
+            "{engine: none/small, sure: 0.5, doubtful: 0.1}",
+            ["gaps: engine: none/small cannot be used: name a directory", "tools.import_darknet"],
+            id="no directory",
+        ),
+        pytest.param(
+            "{engine: small, sure: {dog: 0.5}, doubtful: {dog: 0.1}}",
+            ["wrong-gaps.yaml", "gaps: sure: dog: expected classes of this training: person, bicycle"],
+            id="no class of the training",
+        ),
+        pytest.param(
+            "{engine: ENGINE/small, sure: {bus: 0.5, car: 0.5}, doubtful: 0.1}",
+            ["gaps: sure: bus: expected classes that are ours and the teacher's, tiny: person, car"],
+            id="no class of the engine",
+        ),
+        pytest.param(
+            "{engine: small, sure: 0.5, doubtful: 0.1, also_ignore_unlabelled: [smal]}",
+            ["wrong-gaps.yaml", "gaps: also_ignore_unlabelled: smal: expected names under sets: small"],
+            id="no set",
+        ),
+        pytest.param(
+            "{engine: small, sure: 0.1, doubtful: 0.5}",
+            ["wrong-gaps.yaml", "gaps: person: expected 0 < doubtful <= sure <= 1", "got doubtful 0.5, sure 0.1"],
+            id="scores the wrong way round",
+        ),
+        pytest.param("{engine: small, sure: 0.5}", ["wrong-gaps.yaml", "gaps.doubtful"], id="a key too few"),
+    ],
+)
+def test_training_with_wrong_gaps_exits_78_naming_the_key(
+    work: Path, capsys: pytest.CaptureFixture[str], gaps: str, messages: list[str]
+) -> None:
+    """Each message says where the mistake is and what was expected."""
+    save_engine(work / "people" / "small", make_manifest(), boxes=np.zeros((2, 4)), scores=np.zeros((2, 2)))
+    text = CONFIG + f"gaps: {gaps}\n".replace("ENGINE", str(work / "people"))
+    (work / "wrong-gaps.yaml").write_text(text, encoding="utf-8")
+
+    assert _train(work, "wrong", config="wrong-gaps.yaml") == 78
+
+    error = capsys.readouterr().err
+    assert all(message in error for message in messages), error
 
 
 @pytest.mark.parametrize(("older", "precision"), [("true", "bfloat16"), ("false", "float32"), ("null", "auto")])
