@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -225,8 +226,10 @@ def _set_out(plan: EpochPlan, trainer: Trainer, settings: TrainSettings) -> None
 
 
 def _load_sets(data: Path, settings: TrainSettings, *, split: str) -> list[PictureSet]:
-    sets = [load_set(data / name, split=split, classes=settings.classes, allows_unseen=True) for name in settings.sets]
-    if split == "train" and settings.gaps:
+    sets = [_load_split(data / name, settings.classes, split=split) for name in settings.sets]
+    if split == "val":
+        sets = [one for one in sets if one.pictures]
+    elif settings.gaps:
         sets = fill_sets(dict(zip(settings.sets, sets, strict=True)), settings.gaps, threads=torch.get_num_threads())
     if settings.drawn:
         drawn = draw_set(settings.drawn if split == "train" else settings.drawn // 8, split=split)
@@ -234,6 +237,14 @@ def _load_sets(data: Path, settings: TrainSettings, *, split: str) -> list[Pictu
     if split == "train" and "classes" in settings.model_fields_set:  # asked for by name: one that is not there is a mistake
         refuse_unseen(sets)
     return sets
+
+
+def _load_split(folder: Path, classes: tuple[str, ...], *, split: str) -> PictureSet:
+    """A set for training may have no val: then nothing of it is measured."""
+    if split == "train":
+        return load_set(folder, split=split, classes=classes, allows_unseen=True)
+    whole = load_set(folder, classes=classes, allows_unseen=True)
+    return replace(whole, pictures=tuple(one for one in whole.pictures if one.origin.split == split))
 
 
 def _plan(sets: list[PictureSet], settings: TrainSettings, processes: Processes) -> EpochPlan:

@@ -313,6 +313,19 @@ def test_training_fills_gaps_of_the_train_split_only(work: Path, filled: list[st
     assert [set(line["val"]["small"]) for line in _figures(work, "filled")] == [{"car", "person"}] * 2
 
 
+def test_a_set_without_val_is_trained_on_and_not_measured(work: Path, filled: list[str]) -> None:
+    """As the frames of one's own clips, which only a network has labelled."""
+    write_coco_folder(work / "both" / "frames", pictures=2)
+    settings = train_detector.TrainSettings.model_validate(
+        {"sets": {"small": 1.0, "frames": 1.0}, "anchors": [[[12, 12]]], "classes": ["person", "car"]}
+    )
+
+    training, validation = (train_detector._load_sets(work / "both", settings, split=split) for split in ("train", "val"))
+
+    assert [len(one.pictures) for one in training] == [24, 2]
+    assert [(one.name, len(one.pictures)) for one in validation] == [("small", 4)]
+
+
 def test_training_with_gaps_resumes_to_the_weights_of_one_that_never_stopped(work: Path, filled: list[str]) -> None:
     """The same network finds the same again."""
     killed = _run("-c", KILL, *_command(work, "killed-filled", "--workers", "1", "--save-steps", "2", *filled))
