@@ -1,8 +1,12 @@
-"""Choose an engine's thresholds and measure it, on the val split: `python -m tools.calibrate engines/detector --data DATA`."""
+"""Choose an engine's thresholds and measure it, on the val split: `python -m tools.calibrate engines/detector --data DATA`.
+
+Judged is every class that the manifest names; one of which the sets label too few objects reads `not measured`.
+"""
 
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,15 +15,18 @@ from typing import Any
 import numpy as np
 
 from edged.assembly import open_detector
-from edged.errors import EdgedError
+from edged.errors import EdgedError, InputError
 from edged.models.manifest import MANIFEST_NAME, SCORE_FLOOR, ClassThresholds, Manifest, Thresholds, dump_manifest, load_manifest
-from tools.datasets import CLASSES, PictureSet
+from tools.datasets import PictureSet
 from tools.datasets.checking import FEWEST
-from tools.datasets.opening import load_sets
+from tools.datasets.choosing import choose_classes
 from tools.drawn import DRAWN, draw_set
 from tools.engines import write_whole
 from tools.metrics import ClassScore, Matches, collect_matches, score_class
+from tools.report.judged import judged_classes, labelled_names, load_boxes, shorten, tell_nothing_shared
 from tools.report.run import Found, find, score_classes
+
+log = logging.getLogger(__name__)
 
 NOT_MEASURED = "not measured"
 
@@ -29,7 +36,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.calibrate", description=main.__doc__)
     parser.add_argument("engine", type=Path, help="directory with model.yaml and model.onnx")
     parser.add_argument("--data", type=Path, required=True, help="a set of any layout, or a folder of sets")
-    parser.add_argument("--drawn", type=int, default=160, metavar="N", help="also N pictures of the drawn street")
+    parser.add_argument(
+        "--drawn", type=int, default=160, metavar="N", help="also N pictures of the drawn street, if the engine has a class of it"
+    )
     arguments = parser.parse_args(argv)
     try:
         manifest = calibrate(arguments.engine, arguments.data, drawn=arguments.drawn)
@@ -46,16 +55,36 @@ def calibrate(engine: Path, data: Path, *, drawn: int) -> Manifest:
     Raises:
         ModelError, InputError: the engine or the data cannot be used.
     """
-    sets = load_sets(data, split="val", classes=CLASSES)
+    manifest = load_manifest(engine)
+    sets = _choose_sets(load_boxes(data, split="val"), manifest)
     if drawn:
-        sets.append(draw_set(drawn, split="val"))
+        street = choose_classes(draw_set(drawn, split="val"), manifest.classes)
+        sets += [street] if street.labelled.any() else []
     with open_detector(engine) as detector:
         found = [find(detector, one) for one in sets]
-    manifest = load_manifest(engine)
     thresholds = _choose(sets, found, manifest)
     manifest = manifest.model_copy(update={"thresholds": thresholds, "measured": _measured(sets, found, thresholds, manifest)})
     write_whole(engine / MANIFEST_NAME, dump_manifest(manifest).encode())
     return manifest
+
+
+def _choose_sets(sets: Sequence[PictureSet], manifest: Manifest) -> list[PictureSet]:
+    """The sets that label a class of the manifest, with its classes. Others are passed over with a warning.
+
+    Raises:
+        InputError: there is none.
+    """
+    classes = judged_classes([manifest])
+    chosen = []
+    for one in sets:
+        mine = choose_classes(one, classes)
+        if mine.labelled.any():
+            chosen.append(mine)
+        else:
+            log.warning("passed over: set %s labels no class of the engine, but %s", one.name, shorten(labelled_names(one)))
+    if not chosen:
+        raise InputError(f"engine {manifest.name}: {tell_nothing_shared(classes, sets)}")
+    return chosen
 
 
 def _choose(sets: Sequence[PictureSet], found: Sequence[Found], manifest: Manifest) -> Thresholds:
@@ -65,8 +94,8 @@ def _choose(sets: Sequence[PictureSet], found: Sequence[Found], manifest: Manife
     """
     photographs = [one for one, kind in zip(found, sets, strict=True) if kind.name != DRAWN]
     own = {}
-    for name in _judged(manifest):
-        pools = (_pool(photographs, name), _pool(found, name))
+    for class_id, name in enumerate(manifest.classes):
+        pools = (_pool(photographs, class_id), _pool(found, class_id))
         telling = [matches for matches in pools if matches.n >= FEWEST and len(matches.scores)]
         if telling:
             own[name] = best_threshold(telling[0])
@@ -75,16 +104,11 @@ def _choose(sets: Sequence[PictureSet], found: Sequence[Found], manifest: Manife
     return Thresholds(score=round(common, 3), nms_iou=manifest.thresholds.nms_iou, per_class=per_class)
 
 
-def _judged(manifest: Manifest) -> list[str]:
-    """The network's classes that our data may label; an imported network can have many more."""
-    return [name for name in manifest.classes if name in CLASSES]
-
-
-def _pool(found: Sequence[Found], name: str) -> Matches:
+def _pool(found: Sequence[Found], class_id: int) -> Matches:
     """All detections of a class over all sets that label it."""
     truths = [truth for one in found for truth in one.truths]
     detections = [each for one in found for each in one.detections]
-    return collect_matches(truths, detections, CLASSES.index(name))
+    return collect_matches(truths, detections, class_id)
 
 
 def best_threshold(matches: Matches) -> float:
@@ -97,17 +121,17 @@ def best_threshold(matches: Matches) -> float:
 
 def _measured(sets: Sequence[PictureSet], found: Sequence[Found], thresholds: Thresholds, manifest: Manifest) -> dict[str, Any]:
     """AP50, recall and precision with n for every class: over the photographs of all sets, and on the drawn street."""
-    scores = {name: thresholds.per_class.get(name, ClassThresholds()).score or thresholds.score for name in _judged(manifest)}
+    scores = {name: thresholds.per_class.get(name, ClassThresholds()).score or thresholds.score for name in manifest.classes}
     photographs = [one for one, kind in zip(found, sets, strict=True) if kind.name != DRAWN]
     measured: dict[str, Any] = {"on": "val split of the training sets, at overlap 0.5", "ap50": {}}
     truths = [truth for one in photographs for truth in one.truths]
     detections = [each for one in photographs for each in one.detections]
-    for name, threshold in scores.items():
-        score = score_class(truths, detections, CLASSES.index(name), threshold=threshold)
+    for class_id, (name, threshold) in enumerate(scores.items()):
+        score = score_class(truths, detections, class_id, threshold=threshold)
         measured["ap50"][name] = _figures(score) if score.n >= FEWEST else NOT_MEASURED
     for one, kind in zip(found, sets, strict=True):
         if kind.name == DRAWN:
-            measured["drawn_street"] = {name: _figures(score) for name, score in score_classes(one, scores).items()}
+            measured["drawn_street"] = {name: _figures(score) for name, score in score_classes(one, kind.classes, scores).items()}
     return measured
 
 

@@ -3,7 +3,8 @@
     python -m tools.evaluate engines/detector DATA [--split val] [--json]
     python -m tools.evaluate engines/detector DATA --against engines/other --html report.html
 
-It needs the ONNX file and its manifest only, and calls the daemon's own letterbox, decoding and suppression.
+It needs the ONNX file and its manifest only, and calls the daemon's own letterbox, decoding and suppression. Judged is every
+class that the manifest names and a set labels.
 """
 
 from __future__ import annotations
@@ -11,16 +12,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from edged.errors import EXIT_CONFIG, EdgedError, InputError
-from tools.datasets import CLASSES, PictureSet
-from tools.datasets.opening import load_sets
+from edged.models.manifest import load_manifest
+from tools.datasets import PictureSet
 from tools.drawn import draw_set
-from tools.report.figures import Estimate, Group, Settings, as_json, compare_runs
+from tools.report.figures import Estimate, Group, Settings, as_json, compare_runs, missing_classes, unlabelled_classes
+from tools.report.judged import in_terms_of, judged_classes, load_boxes, shorten
 from tools.report.page import write_page
 from tools.report.run import Run, run_engine
 
@@ -44,10 +46,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args(argv)
     try:
-        sets = _find_sets(arguments)
-        settings = Settings(arguments.resamples, arguments.seed, coco=arguments.coco or arguments.html is not None)
         engines = [arguments.engine, *([arguments.against] if arguments.against else [])]
+        sets = in_terms_of(judged_classes([load_manifest(engine) for engine in engines]), _find_sets(arguments))
+        settings = Settings(arguments.resamples, arguments.seed, coco=arguments.coco or arguments.html is not None)
         runs = [run_engine(engine, sets, threads=arguments.threads) for engine in engines]
+        _refuse_strangers(runs)
         groups = compare_runs(sets, runs, settings)
         if arguments.html:
             write_page(arguments.html, sets, runs, groups, n_pictures=arguments.pictures)
@@ -62,7 +65,7 @@ def _find_sets(arguments: argparse.Namespace) -> list[PictureSet]:
     if arguments.resamples < 0 or arguments.pictures < 0:
         raise InputError("--resamples and --pictures must be 0 or more")
     split = None if arguments.split == "all" else arguments.split or "val"
-    sets = load_sets(arguments.data, split=split, classes=CLASSES) if arguments.data else []
+    sets = load_boxes(arguments.data, split=split) if arguments.data else []
     if arguments.drawn:
         sets.append(draw_set(arguments.drawn, split="test"))
     if not sets:
@@ -70,8 +73,19 @@ def _find_sets(arguments: argparse.Namespace) -> list[PictureSet]:
     return sets
 
 
+def _refuse_strangers(runs: Sequence[Run]) -> None:
+    """Stop where two engines have no class in common.
+
+    Raises:
+        InputError: naming what each finds.
+    """
+    if len(runs) > 1 and not set(runs[0].thresholds) & set(runs[1].thresholds):
+        finds = " and ".join(f"{run.manifest.name} finds {shorten(run.manifest.classes)}" for run in runs)
+        raise InputError(f"{finds}: no class in common, nothing to compare; evaluate each without --against")
+
+
 def _report(sets: Sequence[PictureSet], runs: Sequence[Run], groups: Sequence[Group]) -> dict[str, object]:
-    """What `--json` prints: one entry a set, and the pooled photographs on their own."""
+    """What `--json` prints: one entry a set, the pooled photographs on their own, and what was not measured if there is such."""
     report: dict[str, object] = {"engine": runs[0].label, "sets": {}}
     if len(runs) > 1:
         report["against"] = runs[1].label
@@ -81,6 +95,9 @@ def _report(sets: Sequence[PictureSet], runs: Sequence[Run], groups: Sequence[Gr
         else:
             ms = _ms_per_picture(runs[0], group.set_numbers)
             report["sets"][sets[group.set_numbers[0]].name] = {**as_json(group), "ms_per_picture": ms and round(ms, 2)}
+    for key, run in zip(("not_measured", "not_measured_against"), runs, strict=False):
+        if unmeasured := unlabelled_classes(groups, run):
+            report[key] = unmeasured
     return report
 
 
@@ -91,23 +108,45 @@ def _ms_per_picture(run: Run, set_numbers: Sequence[int]) -> float | None:
 
 def _table(runs: Sequence[Run], groups: Sequence[Group]) -> str:
     coco = any(one.coco for group in groups for one in group.engines[0].classes.values())
-    head = f"{'set':<12}{'class':<12}{'n':>6}{'AP50':>8}{'95 %':>14}{'recall':>8}{'prec.':>8}{'at score':>10}"
+    widths = _width([group.name for group in groups]), _width([name for group in groups for name in group.engines[0].classes])
+    head = f"{'set':<{widths[0]}}{'class':<{widths[1]}}{'n':>6}{'AP50':>8}{'95 %':>14}{'recall':>8}{'prec.':>8}{'at score':>10}"
     head += f"{'AP':>8}{'AP75':>8}" if coco else ""
     head += f"{'other':>8}{'difference':>12}{'95 %':>16}" if len(runs) > 1 else ""
     lines = [runs[0].label, *(f"against {run.label}" for run in runs[1:]), head]
     for group in sorted(groups, key=lambda group: len(group.set_numbers) > 1):  # the pooled ones last
-        lines += [_row(group, name, coco=coco) for name in group.labelled]
+        start = f"{group.name:<{widths[0]}}"
+        lines += [f"{start}{name:<{widths[1]}}{_row(group, name, coco=coco)}" for name in group.engines[0].classes]
+        for who, names in _lacking(group):
+            if names:
+                of_what = "this name" if len(names) == 1 else "these names"
+                lines.append(f"{start}{shorten(names) + ' ':<{widths[1]}}labelled, but {who} class of {of_what}")
         ms = _ms_per_picture(runs[0], group.set_numbers)
-        lines.append(f"{group.name:<12}{group.n_pictures} pictures" + ("" if ms is None else f", {ms:.1f} ms a picture"))
+        lines.append(f"{start}{group.n_pictures} pictures" + ("" if ms is None else f", {ms:.1f} ms a picture"))
+    for run in runs:
+        if unmeasured := unlabelled_classes(groups, run):
+            lines.append(f"{run.manifest.name}: labelled in no set, so not measured: {shorten(unmeasured)}")
     return "\n".join(lines)
+
+
+def _width(names: Sequence[str]) -> int:
+    return max(12, *(len(name) + 1 for name in names)) if names else 12
+
+
+def _lacking(group: Group) -> Iterator[tuple[str, list[str]]]:
+    """Who lacks what is labelled, of the classes that the first engine lacks."""
+    missing = missing_classes(group, group.engines[0])
+    if len(group.engines) == 1:
+        yield "the engine has no", missing
+    else:
+        other = group.engines[1].classes
+        yield "only the other engine has a", [name for name in missing if name in other]
+        yield "neither engine has a", [name for name in missing if name not in other]
 
 
 def _row(group: Group, name: str, *, coco: bool) -> str:
     ours, *others = group.engines
-    one = ours.classes.get(name)
-    if one is None:
-        return f"{group.name:<12}{name:<12}labelled, but the engine has no class of this name"
-    row = f"{group.name:<12}{name:<12}{one.score.n:>6}{_cell(one.ap50.value)}{_interval(one.ap50):>14}"
+    one = ours.classes[name]
+    row = f"{one.score.n:>6}{_cell(one.ap50.value)}{_interval(one.ap50):>14}"
     row += f"{_cell(one.score.recall)}{_cell(one.score.precision)}{one.threshold:>10.2f}"
     if coco:
         row += _cell(one.coco and one.coco.ap) + _cell(one.coco and one.coco.ap75)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.datasets import CLASSES, PictureSet
+from tools.datasets import PictureSet
 from tools.drawn import DRAWN
 from tools.metrics import ClassScore, average_precision, score_matches
 from tools.report.bootstrap import Interval, average_precisions, draw_weights, interval_of
@@ -97,13 +97,15 @@ class Group:
 
     Attributes:
         set_numbers: which sets, by their place in the evaluation.
-        labelled: names of the classes that one of them labels.
+        classes: names by class id, the same in all groups of an evaluation.
+        labelled: those that one of the sets labels.
         engines: one entry an engine, the one evaluated first.
     """
 
     name: str
     set_numbers: tuple[int, ...]
     n_pictures: int
+    classes: tuple[str, ...]
     labelled: tuple[str, ...]
     engines: tuple[EngineFigures, ...]
 
@@ -126,12 +128,16 @@ class Group:
 def compare_runs(sets: Sequence[PictureSet], runs: Sequence[Run], settings: Settings) -> list[Group]:
     """Every set, and all photographs pooled where there are several sets of them.
 
+    Args:
+        sets: at least one, all with the same classes; see `in_terms_of`.
+
     Raises:
         InputError: COCO's figures are wanted and pycocotools is not installed.
     """
+    classes = sets[0].classes
     rng = np.random.default_rng(settings.seed)
     weights = [draw_weights(len(one.pictures), resamples=settings.resamples, rng=rng) for one in sets]
-    judged = [[_judge(found, run.thresholds) for found in run.found] for run in runs]
+    judged = [[_judge(found, classes, run.thresholds) for found in run.found] for run in runs]
     groups = [(one.name, (number,)) for number, one in enumerate(sets)]
     photographs = tuple(number for number, one in enumerate(sets) if one.name != DRAWN)
     if len(photographs) > 1:
@@ -139,17 +145,20 @@ def compare_runs(sets: Sequence[PictureSet], runs: Sequence[Run], settings: Sett
     made = []
     for name, numbers in groups:
         labelled = np.any([sets[number].labelled for number in numbers], axis=0)
-        classes = tuple(kind for kind, known in zip(CLASSES, labelled, strict=True) if known)
-        engines = tuple(_measure(run, mine, weights, numbers, settings) for run, mine in zip(runs, judged, strict=True))
-        made.append(Group(name, numbers, sum(len(sets[number].pictures) for number in numbers), classes, engines))
+        names = tuple(kind for kind, known in zip(classes, labelled, strict=True) if known)
+        engines = tuple(
+            _measure(run, mine, weights, numbers, classes=classes, settings=settings)
+            for run, mine in zip(runs, judged, strict=True)
+        )
+        made.append(Group(name, numbers, sum(len(sets[number].pictures) for number in numbers), classes, names, engines))
     return made
 
 
-def _judge(found: Found | None, thresholds: Mapping[str, float]) -> Outcomes | None:
+def _judge(found: Found | None, classes: Sequence[str], thresholds: Mapping[str, float]) -> Outcomes | None:
     if found is None:
         return None
-    ours = [number for number, name in enumerate(CLASSES) if name in thresholds]
-    return judge(found.truths, found.detections, class_ids=ours)
+    found_ids = [number for number, name in enumerate(classes) if name in thresholds]
+    return judge(found.truths, found.detections, class_ids=found_ids)
 
 
 def _measure(
@@ -157,6 +166,8 @@ def _measure(
     judged: Sequence[Outcomes | None],
     weights: Sequence[NDArray[np.float32]],
     numbers: Sequence[int],
+    *,
+    classes: Sequence[str],
     settings: Settings,
 ) -> EngineFigures:
     """One engine over the sets with these numbers; sets of which it finds no class are left out."""
@@ -166,16 +177,16 @@ def _measure(
     outcomes = join_outcomes([judged[number] for number in numbers])
     drawn = np.concatenate([weights[number] for number in numbers])
     founds = [run.found[number] for number in numbers]
-    classes = {}
-    for class_id, name in enumerate(CLASSES):
+    figures = {}
+    for class_id, name in enumerate(classes):
         if name in run.thresholds and any(found.truths[0].labelled[class_id] for found in founds):
             whole = outcomes.of_class(class_id)
             score = score_matches(whole.matches, threshold=run.thresholds[name])
             parts = {size: outcomes.of_class(class_id, size=number) for number, size in enumerate(SIZES)}
             by_size = {size: (part.matches.n, _estimate(part, drawn)) for size, part in parts.items()}
             coco = _coco(founds, class_id) if settings.coco else None
-            classes[name] = ClassFigures(run.thresholds[name], score, _estimate(whole, drawn), by_size, coco)
-    return EngineFigures(run.label, classes, _mean([one.ap50 for one in classes.values() if one.score.n]), outcomes)
+            figures[name] = ClassFigures(run.thresholds[name], score, _estimate(whole, drawn), by_size, coco)
+    return EngineFigures(run.label, figures, _mean([one.ap50 for one in figures.values() if one.score.n]), outcomes)
 
 
 def _coco(founds: Sequence[Found], class_id: int) -> CocoScore:
@@ -224,6 +235,12 @@ def as_json(group: Group) -> dict[str, object]:
 def missing_classes(group: Group, engine: EngineFigures) -> list[str]:
     """Classes that the group labels and the engine does not know: such objects are no part of any of its figures."""
     return [name for name in group.labelled if name not in engine.classes]
+
+
+def unlabelled_classes(groups: Sequence[Group], run: Run) -> list[str]:
+    """Classes that an engine finds and no set labels: of these nothing is measured."""
+    labelled = {name for group in groups for name in group.labelled}
+    return [name for name in run.thresholds if name not in labelled]
 
 
 def _class_json(one: ClassFigures) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import astuple
 from datetime import datetime, timezone
 from pathlib import Path
@@ -11,15 +11,16 @@ import numpy as np
 
 from edged.errors import InputError
 from edged.models.manifest import SCORE_FLOOR
-from tools.datasets import CLASSES, PictureSet
+from tools.datasets import PictureSet
 from tools.drawn import DRAWN
 from tools.report.bootstrap import FEWEST_PICTURES
 from tools.report.charts import Line, draw_chart, draw_interval
 from tools.report.curves import calibrate_scores, score_curve
-from tools.report.figures import ALL_CLASSES, ClassFigures, EngineFigures, Estimate, Group, missing_classes
+from tools.report.figures import ALL_CLASSES, ClassFigures, EngineFigures, Estimate, Group, missing_classes, unlabelled_classes
 from tools.report.gallery import show_mistakes
+from tools.report.judged import shorten
 from tools.report.markup import Element, element, to_html
-from tools.report.mistakes import NEAR_IOU, AlarmCause, MissCause, Mistakes, find_mistakes
+from tools.report.mistakes import NEAR_IOU, Alarm, AlarmCause, Miss, MissCause, Mistakes, find_mistakes
 from tools.report.outcomes import SIZES
 from tools.report.run import FLOOR, STAGES, Run
 
@@ -59,7 +60,7 @@ def write_page(path: Path, sets: Sequence[PictureSet], runs: Sequence[Run], grou
 
 def _page(sets: Sequence[PictureSet], runs: Sequence[Run], groups: Sequence[Group], n_pictures: int) -> Element:
     chapters = [groups[0], *(group for group in groups[1:] if group.name == DRAWN)]
-    body = [*_head(sets, runs)]
+    body = [*_head(sets, runs, groups)]
     for group in chapters:
         body += _chapter(group, sets, runs, n_pictures)
         if len(group.set_numbers) > 1:
@@ -77,17 +78,22 @@ def _page(sets: Sequence[PictureSet], runs: Sequence[Run], groups: Sequence[Grou
     return element("html", head, element("body", *body), lang="en")
 
 
-def _head(sets: Sequence[PictureSet], runs: Sequence[Run]) -> list[Element]:
+def _head(sets: Sequence[PictureSet], runs: Sequence[Run], groups: Sequence[Group]) -> list[Element]:
     title = f"{runs[0].manifest.name} {runs[0].manifest.revision}"
     if len(runs) > 1:
         title += f" against {runs[1].manifest.name} {runs[1].manifest.revision}"
-    rows = [[one.name, str(len(one.pictures)), *(_objects(one, number) for number in range(len(CLASSES)))] for one in sets]
+    labelled = {name for group in groups for name in group.labelled}
+    columns = [name for name in groups[0].classes if name in labelled and any(name in run.thresholds for run in runs)]
+    rows = [[one.name, str(len(one.pictures)), *(_objects(one, one.classes.index(name)) for name in columns)] for one in sets]
     parts = [
         element("h1", title),
         element("p", f"Evaluated {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC.", class_="faint"),
-        element("ul", *(element("li", _about(run)) for run in runs)),
-        _table(["set", "pictures", *CLASSES], rows, caption="Objects that count; in brackets ignored ones; – is not labelled."),
+        element("ul", *(element("li", _about(run, labelled)) for run in runs)),
+        _table(["set", "pictures", *columns], rows, caption="Objects that count; in brackets ignored ones; – is not labelled."),
     ]
+    for name, run in zip(_short_names(runs), runs, strict=True):
+        if unmeasured := unlabelled_classes(groups, run):
+            parts.append(element("p", f"{name}: labelled in no set, so not measured: {shorten(unmeasured)}."))
     if len(runs) > 1:
         names = _short_names(runs)
         keys = [element("span", class_="key"), names[0], element("span", class_="key other"), names[1]]
@@ -100,9 +106,9 @@ def _short_names(runs: Sequence[Run]) -> list[str]:
     return names if len(set(names)) == len(names) else [f"{run.manifest.name} {run.manifest.revision[:7]}" for run in runs]
 
 
-def _about(run: Run) -> str:
+def _about(run: Run, labelled: Container[str]) -> str:
     wanted = run.manifest.input
-    scores = ", ".join(f"{name} {score:.2f}" for name, score in run.thresholds.items() if name in CLASSES)
+    scores = ", ".join(f"{name} {score:.2f}" for name, score in run.thresholds.items() if name in labelled)
     return f"{run.label}; input {wanted.width} × {wanted.height}; licence {run.manifest.licence}; believed from: {scores}"
 
 
@@ -119,7 +125,7 @@ def _chapter(group: Group, sets: Sequence[PictureSet], runs: Sequence[Run], n_pi
     parts = [element("h2", f"{group.name.capitalize()}: {group.n_pictures} pictures"), _summary(group)]
     for engine, one in zip(_short_names(runs), group.engines, strict=True):
         if missing := missing_classes(group, one):
-            parts.append(element("p", f"{engine} does not find: {', '.join(missing)}."))
+            parts.append(element("p", f"{engine} does not find: {shorten(missing)}."))
     parts += [element("h3", f"Against {_short_names(runs)[1]}"), _comparison(group)] if len(runs) > 1 else []
     parts += [element("h3", "By size of the object"), _by_size(group)]
     parts += [element("h3", "COCO's average precisions"), *_coco(group, runs)] if _has_coco(group) else []
@@ -241,7 +247,7 @@ def _each_engine(group: Group, name: str) -> Iterable[tuple[int, EngineFigures, 
 def _precision_recall(group: Group, name: str) -> Element:
     lines = []
     for number, engine, one in _each_engine(group, name):
-        curve = score_curve(engine.outcomes.of_class(CLASSES.index(name)).matches)
+        curve = score_curve(engine.outcomes.of_class(group.classes.index(name)).matches)
         mark = None if one.score.precision is None else (one.score.recall, one.score.precision)
         lines.append(Line(curve.recall, curve.precision, number, mark))
     return _chart(lines, f"{name}: precision over recall", "recall", "precision")
@@ -250,7 +256,7 @@ def _precision_recall(group: Group, name: str) -> Element:
 def _f1(group: Group, name: str) -> Element:
     lines = []
     for number, engine, one in _each_engine(group, name):
-        curve = score_curve(engine.outcomes.of_class(CLASSES.index(name)).matches)
+        curve = score_curve(engine.outcomes.of_class(group.classes.index(name)).matches)
         shown = one.score.found + one.score.invented
         mark = (one.threshold, 2 * one.score.found / (shown + one.score.n))
         lines.append(Line(curve.scores, curve.f1, number, mark))
@@ -260,7 +266,7 @@ def _f1(group: Group, name: str) -> Element:
 def _calibration(group: Group, name: str) -> Element:
     lines, errors = [], []
     for number, engine, _ in _each_engine(group, name):
-        found = calibrate_scores(engine.outcomes.of_class(CLASSES.index(name)).matches, floor=SCORE_FLOOR)
+        found = calibrate_scores(engine.outcomes.of_class(group.classes.index(name)).matches, floor=SCORE_FLOOR)
         known = found.counts > 0
         lines.append(Line(found.scores[known], found.precision[known], number, weights=found.counts[known]))
         errors.append("–" if found.expected_error is None else f"{found.expected_error:.3f}")
@@ -278,42 +284,41 @@ def _find(group: Group, run: Run) -> Mistakes:
         [truth for found in founds for truth in found.truths],
         [each for found in founds for each in found.detections],
         np.concatenate([found.sizes for found in founds]),
-        thresholds={CLASSES.index(name): score for name, score in run.thresholds.items() if name in CLASSES},
-        n_classes=len(CLASSES),
+        thresholds={group.classes.index(name): score for name, score in run.thresholds.items()},
+        n_classes=len(group.classes),
     )
 
 
 def _causes(mistakes: Mistakes, group: Group) -> list[Element]:
-    names = list(group.engines[0].classes)
-    missed = _cause_table("Objects missed, by cause", names, MissCause, lambda name: _named(mistakes.misses, name))
-    invented = _cause_table("False alarms, by cause", names, AlarmCause, lambda name: _named(mistakes.alarms, name))
+    numbers = {name: group.classes.index(name) for name in group.engines[0].classes}
+    missed = _cause_table("Objects missed, by cause", numbers, MissCause, mistakes.misses)
+    invented = _cause_table("False alarms, by cause", numbers, AlarmCause, mistakes.alarms)
     return [missed, invented]
 
 
-def _named(mistakes: Iterable, name: str) -> list:
-    return [each for each in mistakes if CLASSES[each.class_id] == name]
-
-
-def _cause_table(caption: str, names: Sequence[str], causes: type, of_class: Callable[[str], list]) -> Element:
+def _cause_table(caption: str, numbers: Mapping[str, int], causes: type, mistakes: Sequence[Miss] | Sequence[Alarm]) -> Element:
     rows = []
-    for name in names:
-        mine = of_class(name)
+    for name, number in numbers.items():
+        mine = [each for each in mistakes if each.class_id == number]
         counts = [sum(each.cause is cause for each in mine) for cause in causes]
         rows.append([name, str(len(mine)), *(_share_cell(count, len(mine)) for count in counts)])
     return _table(["class", "all", *(cause.value for cause in causes)], rows, caption=caption)
 
 
 def _confusion(mistakes: Mistakes, group: Group) -> list[Element]:
-    shown = [CLASSES.index(name) for name in group.engines[0].classes] + [len(CLASSES)]
-    names = [*CLASSES, "nothing"]
-    matrix = mistakes.confusion[np.ix_(shown, shown)]
+    shown = [group.classes.index(name) for name in group.engines[0].classes] + [len(group.classes)]
+    names = [*group.classes, "nothing"]
+    matrix = mistakes.confusion[shown]
+    others = matrix.sum(axis=1) - matrix[:, shown].sum(axis=1)  # said classes that no set of the group labels
+    matrix = np.column_stack([matrix[:, shown], others] if others.any() else [matrix[:, shown]])
     rows = [
         [f"is {names[number]}", *(_share_cell(int(count), int(row.sum())) for count in row)]
         for number, row in zip(shown, matrix, strict=True)
     ]
     caption = "Who is taken for whom, at the shipped thresholds. An object counts once, as itself if it is found as itself; a "
     caption += "further detection on it counts as nothing there."
-    return [_table(["", *(f"said {names[number]}" for number in shown)], rows, caption=caption)]
+    head = ["", *(f"said {names[number]}" for number in shown), *(["said another class"] if others.any() else [])]
+    return [_table(head, rows, caption=caption)]
 
 
 def _speed(sets: Sequence[PictureSet], runs: Sequence[Run]) -> list[Element]:

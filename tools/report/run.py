@@ -15,8 +15,9 @@ from edged.errors import InputError
 from edged.models.detector import Detector, DetectorThresholds
 from edged.models.manifest import Manifest
 from edged.types import Detections
-from tools.datasets import CLASSES, PictureSet
+from tools.datasets import PictureSet
 from tools.metrics import ClassScore, Truth, score_class
+from tools.report.judged import labelled_names, match_classes, shorten, tell_nothing_shared
 
 FLOOR = 0.01
 """Average precision counts detections from here on, far below what a daemon reports."""
@@ -49,7 +50,7 @@ class Run:
 
     Attributes:
         label: network, revision and what computes it.
-        thresholds: shipped score of every class that the engine finds, by name.
+        thresholds: shipped score of every class that the engine finds, by the name that the sets have for it.
         found: one entry a set; None where the engine finds none of the classes that the set labels.
     """
 
@@ -62,32 +63,35 @@ class Run:
 def run_engine(engine: Path, sets: Sequence[PictureSet], *, threads: int) -> Run:
     """Open an engine, run it over every set that labels one of its classes, and close it.
 
+    Args:
+        sets: all with the same classes; see `in_terms_of`.
+
     Raises:
         ModelError: the engine cannot be used.
         InputError: it finds none of the classes that any set labels, or a picture cannot be decoded.
     """
     with open_detector(engine, threads=threads) as detector:
         if not any(_shared(detector, one) for one in sets):
-            names = ", ".join(one.name for one in sets)
-            raise InputError(f"{engine}: finds {sorted(detector.class_names)}; none of the sets {names} labels one of these")
+            raise InputError(f"{engine}: {tell_nothing_shared(detector.class_names, sets)}")
         found = tuple(find(detector, one) if _shared(detector, one) else None for one in sets)
-        return Run(detector.label, detector.manifest, shipped_thresholds(detector), found)
+        return Run(detector.label, detector.manifest, shipped_thresholds(detector, sets[0].classes), found)
 
 
-def _shared(detector: Detector, pictures: PictureSet) -> set[str]:
-    labelled = {name for name, known in zip(CLASSES, pictures.labelled, strict=True) if known}
-    return labelled & set(detector.class_names)
+def _shared(detector: Detector, pictures: PictureSet) -> bool:
+    return bool((match_classes(detector.class_names, labelled_names(pictures)) >= 0).any())
 
 
 def find(detector: Detector, pictures: PictureSet) -> Found:
-    """Run a detector over a set. Its classes are told by name; what it finds of classes that are not ours counts nowhere.
+    """Run a detector over a set. Classes are told by name; what it finds of classes that the set has none of counts nowhere.
+
+    Returns:
+        Truth and detections with the set's class ids; -1 for a class that is not among them.
 
     Raises:
         InputError: the detector knows none of the set's labelled classes.
     """
     if not _shared(detector, pictures):
-        labelled = sorted(name for name, known in zip(CLASSES, pictures.labelled, strict=True) if known)
-        names = sorted(detector.class_names)
+        labelled, names = shorten(sorted(labelled_names(pictures))), shorten(sorted(detector.class_names))
         raise InputError(f"{pictures.name}: labels {labelled}, and the engine finds none of these; it finds {names}")
     low = DetectorThresholds(
         score=0.5,
@@ -95,7 +99,7 @@ def find(detector: Detector, pictures: PictureSet) -> Found:
         nms_iou_by_class=detector.thresholds.nms_iou_by_class,
         floor=FLOOR,
     )
-    ours = np.array([CLASSES.index(name) if name in CLASSES else -1 for name in detector.class_names])
+    class_ids = match_classes(detector.class_names, pictures.classes)
     truths, detections, sizes, stages_ms = [], [], [], []
     for picture in pictures.pictures:
         pixels = picture.pixels_rgb()
@@ -107,23 +111,28 @@ def find(detector: Detector, pictures: PictureSet) -> Found:
         (found,) = detector.decode(outputs, prepared.transforms, thresholds=[low])
         moments_s = (began_s, prepared_s, inferred_s, time.perf_counter())
         truths.append(Truth(picture.boxes, picture.class_ids, picture.ignored, pictures.labelled))
-        detections.append(Detections(found.boxes, found.scores, ours[found.class_ids]))
+        detections.append(Detections(found.boxes, found.scores, class_ids[found.class_ids]))
         sizes.append(pixels.shape[1::-1])
         stages_ms.append(1000 * np.diff(moments_s))
     return Found(tuple(truths), tuple(detections), np.array(sizes), np.array(stages_ms))
 
 
-def score_classes(found: Found, thresholds: dict[str, float]) -> dict[str, ClassScore]:
-    """Every class that the set labels and the engine finds."""
+def score_classes(found: Found, classes: Sequence[str], thresholds: dict[str, float]) -> dict[str, ClassScore]:
+    """Every class that the set labels and the engine finds.
+
+    Args:
+        classes: the set's, by class id.
+    """
     labelled = found.truths[0].labelled
     return {
         name: score_class(found.truths, found.detections, number, threshold=thresholds[name])
-        for number, name in enumerate(CLASSES)
+        for number, name in enumerate(classes)
         if labelled[number] and name in thresholds
     }
 
 
-def shipped_thresholds(detector: Detector) -> dict[str, float]:
-    """The score from which the engine's manifest believes each class."""
+def shipped_thresholds(detector: Detector, classes: Sequence[str]) -> dict[str, float]:
+    """The score from which the engine's manifest believes each of these classes that it finds."""
     own = detector.thresholds.score_by_class
-    return {name: own.get(number, detector.thresholds.score) for number, name in enumerate(detector.class_names)}
+    places = match_classes(detector.class_names, classes)
+    return {classes[place]: own.get(number, detector.thresholds.score) for number, place in enumerate(places) if place >= 0}

@@ -9,17 +9,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 from coco_folder import write_coco_folder
+from labelled_folders import write_masks
 from models_onnx import make_manifest, save_engine
 
 from edged.assembly import open_detector
 from edged.errors import InputError
-from edged.models.manifest import load_manifest
 from tools import evaluate
-from tools.calibrate import calibrate
 from tools.datasets import load_coco
+from tools.report.judged import load_boxes
 from tools.report.run import find
 
 CLASSES = ["person", "car"]
+YARD = {1: "person", 3: "forklift"}
+LARGE = [[16, 4, 48, 30], [16, 6, 40, 28]]
+"""Boxes in the network's input that fit no object."""
+FITTING = [[22, 8, 36, 23], [17, 6, 30, 21]]
+"""Boxes that are about where some of the objects are."""
 
 
 @pytest.fixture
@@ -29,12 +34,16 @@ def data(tmp_path: Path) -> Path:
 
 
 def write_engine(
-    folder: Path, *, name: str = "tiny", classes: list[str] = CLASSES, scores: list[list[float]] | None = None
+    folder: Path,
+    *,
+    name: str = "tiny",
+    classes: list[str] = CLASSES,
+    scores: list[list[float]] | None = None,
+    boxes: list[list[int]] = LARGE,
 ) -> Path:
     """An engine that sees a person and a car in the middle of every picture, whatever it shows."""
     manifest = make_manifest(name=name, classes=classes, thresholds={"score": 0.2, "nms_iou": 0.5})
-    boxes = np.array([[16, 4, 48, 30], [16, 6, 40, 28]], np.float32)
-    save_engine(folder, manifest, boxes=boxes, scores=np.array(scores or [[0.9, 0], [0, 0.9]], np.float32))
+    save_engine(folder, manifest, boxes=np.array(boxes, np.float32), scores=np.array(scores or [[0.9, 0], [0, 0.9]], np.float32))
     return folder
 
 
@@ -184,10 +193,166 @@ def test_find_of_an_engine_without_any_labelled_class_is_refused(tmp_path: Path,
         find(detector, load_coco(data, split="val"))
 
 
-def test_calibrate_of_a_network_with_other_classes_leaves_those_alone(tmp_path: Path, data: Path) -> None:
-    """Only classes that our data may label are judged."""
-    engine = write_engine(tmp_path / "many", classes=["car", "dog"])
+@pytest.fixture
+def yard(tmp_path: Path) -> Path:
+    """Twelve pictures of the val split, a person or a forklift in each."""
+    return write_coco_folder(tmp_path / "yard", pictures=12, split="val", names=YARD)
 
-    calibrate(engine, data.parent, drawn=0)
 
-    assert list(load_manifest(engine).measured["ap50"]) == ["car"]
+def _json(*options: object, capsys: pytest.CaptureFixture[str]) -> dict:
+    assert evaluate.main([*map(str, options), "--json", "--resamples", "20"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_main_judges_classes_of_ones_own(tmp_path: Path, yard: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The names come from the manifest, in its order; the class ids of the set do not matter."""
+    engine = write_engine(tmp_path / "yard_engine", classes=["forklift", "person"])
+
+    assert evaluate.main([str(engine), str(yard)]) == 0
+
+    rows = [line.split()[:3] for line in capsys.readouterr().out.splitlines()[2:4]]
+    assert rows == [["yard", "forklift", "6"], ["yard", "person", "6"]]
+
+
+def test_main_judges_own_classes_as_it_does_ours(tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same pictures and boxes under another name give the same figures."""
+    renamed = write_coco_folder(tmp_path / "renamed" / "judge", pictures=12, split="val", names={1: "person", 3: "reach truck"})
+    ours, own = (write_engine(tmp_path / name, classes=["person", name], boxes=FITTING) for name in ("car", "reach truck"))
+
+    expected = _json(ours, data, "--coco", capsys=capsys)["sets"]["judge"]["classes"]
+    found = _json(own, renamed, "--coco", capsys=capsys)["sets"]["judge"]["classes"]
+
+    assert found == {"person": expected["person"], "reach truck": expected["car"]}
+    assert expected["car"]["found"] > 0
+
+
+def test_main_matches_names_as_the_labels_are_read(tmp_path: Path, yard: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Case, _ and - make no difference; the figures stand under the engine's name."""
+    engine = write_engine(tmp_path / "loud", classes=["PERSON", "Forklift"])
+
+    report = _json(engine, yard, capsys=capsys)["sets"]["yard"]
+
+    assert {name: one["n"] for name, one in report["classes"].items()} == {"PERSON": 6, "Forklift": 6}
+    assert report["lacking"] == []
+
+
+def test_main_says_what_is_not_measured(tmp_path: Path, yard: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A class that the engine finds and no set labels has no figure, and that is said; without such a class nothing is."""
+    engine = write_engine(
+        tmp_path / "more", name="more", classes=["person", "forklift", "pallet"], scores=[[0.9, 0, 0], [0, 0, 0.9]]
+    )
+
+    assert evaluate.main([str(engine), str(yard)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "more: labelled in no set, so not measured: pallet"
+    assert _json(engine, yard, capsys=capsys)["not_measured"] == ["pallet"]
+    assert "not_measured" not in _json(write_engine(tmp_path / "two", classes=["person", "forklift"]), yard, capsys=capsys)
+
+
+def test_main_of_many_lacking_classes_says_so_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A set of eighty classes is no eighty lines."""
+    names = {1: "person", 3: "forklift", **{number: f"kind {number}" for number in range(4, 12)}}
+    yard = write_coco_folder(tmp_path / "yard", pictures=4, split="val", labelled=tuple(names), names=names)
+
+    assert evaluate.main([str(write_engine(tmp_path / "tiny", classes=["person", "dog"])), str(yard)]) == 0
+
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "labelled, but" in line]
+    assert line == (
+        "yard        forklift, kind 4, kind 5, kind 6, kind 7, kind 8 and 3 more "
+        "labelled, but the engine has no class of these names"
+    )
+
+
+def test_main_keeps_its_columns_for_long_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Names of sets and classes are followed by a blank, however long."""
+    long = {1: "person with helmet", 3: "forklift"}
+    yard = write_coco_folder(tmp_path / "yard_in_the_north", pictures=4, split="val", names=long)
+
+    assert evaluate.main([str(write_engine(tmp_path / "tiny", classes=list(long.values()))), str(yard)]) == 0
+
+    out = capsys.readouterr().out
+    assert "yard_in_the_north person with helmet      2" in out
+    assert "yard_in_the_north forklift                2" in out
+
+
+def test_main_against_compares_what_both_have_and_names_the_rest(
+    tmp_path: Path, yard: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Lists of different classes: persons are compared; forklifts and cars are said to be of one alone."""
+    engine = write_engine(tmp_path / "own", name="own", classes=["person", "forklift"])
+    other = write_engine(tmp_path / "street", name="street", classes=["car", "person"], scores=[[0, 0.9], [0.9, 0]])
+
+    report = _json(engine, yard, "--against", other, capsys=capsys)
+    backwards = _json(other, yard, "--against", engine, capsys=capsys)
+    assert evaluate.main([str(other), str(yard), "--against", str(engine)]) == 0
+    out = capsys.readouterr().out
+
+    classes = report["sets"]["yard"]["classes"]
+    assert classes["person"]["difference"] == {"ap50": 0.0, "interval": None}
+    assert (classes["forklift"]["against"], classes["forklift"]["difference"]) == (None, None)
+    assert (report["sets"]["yard"]["lacking_against"], report["not_measured_against"]) == (["forklift"], ["car"])
+    assert list(backwards["sets"]["yard"]["classes"]) == ["person"]
+    assert backwards["sets"]["yard"]["classes"]["person"]["difference"]["ap50"] == 0
+    assert "forklift    labelled, but only the other engine has a class of this name" in out
+    assert "street: labelled in no set, so not measured: car" in out
+
+
+def test_main_against_an_engine_without_a_common_class_exits_78(
+    tmp_path: Path, yard: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both can be judged, but there is nothing to compare."""
+    engines = [write_engine(tmp_path / name, name=name, classes=[name, f"{name} 2"]) for name in ("person", "forklift")]
+
+    assert evaluate.main([str(engines[0]), str(yard), "--against", str(engines[1])]) == 78
+
+    assert "person finds person, person 2 and forklift finds forklift, forklift 2: no class in common" in capsys.readouterr().err
+
+
+def test_main_against_says_what_neither_has(tmp_path: Path, yard: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What both lack is left out, and named."""
+    engines = [write_engine(tmp_path / name, name=name, classes=["person", name]) for name in ("dog", "cat")]
+
+    assert evaluate.main([str(engines[0]), str(yard), "--against", str(engines[1])]) == 0
+
+    assert "forklift    labelled, but neither engine has a class of this name" in capsys.readouterr().out
+
+
+def test_main_html_of_own_classes_shows_them_everywhere(tmp_path: Path, yard: Path) -> None:
+    """Columns, curves, causes, confusion and cut-outs go by the manifest's names, and by no others."""
+    pytest.importorskip("pycocotools", reason="the page shows COCO's figures")
+    page = tmp_path / "report.html"
+    engine = write_engine(
+        tmp_path / "more", name="more", classes=["person", "forklift", "pallet"], scores=[[0.9, 0, 0], [0, 0.9, 0]]
+    )
+
+    assert evaluate.main([str(engine), str(yard), "--html", str(page), "--resamples", "20"]) == 0
+
+    text = page.read_text(encoding="utf-8")
+    assert '<th scope="col">person</th><th scope="col">forklift</th></tr>' in text
+    shown = ("forklift: precision over recall", "is forklift", "said forklift", "forklift: surest false alarms", "forklift 0.2")
+    assert [words for words in shown if words not in text] == []
+    assert "more: labelled in no set, so not measured: pallet." in text
+    assert not re.search(r"\b(car|truck|bicycle|bus|motorcycle)\b", text.split("</style>")[1])
+
+
+def test_main_html_counts_objects_taken_for_a_class_that_no_set_labels(tmp_path: Path, yard: Path) -> None:
+    """An object taken for a pallet is in its row of the confusion, though pallets have no row of their own."""
+    pytest.importorskip("pycocotools", reason="the page shows COCO's figures")
+    page, scores = tmp_path / "report.html", [[0, 0.9, 0], [0, 0.9, 0]]
+    engine = write_engine(tmp_path / "more", classes=["person", "pallet", "forklift"], scores=scores, boxes=FITTING)
+
+    assert evaluate.main([str(engine), str(yard), "--html", str(page), "--resamples", "0"]) == 0
+
+    text = page.read_text(encoding="utf-8")
+    assert "said another class" in text
+    assert "said: pallet" in text
+
+
+def test_main_passes_over_sets_without_boxes(tmp_path: Path, yard: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A set of masks beside the boxes is named and left out; alone it is refused."""
+    write_masks(tmp_path / "masks", {"a": np.zeros((64, 80), np.uint8), "b": np.ones((64, 80), np.uint8)})
+    engine = write_engine(tmp_path / "own" / "engine", classes=["person", "forklift"])
+
+    assert evaluate.main([str(engine), str(yard.parent)]) == 0
+    assert "passed over: set masks" in caplog.text
+    with pytest.raises(InputError, match="no set there has boxes"):
+        load_boxes(tmp_path / "masks", split="val")

@@ -1,0 +1,121 @@
+"""The command that chooses thresholds: which classes and sets it judges. Needs no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from coco_folder import write_coco_folder
+from models_onnx import make_manifest, save_engine
+
+from edged.models.manifest import Manifest, load_manifest
+from tools import calibrate
+
+BOXES = np.array([[22, 8, 36, 23], [17, 6, 30, 21]], np.float32)
+"""In the network's input; about where some of the objects are."""
+
+
+def write_engine(folder: Path, *, classes: list[str], trained: dict[str, object] | None = None) -> Path:
+    """An engine that sees its first two classes in the middle of every picture, whatever it shows."""
+    manifest = make_manifest(name=folder.name, classes=classes, thresholds={"score": 0.2, "nms_iou": 0.5}, trained=trained or {})
+    save_engine(folder, manifest, boxes=BOXES, scores=0.9 * np.eye(2, len(classes)))
+    return folder
+
+
+def write_set(folder: Path, *names: str, pictures: int = 44) -> Path:
+    """Pictures of the val split with one object each, of two classes in turn."""
+    return write_coco_folder(folder, pictures=pictures, split="val", names=dict(zip((1, 3), names, strict=True)))
+
+
+def run(engine: Path, data: Path, *, drawn: int = 0) -> Manifest:
+    """The manifest after the command."""
+    assert calibrate.main([str(engine), "--data", str(data), "--drawn", str(drawn)]) == 0
+    return load_manifest(engine)
+
+
+def test_calibrate_of_own_classes_chooses_and_measures_each(tmp_path: Path) -> None:
+    """They get thresholds and figures as ours do, under the manifest's names."""
+    engine = write_engine(tmp_path / "own", classes=["Reach-Truck", "person"])
+
+    manifest = run(engine, write_set(tmp_path / "data" / "yard", "person", "reach_truck"))
+
+    assert list(manifest.thresholds.per_class) == ["Reach-Truck", "person"]
+    assert {name: one["n"] for name, one in manifest.measured["ap50"].items()} == {"Reach-Truck": 22, "person": 22}
+
+
+def test_calibrate_of_own_classes_agrees_with_ours_on_the_same_boxes(tmp_path: Path) -> None:
+    """Only the name differs."""
+    ours = run(write_engine(tmp_path / "ours", classes=["person", "car"]), write_set(tmp_path / "a", "person", "car"))
+    own = run(write_engine(tmp_path / "own", classes=["helmet", "vest"]), write_set(tmp_path / "b", "helmet", "vest"))
+
+    assert list(own.measured["ap50"].values()) == list(ours.measured["ap50"].values())
+    assert list(own.thresholds.per_class.values()) == list(ours.thresholds.per_class.values())
+    assert own.thresholds.score == ours.thresholds.score
+    assert ours.measured["ap50"]["person"]["ap50"] > 0
+
+
+def test_calibrate_of_a_class_that_no_set_labels_says_not_measured(tmp_path: Path) -> None:
+    """It has the common threshold; what the sets label beyond the manifest is passed over."""
+    engine = write_engine(tmp_path / "many", classes=["car", "dog"])
+
+    manifest = run(engine, write_set(tmp_path / "data", "person", "car"))
+
+    assert list(manifest.measured["ap50"]) == ["car", "dog"]
+    assert (manifest.measured["ap50"]["car"]["n"], manifest.measured["ap50"]["dog"]) == (22, "not measured")
+    assert list(manifest.thresholds.per_class) == ["car"]
+    assert manifest.thresholds.score == manifest.thresholds.per_class["car"].score
+
+
+def test_calibrate_measures_the_drawn_street_for_the_classes_that_it_has(tmp_path: Path) -> None:
+    """A forklift never drives there."""
+    engine = write_engine(tmp_path / "own", classes=["person", "forklift"])
+
+    manifest = run(engine, write_set(tmp_path / "data", "person", "forklift"), drawn=2)
+
+    assert list(manifest.measured["drawn_street"]) == ["person"]
+    assert manifest.measured["ap50"]["forklift"]["n"] == 22
+
+
+def test_calibrate_of_an_engine_that_the_street_has_nothing_for_leaves_it_out(tmp_path: Path) -> None:
+    """The command needs no other options for it."""
+    engine = write_engine(tmp_path / "own", classes=["helmet", "forklift"])
+
+    manifest = run(engine, write_set(tmp_path / "data", "helmet", "forklift"), drawn=2)
+
+    assert set(manifest.measured) == {"on", "ap50"}
+
+
+def test_calibrate_passes_over_a_set_without_a_class_of_the_engine(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is named with what it labels; the other sets count."""
+    write_set(tmp_path / "data" / "yard", "person", "forklift")
+    write_set(tmp_path / "data" / "zoo", "lion", "zebra", pictures=2)
+
+    manifest = run(write_engine(tmp_path / "own", classes=["person", "forklift"]), tmp_path / "data")
+
+    assert "passed over: set zoo labels no class of the engine, but lion, zebra" in caplog.text
+    assert manifest.measured["ap50"]["person"]["n"] == 22
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        pytest.param(
+            ["helmet", "vest"],
+            "finds helmet, vest; none of the sets yard labels one of these, they label car, person",
+            id="strange",
+        ),
+        pytest.param(["motorbike", "motorcycle"], "'motorbike' and 'motorcycle' are one name", id="two names of one class"),
+    ],
+)
+def test_calibrate_of_classes_that_cannot_be_judged_exits_78(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], classes: list[str], message: str
+) -> None:
+    """What the engine finds and what the sets label is said; the manifest stays as it was."""
+    engine, data = write_engine(tmp_path / "own", classes=classes), write_set(tmp_path / "yard", "person", "car", pictures=2)
+    before = load_manifest(engine)
+
+    assert calibrate.main([str(engine), "--data", str(data), "--drawn", "0"]) == 78
+
+    assert message in capsys.readouterr().err
+    assert load_manifest(engine) == before
