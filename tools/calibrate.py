@@ -45,7 +45,8 @@ def main(argv: list[str] | None = None) -> int:
     except EdgedError as error:
         print(f"error: {error}", file=sys.stderr)
         return 78
-    print(dump_manifest(manifest)[dump_manifest(manifest).index("thresholds:") :])
+    told = dump_manifest(manifest.model_copy(update={"trained": {}}))
+    print(told[told.index("thresholds:") :], end="")
     return 0
 
 

@@ -44,6 +44,19 @@ def test_calibrate_of_own_classes_chooses_and_measures_each(tmp_path: Path) -> N
     assert {name: one["n"] for name, one in manifest.measured["ap50"].items()} == {"Reach-Truck": 22, "person": 22}
 
 
+def test_calibrate_prints_what_it_wrote_and_no_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Thresholds and figures must not drown in the settings of the training."""
+    engine = write_engine(tmp_path / "own", classes=["person", "forklift"], trained={"epochs": 7})
+
+    manifest = run(engine, write_set(tmp_path / "data", "person", "forklift"))
+
+    out = capsys.readouterr().out
+    assert out.startswith("thresholds:")
+    assert "forklift: {n: 22" in out
+    assert "epochs" not in out
+    assert manifest.trained == {"epochs": 7}
+
+
 def test_calibrate_of_own_classes_agrees_with_ours_on_the_same_boxes(tmp_path: Path) -> None:
     """Only the name differs."""
     ours = run(write_engine(tmp_path / "ours", classes=["person", "car"]), write_set(tmp_path / "a", "person", "car"))
