@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +30,7 @@ from tools.report.run import Found, find, score_classes
 log = logging.getLogger(__name__)
 
 NOT_MEASURED = "not measured"
+DRAWN_PICTURES = 160
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -36,9 +38,8 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.calibrate", description=main.__doc__)
     parser.add_argument("engine", type=Path, help="directory with model.yaml and model.onnx")
     parser.add_argument("--data", type=Path, required=True, help="a set of any layout, or a folder of sets")
-    parser.add_argument(
-        "--drawn", type=int, default=160, metavar="N", help="also N pictures of the drawn street, if the engine has a class of it"
-    )
+    help_text = f"also N pictures of the drawn street; default: {DRAWN_PICTURES} if it was trained on it, else none"
+    parser.add_argument("--drawn", type=int, metavar="N", help=help_text)
     arguments = parser.parse_args(argv)
     try:
         manifest = calibrate(arguments.engine, arguments.data, drawn=arguments.drawn)
@@ -50,14 +51,19 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def calibrate(engine: Path, data: Path, *, drawn: int) -> Manifest:
+def calibrate(engine: Path, data: Path, *, drawn: int | None) -> Manifest:
     """Measure the engine in a directory on every set's val split and rewrite its manifest.
+
+    Args:
+        drawn: so many pictures of the drawn street as well, if the engine has a class of it; None: as many as suit it.
 
     Raises:
         ModelError, InputError: the engine or the data cannot be used.
     """
     manifest = load_manifest(engine)
     sets = _choose_sets(load_boxes(data, split="val"), manifest)
+    if drawn is None:
+        drawn = DRAWN_PICTURES if manifest.trained.get("drawn") else 0
     if drawn:
         street = choose_classes(draw_set(drawn, split="val"), manifest.classes)
         sets += [street] if street.labelled.any() else []
@@ -117,7 +123,7 @@ def best_threshold(matches: Matches) -> float:
     order = np.argsort(-matches.scores, kind="stable")
     f1 = 2 * np.cumsum(matches.hits[order]) / (np.arange(1, len(order) + 1) + matches.n)
     best = float(matches.scores[order[int(np.argmax(f1))]])
-    return round(max(best, SCORE_FLOOR), 3)
+    return max(math.floor(best * 1000) / 1000, SCORE_FLOOR)  # down: that hit still counts
 
 
 def _measured(sets: Sequence[PictureSet], found: Sequence[Found], thresholds: Thresholds, manifest: Manifest) -> dict[str, Any]:

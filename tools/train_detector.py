@@ -190,6 +190,8 @@ def train(arguments: argparse.Namespace, settings: TrainSettings, processes: Pro
     changes = [settings.drawn_augmentation if one.name == DRAWN else settings.augmentation for one in training_sets]
     pictures = TrainingPictures(training_sets, settings=changes, seed=settings.seed)
     plan = _plan(training_sets, settings, processes)
+    if not len(plan):
+        raise InputError(f"batch: an epoch shows fewer than {settings.batch} pictures, not one step: lower it, or raise sets")
     trainer = Trainer(
         network,
         _parameter_groups(network, settings),

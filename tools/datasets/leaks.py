@@ -54,8 +54,8 @@ def find_same(sights: Sequence[Sight]) -> list[tuple[int, int]]:
 def find_near(sights: Sequence[Sight], splits: Sequence[str], *, near: float = NEAR) -> list[tuple[int, int]]:
     """Positions of pictures of different splits that look nearly the same: each but of `train` with its nearest in `train`."""
     vectors, is_clear = _vectors(sights)
-    train = np.flatnonzero([split == "train" for split in splits] & is_clear)
-    others = np.flatnonzero([split != "train" for split in splits] & is_clear)
+    is_train = np.array([split == "train" for split in splits], np.bool_)
+    train, others = np.flatnonzero(is_train & is_clear), np.flatnonzero(~is_train & is_clear)
     pairs = []
     for start in range(0, len(others) if len(train) else 0, _ROWS):
         rows = others[start : start + _ROWS]

@@ -134,7 +134,8 @@ class Reading:
             how_to_split: how this layout names splits, for a message.
         """
         if not self.pictures and not self.mistakes.count:
-            self.mistakes.add(self.name, "", f"no picture in split {self.split!r}; expected {how_to_split}")
+            what = f"in split {self.split!r}" if self.split else "found"
+            self.mistakes.add(self.name, "", f"no picture {what}; expected {how_to_split}")
         known = np.ones(len(self.class_names), np.bool_) if labelled is None else labelled
         return PictureSet(self.name, known, tuple(self.pictures), self.class_names, part, tuple(point_names))
 

@@ -37,7 +37,7 @@ def read_yolo(reading: Reading) -> PictureSet:
     if (reading.folder / YAML).is_file():
         document = _load_yaml(reading.folder / YAML)
         reading.number_classes(_class_names(document, reading))
-        places = _listed_places(document, reading)
+        places = _listed_places(document, reading) if {"train", "val"} & document.keys() else _usual_places(reading.folder)
     else:
         lists = [reading.folder / name for name in CLASS_LISTS if (reading.folder / name).is_file()]
         reading.number_classes(line.strip() for line in read_text(lists[0]).splitlines() if line.strip())
@@ -54,7 +54,7 @@ def _load_yaml(path: Path) -> dict[str, object]:
     except ConfigError as error:
         raise InputError(str(error)) from error
     if not isinstance(data, dict) or "names" not in data:
-        raise InputError(f"{path}: expected the keys names, train and val")
+        raise InputError(f"{path}: expected the key names, a list of the classes, and mostly train and val, folders of pictures")
     return data
 
 

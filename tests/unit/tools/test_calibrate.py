@@ -90,6 +90,20 @@ def test_calibrate_measures_the_drawn_street_for_the_classes_that_it_has(tmp_pat
     assert manifest.measured["ap50"]["forklift"]["n"] == 22
 
 
+@pytest.mark.parametrize(("trained", "measured"), [({"drawn": 800}, True), ({"drawn": 0}, False), ({}, False)])
+def test_calibrate_takes_the_drawn_street_only_for_a_network_that_was_trained_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained: dict[str, object], measured: bool
+) -> None:
+    """For any other its thresholds would come from pictures that it cannot know."""
+    monkeypatch.setattr(calibrate, "DRAWN_PICTURES", 2)
+    engine = write_engine(tmp_path / "own", classes=["person", "car"], trained=trained)
+    data = write_set(tmp_path / "data", "person", "car", pictures=2)
+
+    assert calibrate.main([str(engine), "--data", str(data)]) == 0
+
+    assert ("drawn_street" in load_manifest(engine).measured) is measured
+
+
 def test_calibrate_of_an_engine_that_the_street_has_nothing_for_leaves_it_out(tmp_path: Path) -> None:
     """The command needs no other options for it."""
     engine = write_engine(tmp_path / "own", classes=["helmet", "forklift"])

@@ -194,6 +194,15 @@ def test_training_in_two_processes_does_what_one_does(work: Path) -> None:
     assert ran.stdout.count("epoch done") == 2
 
 
+def test_training_of_fewer_pictures_than_a_batch_exits_78(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not one step would be made, and the checkpoint would be a network that learnt nothing."""
+    (work / "large-batch.yaml").write_text(CONFIG.replace("batch: 4", "batch: 32"), encoding="utf-8")
+
+    assert _train(work, "large-batch", config="large-batch.yaml") == 78
+
+    assert "batch: an epoch shows fewer than 32 pictures" in capsys.readouterr().err
+
+
 def test_training_with_a_batch_that_cannot_be_shared_is_refused(work: Path) -> None:
     """Unequal shares would need unequal weights."""
     settings = train_detector.load_settings(work / "config.yaml")

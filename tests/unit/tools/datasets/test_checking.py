@@ -158,3 +158,13 @@ def test_check_folder_tells_wrong_masks(tmp_path: Path, mask: np.ndarray, messag
     (mistake,) = check_folder(folder).mistakes.shown
 
     assert (mistake.file, message in mistake.message) == ("masks/a.png", True)
+
+
+def test_check_folder_without_pictures_says_so(tmp_path: Path) -> None:
+    """There is nothing to compare, and that is the mistake."""
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "labels.csv").write_text("file,label,split\n", encoding="utf-8")
+
+    report = check_folder(tmp_path / "set")
+
+    assert [str(one) for one in report.mistakes.shown if "no picture found" in str(one)]

@@ -69,6 +69,14 @@ def test_load_set_of_yolo_with_classes_txt_takes_the_usual_folders(tmp_path: Pat
     assert [picture.origin.split for picture in found.pictures] == ["train", "val"]
 
 
+def test_load_set_of_a_data_yaml_with_names_alone_takes_the_usual_folders(tmp_path: Path) -> None:
+    """As with `classes.txt`."""
+    folder = write_yolo(tmp_path / "set", {"train/a": "0 0.5 0.5 1 1\n", "val/b": ""})
+    write_text(folder / "data.yaml", "names: [fox, hare]\n")
+
+    assert [picture.origin.split for picture in load_set(folder).pictures] == ["train", "val"]
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -92,7 +100,7 @@ def test_load_set_of_wrong_yolo_names_file_and_line(tmp_path: Path, line: str, m
     ("text", "message"),
     [
         pytest.param("names: [a]\ntrain: gone\nval: images/val\n", r"data\.yaml, train: 'gone'", id="no such folder"),
-        pytest.param("train: images/train\n", "expected the keys names, train and val", id="no names"),
+        pytest.param("train: images/train\n", "expected the key names, a list of the classes", id="no names"),
         pytest.param("names: {0: a, 2: b}\ntrain: images/train\n", "numbers from 0", id="a number left out"),
     ],
 )
