@@ -40,9 +40,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.export", description=main.__doc__)
     parser.add_argument("checkpoint", type=Path, help="last.pt of tools.train_detector")
     parser.add_argument("--out", type=Path, required=True, help="the engine's directory; its name is the engine's")
+    parser.add_argument("--input", type=int, metavar="PX", help="side of the input, a multiple of 32; default: the training's")
     arguments = parser.parse_args(argv)
     try:
-        manifest = export_engine(arguments.checkpoint, arguments.out)
+        manifest = export_engine(arguments.checkpoint, arguments.out, input_px=arguments.input)
     except EdgedError as error:
         print(f"error: {error}", file=sys.stderr)
         return 78
@@ -50,22 +51,28 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def export_engine(checkpoint: Path, out: Path) -> Manifest:
+def export_engine(checkpoint: Path, out: Path, *, input_px: int | None = None) -> Manifest:
     """Write an engine's two files; the same checkpoint gives the same bytes.
 
+    Args:
+        input_px: side of its input, smaller for speed or larger for small objects; None: what it was trained for.
+
     Raises:
-        InputError: the checkpoint cannot be read or belongs to another version of the network.
+        InputError: the checkpoint cannot be read or belongs to another version of the network; a size that no input can have.
     """
     state = load_checkpoint(checkpoint)
     settings = TrainSettings.model_validate(state["settings"])
-    network = ExportedYolo(settings.network(), input_px=settings.input_px)
+    input_px = input_px or settings.input_px
+    if input_px <= 0 or input_px % STRIDES[-1]:
+        raise InputError(f"--input {input_px}: expected a multiple of {STRIDES[-1]}, e.g. {settings.input_px}")
+    network = ExportedYolo(settings.network(), input_px=input_px)
     try:
         network.load_state_dict(state["averaged"])
     except RuntimeError as error:
         raise InputError(f"{checkpoint}: its weights do not fit the network that its settings describe: {error}") from error
     out.mkdir(parents=True, exist_ok=True)
-    write_whole(out / ONNX_NAME, make_onnx(network, input_px=settings.input_px))
-    manifest = _manifest(out, settings, epochs=state["epoch"])
+    write_whole(out / ONNX_NAME, make_onnx(network, input_px=input_px))
+    manifest = _manifest(out, settings, input_px=input_px, epochs=state["epoch"])
     write_whole(out / MANIFEST_NAME, dump_manifest(manifest).encode())
     return manifest
 
@@ -119,7 +126,7 @@ def _check_names(model: onnx.ModelProto, network: ExportedYolo) -> None:
         raise ValueError(f"the exporter renamed or split what it should not: {sorted(missing)[:3]}")
 
 
-def _manifest(out: Path, settings: TrainSettings, *, epochs: int) -> Manifest:
+def _manifest(out: Path, settings: TrainSettings, *, input_px: int, epochs: int) -> Manifest:
     digest = digest_file(out / ONNX_NAME)
     network = settings.network()
     return Manifest(
@@ -128,9 +135,7 @@ def _manifest(out: Path, settings: TrainSettings, *, epochs: int) -> Manifest:
         revision=digest[:12],
         licence=licence_of(settings.data),
         onnx=OnnxFile(file=ONNX_NAME, sha256=digest, opset=OPSET),
-        input=InputSpec(
-            name="images", width=settings.input_px, height=settings.input_px, colour="rgb", layout="nchw", dtype="uint8"
-        ),
+        input=InputSpec(name="images", width=input_px, height=input_px, colour="rgb", layout="nchw", dtype="uint8"),
         outputs=OutputNames(boxes="boxes", scores="scores"),
         classes=network.classes,
         strides=STRIDES,

@@ -611,6 +611,24 @@ def test_best_threshold_balances_recall_and_precision(scores: list[float], hits:
     assert calibrate.best_threshold(Matches(np.array(scores, np.float32), np.array(hits, bool), n)) == pytest.approx(expected)
 
 
+def test_export_for_another_size_answers_at_its_places(work: Path) -> None:
+    """The weights are the same; the manifest says both sizes."""
+    assert export.main([str(work / "straight" / "last.pt"), "--out", str(work / "larger"), "--input", "96"]) == 0
+
+    manifest = load_manifest(work / "larger")
+    assert (manifest.input.width, manifest.input.height, manifest.trained["input_px"]) == (96, 96, 64)
+    session = onnxruntime.InferenceSession(str(work / "larger" / "model.onnx"), providers=["CPUExecutionProvider"])
+    boxes, _ = session.run(None, {"images": np.zeros((1, 3, 96, 96), np.uint8)})
+    assert boxes.shape == (1, 12**2 + 6**2 + 3**2, 4)
+
+
+def test_export_for_a_size_that_no_input_can_have_exits_78(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The message names the option and what fits."""
+    assert export.main([str(work / "straight" / "last.pt"), "--out", str(work / "odd"), "--input", "100"]) == 78
+
+    assert "--input 100: expected a multiple of 32, e.g. 64" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("design", ["pan", "spp"])
 def test_make_onnx_computes_what_torch_does_with_weights_of_the_same_names(design: str) -> None:
     """Names are the contract of `--init`."""
