@@ -1,14 +1,28 @@
-"""What the tools that write engines have in common: the ONNX they promise, and files that are whole or not there."""
+"""What the tools that write engines have in common: the ONNX they promise, sizes, and files that are whole or not there."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+from edged.errors import InputError
+
 OPSET = 17
 IR_VERSION = 8
 """What opset 17 came with: every ONNX Runtime from 1.12 on reads it."""
 ONNX_NAME = "model.onnx"
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Width and height, pixels, of `320` or `416x256`.
+
+    Raises:
+        InputError: it is neither.
+    """
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
+        raise InputError(f"--input {text}: expected one number such as 320, or WIDTHxHEIGHT such as 352x288")
+    return int(sides[0]), int(sides[-1])
 
 
 def write_whole(path: Path, content: bytes) -> None:

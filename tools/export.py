@@ -23,7 +23,7 @@ from edged.models.manifest import (
     digest_file,
     dump_manifest,
 )
-from tools.engines import IR_VERSION, ONNX_NAME, OPSET, write_whole
+from tools.engines import IR_VERSION, ONNX_NAME, OPSET, parse_size, write_whole
 from tools.nets.convolution import Conv
 from tools.nets.yolo import STRIDES, ExportedYolo
 from tools.train_detector import TrainSettings
@@ -40,10 +40,12 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.export", description=main.__doc__)
     parser.add_argument("checkpoint", type=Path, help="last.pt of tools.train_detector")
     parser.add_argument("--out", type=Path, required=True, help="the engine's directory; its name is the engine's")
-    parser.add_argument("--input", type=int, metavar="PX", help="side of the input, a multiple of 32; default: the training's")
+    parser.add_argument(
+        "--input", metavar="PX", help="side of the input, or WIDTHxHEIGHT, multiples of 32; default: the training's"
+    )
     arguments = parser.parse_args(argv)
     try:
-        manifest = export_engine(arguments.checkpoint, arguments.out, input_px=arguments.input)
+        manifest = export_engine(arguments.checkpoint, arguments.out, size=arguments.input)
     except EdgedError as error:
         print(f"error: {error}", file=sys.stderr)
         return 78
@@ -51,33 +53,34 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def export_engine(checkpoint: Path, out: Path, *, input_px: int | None = None) -> Manifest:
+def export_engine(checkpoint: Path, out: Path, *, size: str | None = None) -> Manifest:
     """Write an engine's two files; the same checkpoint gives the same bytes.
 
     Args:
-        input_px: side of its input, smaller for speed or larger for small objects; None: what it was trained for.
+        size: `256` or `416x256`: smaller for speed, larger for small objects, wide for wide pictures, of which a square leaves
+            nearly half empty; what it was trained for if absent.
 
     Raises:
         InputError: the checkpoint cannot be read or belongs to another version of the network; a size that no input can have.
     """
     state = load_checkpoint(checkpoint)
     settings = TrainSettings.model_validate(state["settings"])
-    input_px = input_px or settings.input_px
-    if input_px <= 0 or input_px % STRIDES[-1]:
-        raise InputError(f"--input {input_px}: expected a multiple of {STRIDES[-1]}, e.g. {settings.input_px}")
-    network = ExportedYolo(settings.network(), input_px=input_px)
+    width, height = parse_size(size) if size else (settings.input_px, settings.input_px)
+    if not (width and height) or width % STRIDES[-1] or height % STRIDES[-1]:
+        raise InputError(f"--input {size}: expected multiples of {STRIDES[-1]}, e.g. 320 or 416x256")
+    network = ExportedYolo(settings.network(), width=width, height=height)
     try:
         network.load_state_dict(state["averaged"])
     except RuntimeError as error:
         raise InputError(f"{checkpoint}: its weights do not fit the network that its settings describe: {error}") from error
     out.mkdir(parents=True, exist_ok=True)
-    write_whole(out / ONNX_NAME, make_onnx(network, input_px=input_px))
-    manifest = _manifest(out, settings, input_px=input_px, epochs=state["epoch"])
+    write_whole(out / ONNX_NAME, make_onnx(network))
+    manifest = _manifest(out, settings, network, epochs=state["epoch"])
     write_whole(out / MANIFEST_NAME, dump_manifest(manifest).encode())
     return manifest
 
 
-def make_onnx(network: ExportedYolo, *, input_px: int) -> bytes:
+def make_onnx(network: ExportedYolo) -> bytes:
     """The network as an ONNX file: weights folded and named as in torch, the number of pictures free.
 
     Raises:
@@ -91,7 +94,7 @@ def make_onnx(network: ExportedYolo, *, input_px: int) -> bytes:
         warnings.simplefilter("ignore")  # the exporter warns of its own successor
         torch.onnx.export(
             network.eval(),
-            (torch.zeros(2, 3, input_px, input_px, dtype=torch.uint8),),
+            (torch.zeros(2, 3, network.height, network.width, dtype=torch.uint8),),
             file,
             dynamo=False,
             opset_version=OPSET,
@@ -105,15 +108,15 @@ def make_onnx(network: ExportedYolo, *, input_px: int) -> bytes:
     model.ir_version = IR_VERSION
     for node in model.graph.node:
         node.doc_string = ""
-    _fix_output_shapes(model, input_px=input_px, network=network)
+    _fix_output_shapes(model, network)
     onnx.checker.check_model(model, full_check=True)
     _check_names(model, network)
     return model.SerializeToString(deterministic=True)
 
 
-def _fix_output_shapes(model: onnx.ModelProto, *, input_px: int, network: ExportedYolo) -> None:
+def _fix_output_shapes(model: onnx.ModelProto, network: ExportedYolo) -> None:
     """Say the outputs' sizes, which follow from the input's and which the exporter leaves open."""
-    rows = sum(len(sizes) * (input_px // stride) ** 2 for stride, sizes in zip(STRIDES, network.settings.anchors, strict=True))
+    rows = len(network.centres)
     for output, last in zip(model.graph.output, (4, len(network.settings.classes)), strict=True):
         for axis, length in ((1, rows), (2, last)):
             output.type.tensor_type.shape.dim[axis].dim_value = length
@@ -126,20 +129,19 @@ def _check_names(model: onnx.ModelProto, network: ExportedYolo) -> None:
         raise ValueError(f"the exporter renamed or split what it should not: {sorted(missing)[:3]}")
 
 
-def _manifest(out: Path, settings: TrainSettings, *, input_px: int, epochs: int) -> Manifest:
+def _manifest(out: Path, settings: TrainSettings, network: ExportedYolo, *, epochs: int) -> Manifest:
     digest = digest_file(out / ONNX_NAME)
-    network = settings.network()
     return Manifest(
         name=out.resolve().name,
         task="detector",
         revision=digest[:12],
         licence=licence_of(settings.data),
         onnx=OnnxFile(file=ONNX_NAME, sha256=digest, opset=OPSET),
-        input=InputSpec(name="images", width=input_px, height=input_px, colour="rgb", layout="nchw", dtype="uint8"),
+        input=InputSpec(name="images", width=network.width, height=network.height, colour="rgb", layout="nchw", dtype="uint8"),
         outputs=OutputNames(boxes="boxes", scores="scores"),
-        classes=network.classes,
+        classes=network.settings.classes,
         strides=STRIDES,
-        anchors=network.anchors,
+        anchors=network.settings.anchors,
         thresholds=Thresholds(score=0.3, nms_iou=0.5),
         data=settings.data,
         measured="not measured",

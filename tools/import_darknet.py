@@ -31,7 +31,7 @@ from tools.darknet.graph import make_onnx
 from tools.darknet.options import Yolo
 from tools.darknet.shapes import Shapes, infer_shapes
 from tools.darknet.weights import Weights, load_weights
-from tools.engines import ONNX_NAME, OPSET, write_whole
+from tools.engines import ONNX_NAME, OPSET, parse_size, write_whole
 
 UNKNOWN = "unknown"
 
@@ -106,7 +106,7 @@ def import_engine(
         InputError: naming the file, what is wrong in it and how to mend it.
     """
     network = load_cfg(files.cfg)
-    width, height = _parse_size(size) if size else (network.width, network.height)
+    width, height = parse_size(size) if size else (network.width, network.height)
     shapes = infer_shapes(network, width=width, height=height)
     heads = [layer for layer in network.layers if isinstance(layer.options, Yolo)]
     classes = _load_names(files.names, renames or [])
@@ -128,13 +128,6 @@ def _thresholds(score: float, nms_iou: float) -> Thresholds:
     except ValidationError as error:
         wrong = "; ".join(f"--{str(one['loc'][0]).replace('_', '-')} {one['input']}: {one['msg']}" for one in error.errors())
         raise InputError(wrong) from error
-
-
-def _parse_size(text: str) -> tuple[int, int]:
-    sides = text.lower().split("x")
-    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
-        raise InputError(f"--input {text}: expected one number such as 320, or WIDTHxHEIGHT such as 352x288")
-    return int(sides[0]), int(sides[-1])
 
 
 def _load_names(path: Path, renames: list[str]) -> tuple[str, ...]:

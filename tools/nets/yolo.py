@@ -224,11 +224,16 @@ class Yolo(nn.Module):
 
 
 class ExportedYolo(Yolo):
-    """The network as devices run it: the same weights by the same names, one input size; boxes and scores out, as arrays."""
+    """The network as devices run it: the same weights by the same names, one input size; boxes and scores out, as arrays.
 
-    def __init__(self, settings: YoloSettings, *, input_px: int) -> None:
+    Attributes:
+        width, height: of the input, pixels, multiples of 32.
+    """
+
+    def __init__(self, settings: YoloSettings, *, width: int, height: int) -> None:
         super().__init__(settings)
-        places = super().places(input_px, input_px)
+        self.width, self.height = width, height
+        places = super().places(height, width)
         self.register_buffer("centres", places.centres, persistent=False)
         self.register_buffer("anchors", places.anchors, persistent=False)
         self.register_buffer("strides", places.strides, persistent=False)
@@ -237,7 +242,7 @@ class ExportedYolo(Yolo):
         return Places(self.centres, self.anchors, self.strides)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """images: (N, 3, input_px, input_px) uint8. Returns boxes (N, R, 4) xyxy, input pixels, and scores (N, R, classes)."""
+        """images: (N, 3, height, width) uint8. Returns boxes (N, R, 4) xyxy, input pixels, and scores (N, R, classes)."""
         predictions = super().forward(images)
         return predictions.boxes, predictions.scores()
 

@@ -613,20 +613,20 @@ def test_best_threshold_balances_recall_and_precision(scores: list[float], hits:
 
 def test_export_for_another_size_answers_at_its_places(work: Path) -> None:
     """The weights are the same; the manifest says both sizes."""
-    assert export.main([str(work / "straight" / "last.pt"), "--out", str(work / "larger"), "--input", "96"]) == 0
+    assert export.main([str(work / "straight" / "last.pt"), "--out", str(work / "larger"), "--input", "128x96"]) == 0
 
     manifest = load_manifest(work / "larger")
-    assert (manifest.input.width, manifest.input.height, manifest.trained["input_px"]) == (96, 96, 64)
+    assert (manifest.input.width, manifest.input.height, manifest.trained["input_px"]) == (128, 96, 64)
     session = onnxruntime.InferenceSession(str(work / "larger" / "model.onnx"), providers=["CPUExecutionProvider"])
-    boxes, _ = session.run(None, {"images": np.zeros((1, 3, 96, 96), np.uint8)})
-    assert boxes.shape == (1, 12**2 + 6**2 + 3**2, 4)
+    boxes, _ = session.run(None, {"images": np.zeros((1, 3, 96, 128), np.uint8)})
+    assert boxes.shape == (1, 12 * 16 + 6 * 8 + 3 * 4, 4)
 
 
 def test_export_for_a_size_that_no_input_can_have_exits_78(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The message names the option and what fits."""
     assert export.main([str(work / "straight" / "last.pt"), "--out", str(work / "odd"), "--input", "100"]) == 78
 
-    assert "--input 100: expected a multiple of 32, e.g. 64" in capsys.readouterr().err
+    assert "--input 100: expected multiples of 32, e.g. 320 or 416x256" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("design", ["pan", "spp"])
@@ -634,12 +634,12 @@ def test_make_onnx_computes_what_torch_does_with_weights_of_the_same_names(desig
     """Names are the contract of `--init`."""
     torch.manual_seed(3)
     anchors = (((12, 12),), ((24, 24),), ((48, 48),))
-    network = ExportedYolo(YoloSettings(("cat", "dog"), anchors, design=design, width=0.25, neck=24), input_px=64)
-    images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    network = ExportedYolo(YoloSettings(("cat", "dog"), anchors, design=design, width=0.25, neck=24), width=96, height=64)
+    images = torch.randint(0, 256, (2, 3, 64, 96), dtype=torch.uint8)
     with torch.no_grad():
         boxes, scores = network(images)
 
-    content = make_onnx(network, input_px=64)
+    content = make_onnx(network)
 
     names = {tensor.name for tensor in onnx.load_from_string(content).graph.initializer}
     assert {name for name, _ in network.named_parameters()} <= names
