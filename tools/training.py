@@ -219,12 +219,7 @@ class Trainer:
             "sums": dict(self._sums),
             **extra,
         }
-        partial = path.with_name(path.name + ".partial")
-        with partial.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        save_checkpoint(path, state)
 
     def resume(self, state: Mapping[str, Any]) -> None:
         """Stand where the checkpoint was written; rates and decay stay those of this run.
@@ -255,6 +250,16 @@ def rate_share(step: int, schedule: ScheduleSettings, *, total_steps: int) -> fl
         return (step + 1) / schedule.warmup_steps
     done = (step - schedule.warmup_steps) / max(1, total_steps - schedule.warmup_steps)
     return schedule.final_ratio + (1 - schedule.final_ratio) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+
+def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a checkpoint in one piece, and to the disk."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        torch.save(dict(state), file)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
