@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
+from edged.tracking.kalman import Box
 
 _ROUNDING_PX = 1e-6
 """Two boxes that overlap exactly enough must not be lost to rounding."""
+
+_TINY_AREA_PX = 1e-9
+"""Stands for the union of two empty boxes, so that their overlap is 0."""
 
 
 class Edge(NamedTuple):
@@ -25,31 +27,41 @@ class Edge(NamedTuple):
     gain: float
 
 
-def buffered_iou(a: NDArray[np.floating], b: NDArray[np.floating], margin: NDArray[np.floating] | float = 0.0) -> NDArray:
-    """The overlap of boxes after both were widened by a margin on every side; IoU where the margin is 0.
+def meeting_pairs(
+    boxes: Sequence[Box], margins: Sequence[tuple[float, float]], others: Sequence[Box], least_iou: float
+) -> list[tuple[int, int, float]]:
+    """The pairs of a row of `boxes` and one of `others` that overlap at least this much, in order, and how much.
 
-    A margin lets boxes meet that moved further than their own size between two frames.
+    Both are widened by the margin on every side before they are compared: so boxes meet that moved further than their own
+    size between two frames.
     Source: Yang et al., Hard to Track Objects with Irregular Motions and Similar Appearances? Make It Easier by
     Buffering the Matching Space, WACV 2023; there the margin is a fixed share of the box, here the caller's.
 
     Args:
-        a, b: (..., 4) xyxy, shapes that broadcast.
-        margin: (..., 2) pixels in x and y, broadcast likewise.
-
-    Returns:
-        (...) in [0, 1]; 0 where both boxes are empty.
+        boxes, others: xyxy.
+        margins: pixels in x and y, for each of `boxes`.
+        least_iou: over 0.
     """
-    widened = 2.0 * margin
-    inner = np.maximum(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]) + widened, 0.0)
-    sides_a = a[..., 2:] - a[..., :2] + widened
-    sides_b = b[..., 2:] - b[..., :2] + widened
-    shared = inner[..., 0] * inner[..., 1]
-    together = sides_a[..., 0] * sides_a[..., 1] + sides_b[..., 0] * sides_b[..., 1] - shared
-    return shared / np.maximum(together, 1e-9)
+    pairs = []
+    for row, ((ax1, ay1, ax2, ay2), (margin_x, margin_y)) in enumerate(zip(boxes, margins, strict=True)):
+        wider, higher = 2.0 * margin_x, 2.0 * margin_y
+        area = (ax2 - ax1 + wider) * (ay2 - ay1 + higher)
+        for other, (bx1, by1, bx2, by2) in enumerate(others):
+            width = (ax2 if ax2 < bx2 else bx2) - (ax1 if ax1 > bx1 else bx1) + wider
+            if width <= 0:
+                continue
+            height = (ay2 if ay2 < by2 else by2) - (ay1 if ay1 > by1 else by1) + higher
+            if height <= 0:
+                continue
+            shared = width * height
+            shared /= max(area + (bx2 - bx1 + wider) * (by2 - by1 + higher) - shared, _TINY_AREA_PX)
+            if shared >= least_iou:
+                pairs.append((row, other, shared))
+    return pairs
 
 
-def overlap(a: Sequence[float], b: Sequence[float]) -> float:
-    """IoU of two boxes xyxy, as `buffered_iou` has it without a margin; far quicker for a pair than arrays are."""
+def overlap(a: Box, b: Box) -> float:
+    """IoU of two boxes xyxy; 0 where both are empty."""
     ax1, ay1, ax2, ay2 = a
     bx1, by1, bx2, by2 = b
     width = (ax2 if ax2 < bx2 else bx2) - (ax1 if ax1 > bx1 else bx1)
@@ -57,10 +69,10 @@ def overlap(a: Sequence[float], b: Sequence[float]) -> float:
     if width <= 0 or height <= 0:
         return 0.0
     shared = width * height
-    return shared / max((ax2 - ax1) * (ay2 - ay1) + (bx2 - bx1) * (by2 - by1) - shared, 1e-9)
+    return shared / max((ax2 - ax1) * (ay2 - ay1) + (bx2 - bx1) * (by2 - by1) - shared, _TINY_AREA_PX)
 
 
-def share_inside(a: Sequence[float], b: Sequence[float]) -> float:
+def share_inside(a: Box, b: Box) -> float:
     """The share of box `a` (xyxy) that box `b` covers; 0 where `a` is empty."""
     width = min(a[2], b[2]) - max(a[0], b[0])
     height = min(a[3], b[3]) - max(a[1], b[1])
@@ -69,7 +81,7 @@ def share_inside(a: Sequence[float], b: Sequence[float]) -> float:
     return width * height / ((a[2] - a[0]) * (a[3] - a[1]))
 
 
-def similar_pairs(boxes: Sequence[Sequence[float]], least_iou: float) -> list[tuple[int, int, float]]:
+def similar_pairs(boxes: Sequence[Box], least_iou: float) -> list[tuple[int, int, float]]:
     """The pairs of rows, lower first, whose boxes xyxy overlap at least this much, and how much; `least_iou` is over 0.
 
     One sweep from left to right: what begins so far to the right that too little of the box is left ends the search for it.

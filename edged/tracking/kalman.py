@@ -1,4 +1,4 @@
-"""Where boxes are and how fast they move: constant velocity filters of all tracks at once.
+"""Where a box is and how fast it moves: a constant velocity filter.
 
 Each of the four numbers of a box (centre x, centre y, width, height) is filtered by itself: position and velocity, two
 by two covariance. All noise is in shares of the box's size and in seconds, so neither the distance from the camera nor
@@ -10,13 +10,13 @@ Applications to Tracking and Navigation (2001), 6.2.2. Noise relative to the box
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
+Box = Sequence[float]
+"""x1, y1, x2, y2."""
 
-_POSITION, _VELOCITY, _VARIANCE, _COVARIANCE, _VELOCITY_VARIANCE = range(5)
 _LEAST_SIDE_PX = 1.0
 
 
@@ -42,110 +42,110 @@ class MotionNoise:
             raise ValueError(f"expected ratios over 0, got {self}")
 
 
-class BoxFilters:
-    """The filters of N boxes as one array; row i belongs to the i-th box. Rows are appended and kept, never moved."""
+class BoxFilter:
+    """The filter of one box, in plain numbers: a frame has a dozen boxes, and each call into an array library costs more.
 
-    def __init__(self, noise: MotionNoise) -> None:
+    The noise is the same for the four numbers, and they are measured together: so is their covariance, which is kept once.
+
+    Attributes:
+        box: xyxy, frame pixels; the estimate.
+    """
+
+    __slots__ = (
+        "_covariance",
+        "_height",
+        "_height_speed",
+        "_noise",
+        "_variance",
+        "_velocity_variance",
+        "_width",
+        "_width_speed",
+        "_x",
+        "_x_speed",
+        "_y",
+        "_y_speed",
+        "box",
+    )
+
+    def __init__(self, box: Box, noise: MotionNoise) -> None:
+        """A box seen for the first time, at rest."""
         self._noise = noise
-        self._state = np.zeros((5, 0, 4))  # (position | velocity | variances, N, cx cy w h)
-        self._boxes: NDArray[np.float64] | None = None  # of these positions, once somebody has asked
+        self.put(box)
+        size = (self._width + self._height) / 2
+        spread, speed_spread = noise.measured_ratio * size, noise.first_velocity_ratio * size
+        self._variance = spread * spread
+        self._covariance = 0.0
+        self._velocity_variance = speed_spread * speed_spread
 
-    def __len__(self) -> int:
-        return self._state.shape[1]
+    @property
+    def spread(self) -> float:
+        """Standard deviation of the estimated centre, pixels, in x as in y."""
+        return math.sqrt(self._variance)
 
     def predict(self, step_s: float) -> None:
-        """Moves every box `step_s` seconds on."""
-        position, velocity, variance, covariance, velocity_variance = self._state
-        area = _mean_side(position) ** 2  # (N, 1)
-        position += step_s * velocity
-        np.maximum(position[:, 2:], _LEAST_SIDE_PX, out=position[:, 2:])
-        variance += step_s * (2 * covariance + step_s * velocity_variance)
-        covariance += step_s * velocity_variance
-        gained = self._noise.acceleration_ratio**2 * step_s
-        swayed = self._noise.sway_ratio**2 * step_s
-        gains = np.array([gained * step_s**2 / 3 + swayed, gained * step_s / 2, gained])  # of the last three
-        self._state[_VARIANCE:] += gains[:, None, None] * area
-        self._boxes = None
+        """Moves the box `step_s` seconds on."""
+        noise = self._noise
+        size = (self._width + self._height) / 2
+        area = size * size
+        self._x += step_s * self._x_speed
+        self._y += step_s * self._y_speed
+        self._width = max(self._width + step_s * self._width_speed, _LEAST_SIDE_PX)
+        self._height = max(self._height + step_s * self._height_speed, _LEAST_SIDE_PX)
+        gained = noise.acceleration_ratio**2 * step_s
+        swayed = noise.sway_ratio**2 * step_s
+        turned = step_s * self._velocity_variance
+        self._variance += step_s * (2 * self._covariance + turned)
+        self._variance += (gained * step_s**2 / 3 + swayed) * area
+        self._covariance += turned
+        self._covariance += gained * step_s / 2 * area
+        self._velocity_variance += gained * area
+        self._place()
 
-    def correct(self, rows: NDArray[np.int64], boxes: NDArray[np.floating]) -> None:
-        """Takes in what was measured.
-
-        Args:
-            rows: (K,) the rows that were measured, each at most once.
-            boxes: (K, 4) xyxy, the measured boxes in the order of `rows`.
-        """
-        state = self._state[:, rows]  # (5, K, 4), a copy
-        position, velocity, variance, covariance, velocity_variance = state
-        measured = _centred(boxes)
-        gain_base = variance + (self._noise.measured_ratio * _mean_side(measured)) ** 2
-        missed_by = (measured - position) / gain_base
-        position += variance * missed_by
-        velocity += covariance * missed_by
-        velocity_variance -= covariance * covariance / gain_base
+    def correct(self, box: Box) -> None:
+        """Takes in where it was measured (xyxy)."""
+        x, y, width, height = _centred(box)
+        measured_spread = self._noise.measured_ratio * ((width + height) / 2)
+        variance, covariance = self._variance, self._covariance
+        gain_base = variance + measured_spread * measured_spread
+        x_miss = (x - self._x) / gain_base
+        y_miss = (y - self._y) / gain_base
+        width_miss = (width - self._width) / gain_base
+        height_miss = (height - self._height) / gain_base
+        self._x += variance * x_miss
+        self._y += variance * y_miss
+        self._width += variance * width_miss
+        self._height += variance * height_miss
+        self._x_speed += covariance * x_miss
+        self._y_speed += covariance * y_miss
+        self._width_speed += covariance * width_miss
+        self._height_speed += covariance * height_miss
+        self._velocity_variance -= covariance * covariance / gain_base
         left = 1 - variance / gain_base
-        variance *= left
-        covariance *= left
-        self._state[:, rows] = state
-        self._boxes = None
+        self._variance = variance * left
+        self._covariance = covariance * left
+        self._place()
 
-    def append(self, boxes: NDArray[np.floating]) -> None:
-        """Adds rows for boxes seen for the first time, at rest.
+    def put(self, box: Box) -> None:
+        """Sets the box (xyxy) where it is known to be, at rest."""
+        self._x, self._y, self._width, self._height = _centred(box)
+        self.stop()
+        self._place()
 
-        Args:
-            boxes: (K, 4) xyxy.
-        """
-        measured = _centred(boxes)
-        size = _mean_side(measured)
-        fresh = np.zeros((5, len(measured), 4))
-        fresh[_POSITION] = measured
-        fresh[_VARIANCE] = (self._noise.measured_ratio * size) ** 2
-        fresh[_VELOCITY_VARIANCE] = (self._noise.first_velocity_ratio * size) ** 2
-        self._state = np.concatenate([self._state, fresh], axis=1)
-        self._boxes = None
+    def stop(self) -> None:
+        """Sets its velocity to zero."""
+        self._x_speed = self._y_speed = 0.0
+        self.stop_growth()
 
-    def keep(self, rows: list[int]) -> None:
-        """Keeps these rows in this order and forgets the others."""
-        self._state = self._state[:, rows]
-        self._boxes = None
+    def stop_growth(self) -> None:
+        """Sets the change of its width and height to zero."""
+        self._width_speed = self._height_speed = 0.0
 
-    def put(self, row: int, box: Sequence[float]) -> None:
-        """Sets one box (xyxy) where it is known to be, at rest."""
-        self._state[_POSITION, row] = _centred(np.array([box]))[0]
-        self._state[_VELOCITY, row] = 0.0
-        self._boxes = None
-
-    def stop(self, rows: list[int]) -> None:
-        """Sets the velocity of these rows to zero."""
-        self._state[_VELOCITY, rows] = 0.0
-
-    def stop_growth(self, rows: list[int]) -> None:
-        """Sets the change of width and height of these rows to zero."""
-        self._state[_VELOCITY, rows, 2:] = 0.0
-
-    def boxes(self) -> NDArray[np.float64]:
-        """(N, 4) xyxy, the estimated boxes; not to be written to."""
-        if self._boxes is None:
-            centre, half = self._state[_POSITION, :, :2], self._state[_POSITION, :, 2:] / 2
-            self._boxes = np.empty((len(self), 4))
-            np.subtract(centre, half, out=self._boxes[:, :2])
-            np.add(centre, half, out=self._boxes[:, 2:])
-        return self._boxes
-
-    def spread(self) -> NDArray[np.float64]:
-        """(N, 2) standard deviation of the estimated centres, pixels in x and y."""
-        return np.sqrt(self._state[_VARIANCE, :, :2])
+    def _place(self) -> None:
+        half_width, half_height = self._width / 2, self._height / 2
+        self.box = (self._x - half_width, self._y - half_height, self._x + half_width, self._y + half_height)
 
 
-def _centred(boxes: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(K, 4) centre x, centre y, width, height of xyxy boxes; sides of at least one pixel."""
-    boxes = boxes.astype(np.float64)
-    low, high = boxes[:, :2], boxes[:, 2:]
-    centred = np.empty_like(boxes)
-    np.divide(low + high, 2, out=centred[:, :2])
-    np.maximum(high - low, _LEAST_SIDE_PX, out=centred[:, 2:])
-    return centred
-
-
-def _mean_side(centred: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(K, 1) mean of width and height."""
-    return (centred[:, 2:3] + centred[:, 3:4]) / 2
+def _centred(box: Box) -> tuple[float, float, float, float]:
+    """Centre x, centre y, width, height of a box xyxy; sides of at least one pixel."""
+    x1, y1, x2, y2 = box
+    return (x1 + x2) / 2, (y1 + y2) / 2, max(x2 - x1, _LEAST_SIDE_PX), max(y2 - y1, _LEAST_SIDE_PX)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edged.tracking.association import Edge, assign, buffered_iou, match, overlap, share_inside, similar_pairs
+from edged.tracking.association import Edge, assign, match, meeting_pairs, overlap, share_inside, similar_pairs
 
 
 def _total(gains, pairs) -> float:
@@ -121,23 +121,39 @@ def test_match_sparse_edges_gain_what_the_whole_matrix_gains(triples):
         pytest.param([3, 3, 3, 3], [3, 3, 3, 3], 0.0, 0.0, id="empty"),
     ],
 )
-def test_buffered_iou_known_pairs_give_known_overlap(a, b, margin, expected):
-    """IoU of the boxes after both grew by the margin."""
-    overlap = buffered_iou(np.array(a, np.float64), np.array(b, np.float64), np.array([margin, margin]))
+def test_meeting_pairs_known_pair_gives_known_overlap(a, b, margin, expected):
+    """IoU of the boxes after both grew by the margin; what shares nothing is no pair."""
+    pairs = meeting_pairs([a], [(margin, margin)], [b], 0.1)
 
-    assert overlap == pytest.approx(expected)
+    assert pairs == ([(0, 0, pytest.approx(expected))] if expected else [])
 
 
-def test_buffered_iou_broadcasts_to_every_pair():
-    """(N, 1, 4) with (1, M, 4) and a margin per row gives (N, M)."""
-    tracks = np.array([[0, 0, 10, 10], [100, 0, 110, 10]], np.float64)
-    detections = np.array([[0, 0, 10, 10], [12, 0, 22, 10], [112, 0, 122, 10]], np.float64)
-    margins = np.array([[0.0, 0.0], [5.0, 5.0]])
+def test_meeting_pairs_takes_each_row_with_its_own_margin():
+    """The margin is the row's, in x and in y apart; pairs come row by row."""
+    tracks = [[0, 0, 10, 10], [100, 0, 110, 10], [200, 0, 210, 10]]
+    detections = [[112, 0, 122, 10], [0, 0, 10, 10], [12, 0, 22, 10], [212, 0, 222, 10]]
+    margins = [(0.0, 0.0), (5.0, 0.0), (0.0, 5.0)]
 
-    overlap = buffered_iou(tracks[:, None], detections[None], margins[:, None])
+    pairs = meeting_pairs(tracks, margins, detections, 0.1)
 
-    assert overlap.shape == (2, 3)
-    np.testing.assert_array_equal(overlap > 0, [[True, False, False], [False, False, True]])
+    assert [(row, other) for row, other, _ in pairs] == [(0, 1), (1, 0)]
+
+
+@pytest.mark.parametrize(
+    ("boxes", "others"), [pytest.param([], [[0, 0, 1, 1]], id="no rows"), pytest.param([[0, 0, 1, 1]], [], id="no columns")]
+)
+def test_meeting_pairs_of_nothing_are_none(boxes, others):
+    """No track or no detection: nobody meets."""
+    assert meeting_pairs(boxes, [(1.0, 1.0)] * len(boxes), others, 0.1) == []
+
+
+def _overlaps(a: np.ndarray, b: np.ndarray, margins: np.ndarray) -> np.ndarray:
+    """(N, M) the definition: IoU of boxes (N, 4) and (M, 4), both widened by margins (N, 2) on every side."""
+    a, b, widened = a[:, None], b[None], 2 * margins[:, None]
+    inner = np.maximum(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]) + widened, 0)
+    sides_a, sides_b = a[..., 2:] - a[..., :2] + widened, b[..., 2:] - b[..., :2] + widened
+    shared = inner.prod(axis=-1)
+    return shared / np.maximum(sides_a.prod(axis=-1) + sides_b.prod(axis=-1) - shared, 1e-9)
 
 
 def _make_crowd(seed: int, n: int) -> np.ndarray:
@@ -147,14 +163,27 @@ def _make_crowd(seed: int, n: int) -> np.ndarray:
     return np.hstack([corners, corners + rng.integers(0, 7, (n, 2))]).astype(float)
 
 
+@pytest.mark.parametrize("least_iou", [0.1, 0.5, 1.0])
 @pytest.mark.parametrize("seed", range(20))
-def test_overlap_of_two_boxes_equals_buffered_iou_without_margin(seed):
-    """Both mean the same number, to the last digit."""
+def test_meeting_pairs_of_a_crowd_are_those_of_the_definition(seed, least_iou):
+    """To the last digit, and equality at the threshold counts."""
+    boxes, others = _make_crowd(seed, 30), _make_crowd(seed + 100, 20)
+    margins = np.random.default_rng(seed).integers(0, 3, (30, 2)).astype(float)
+
+    pairs = meeting_pairs(boxes.tolist(), margins.tolist(), others.tolist(), least_iou)
+
+    overlaps = _overlaps(boxes, others, margins)
+    assert pairs == [(row, other, overlaps[row, other]) for row, other in np.argwhere(overlaps >= least_iou).tolist()]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_overlap_of_two_boxes_equals_the_definition(seed):
+    """To the last digit."""
     boxes = _make_crowd(seed, 12)
 
     overlaps = [[overlap(a, b) for b in boxes.tolist()] for a in boxes.tolist()]
 
-    np.testing.assert_array_equal(overlaps, buffered_iou(boxes[:, None], boxes[None]))
+    np.testing.assert_array_equal(overlaps, _overlaps(boxes, boxes, np.zeros((12, 2))))
 
 
 @pytest.mark.parametrize(
@@ -184,7 +213,7 @@ def test_similar_pairs_of_a_crowd_are_those_that_comparing_all_finds(seed, least
 
     pairs = similar_pairs(boxes.tolist(), least_iou)
 
-    same = buffered_iou(boxes[:, None], boxes[None]) >= least_iou
+    same = _overlaps(boxes, boxes, np.zeros((30, 2))) >= least_iou
     expected = [(row, other) for row, other in zip(*np.nonzero(same), strict=True) if row < other]
     assert sorted(pair for *pair, _ in pairs) == sorted(map(list, expected))
     assert all(shared == overlap(boxes[row], boxes[other]) for row, other, shared in pairs)
