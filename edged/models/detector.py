@@ -282,11 +282,9 @@ def _decode_one(
         raise InferenceError("the network's boxes are not finite numbers")
     inside = transform.to_source(found)
     kept = nms(inside, best, class_ids, iou_threshold=thresholds.nms_iou_of(scores.shape[1]))
-    inside = inside[kept]
-    is_visible = (inside[:, :2] < inside[:, 2:]).all(axis=1)  # not in the grey around the picture
-    if not is_visible.all():
-        kept, inside = kept[is_visible], inside[is_visible]
-    return Detections(inside, best[kept], class_ids[kept])
+    detections = Detections(inside[kept], best[kept], class_ids[kept])
+    is_visible = detections.boxes[:, :2] < detections.boxes[:, 2:]  # not in the grey around the picture
+    return detections if is_visible.all() else detections[is_visible.all(axis=1)]
 
 
 def _check_fit(manifest: Manifest, backend: Backend) -> None:

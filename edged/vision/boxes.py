@@ -51,11 +51,6 @@ def iou_matrix(a: Boxes, b: Boxes) -> NDArray[np.float32]:
     return shared
 
 
-def clip_boxes(boxes: Boxes, *, width: int, height: int) -> Boxes:
-    """The part of each box (N, 4) that lies inside a picture of this size; a box outside becomes empty on the edge."""
-    return np.minimum(np.maximum(boxes, 0), np.array([width, height, width, height], np.float32))  # np.clip takes longer
-
-
 def anchor_points(boxes: Boxes, anchor: Anchor) -> NDArray[np.float32]:
     """The anchor point of each box (N, 4) as xy (N, 2), in the unit of the boxes."""
     points = (boxes[:, :2] + boxes[:, 2:]) * np.float32(0.5)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.types import Pixels
-from edged.vision.boxes import Boxes, clip_boxes
+from edged.vision.boxes import Boxes
 
 GREY = 114
 """What surrounds the picture; the textbook's grey, also in training."""
@@ -37,10 +37,12 @@ class LetterboxTransform:
     source_height: int
     _scales: NDArray[np.float32] = field(init=False, repr=False, compare=False)
     _pads: NDArray[np.float32] = field(init=False, repr=False, compare=False)
+    _source_sizes: NDArray[np.float32] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_scales", np.array([self.scale_x, self.scale_y] * 2, np.float32))
         object.__setattr__(self, "_pads", np.array([self.pad_x, self.pad_y] * 2, np.float32))
+        object.__setattr__(self, "_source_sizes", np.array([self.source_width, self.source_height] * 2, np.float32))
 
     @property
     def rows(self) -> slice:
@@ -57,8 +59,11 @@ class LetterboxTransform:
         return boxes * self._scales + self._pads
 
     def to_source(self, boxes: Boxes) -> Boxes:
-        """Boxes (N, 4) in input pixels, in pixels of the source picture, cut at its edges."""
-        return clip_boxes((boxes - self._pads) / self._scales, width=self.source_width, height=self.source_height)
+        """Boxes (N, 4) in input pixels, in pixels of the source picture, cut at its edges; one outside is empty, on the edge."""
+        inside = boxes - self._pads
+        inside /= self._scales
+        np.maximum(inside, 0, out=inside)
+        return np.minimum(inside, self._source_sizes, out=inside)
 
 
 def make_transform(source_width: int, source_height: int, *, width: int, height: int) -> LetterboxTransform:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from edged.vision.boxes import Boxes, iou_matrix
 
 _BLOCK = 128
-"""Candidates compared at once: all pairs of a usual frame, while a crowd of thousands never makes a matrix of millions."""
+"""Candidates compared at once: more than a usual frame has, while a crowd of thousands never makes a matrix of millions."""
 
 _IS_BETTER = np.triu(np.ones((_BLOCK, _BLOCK), np.bool_), k=1)
 """Whether the box of a row comes before the box of a column."""
@@ -36,6 +37,9 @@ def nms(
     Source: the greedy suppression of Felzenszwalb et al., Object detection with discriminatively trained part based models, 2010.
     """
     order = np.argsort(-scores, kind="stable")
+    if len(order) <= _BLOCK:
+        places = _keep_few(boxes[order].tolist(), class_ids[order].tolist(), iou_threshold)
+        return order[places]
     thresholds = _by_class(iou_threshold) if isinstance(iou_threshold, Mapping) else iou_threshold
     kept = np.zeros(0, np.int64)
     for start in range(0, len(order), _BLOCK):
@@ -43,6 +47,31 @@ def nms(
         if len(kept):
             block = block[~_suppresses(boxes, class_ids, thresholds, kept, block).any(axis=0)]
         kept = np.concatenate([kept, block[_keep_greedily(_suppresses(boxes, class_ids, thresholds, block, block))]])
+    return kept
+
+
+def _keep_few(boxes: list[list[float]], class_ids: list[int], iou_threshold: float | Mapping[int, float]) -> list[int]:
+    """The places of the boxes to keep, in descending order; in plain numbers, which for a few boxes takes half as long."""
+    kept = []
+    is_by_class = isinstance(iou_threshold, Mapping)
+    kept_of_class: dict[int, list[tuple[float, float, float, float, float]]] = defaultdict(list)
+    for place, ((x1, y1, x2, y2), class_id) in enumerate(zip(boxes, class_ids, strict=True)):
+        threshold = iou_threshold[class_id] if is_by_class else iou_threshold
+        area = (x2 - x1) * (y2 - y1)
+        rivals = kept_of_class[class_id]
+        for rival_x1, rival_y1, rival_x2, rival_y2, rival_area in rivals:
+            width = (x2 if x2 < rival_x2 else rival_x2) - (x1 if x1 > rival_x1 else rival_x1)
+            if width <= 0:
+                continue
+            height = (y2 if y2 < rival_y2 else rival_y2) - (y1 if y1 > rival_y1 else rival_y1)
+            if height <= 0:
+                continue
+            shared = width * height
+            if shared / (area + rival_area - shared) > threshold:
+                break
+        else:
+            kept.append(place)
+            rivals.append((x1, y1, x2, y2, area))
     return kept
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edged.vision.boxes import Anchor, anchor_points, area, clip_boxes, iou_matrix, to_norm
+from edged.vision.boxes import Anchor, anchor_points, area, iou_matrix, to_norm
 
 
 def boxes_of(*rows: tuple[float, float, float, float]) -> np.ndarray:
@@ -54,16 +54,6 @@ def test_iou_matrix_of_random_boxes_equals_counted_pixels() -> None:
 
     np.testing.assert_allclose(result, shared / np.maximum(either, 1), atol=1e-6)
     np.testing.assert_array_equal(area(corners.astype(np.float32)), painted.sum(axis=(1, 2)))
-
-
-def test_clip_boxes_keeps_the_part_inside_the_picture() -> None:
-    """Corners move to the edge, x2 = width included; a box outside becomes empty."""
-    result = clip_boxes(
-        boxes_of((-5, -5, 5, 5), (90, 40, 100, 50), (95, 45, 120, 60), (200, 200, 210, 210)), width=100, height=50
-    )
-
-    assert result.tolist() == [[0, 0, 5, 5], [90, 40, 100, 50], [95, 45, 100, 50], [100, 50, 100, 50]]
-    assert area(result)[-1] == 0
 
 
 @pytest.mark.parametrize(

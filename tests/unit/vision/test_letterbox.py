@@ -60,12 +60,16 @@ def test_transform_there_and_back_gives_the_boxes(source: tuple[int, int], wante
 
 
 def test_transform_to_source_cuts_what_lies_in_the_grey() -> None:
-    """A box that reaches into the grey ends at the picture's edge."""
+    """A box that reaches into the grey ends at the picture's edge, x2 = width included; one in the grey becomes empty there."""
     transform = make_transform(640, 360, width=320, height=320)
+    boxes = np.array(
+        [[0, 0, 320, 320], [10, 70, 20, 75], [310, 240, 320, 250], [310, 240, 330, 260], [9, 300, 20, 310]], np.float32
+    )
 
-    boxes = transform.to_source(np.array([[0, 0, 320, 320], [10, 70, 20, 75]], np.float32))
+    inside = transform.to_source(boxes)
 
-    assert boxes.tolist() == [[0, 0, 640, 360], [20, 0, 40, 10]]
+    assert inside.tolist() == [[0, 0, 640, 360], [20, 0, 40, 10], [620, 340, 640, 360], [620, 340, 640, 360], [18, 360, 40, 360]]
+    assert boxes[0].tolist() == [0, 0, 320, 320]
 
 
 @pytest.mark.parametrize("source", [(643, 361), (640, 360), (97, 61)], ids=str)
