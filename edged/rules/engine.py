@@ -11,8 +11,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from edged.events.counts import Counts, ZoneCount
 from edged.events.event import Event, EventType
 from edged.rules.counters import CounterState
@@ -21,7 +19,7 @@ from edged.rules.objects import KnownObject, admits
 from edged.rules.settings import MAX_LINES, MAX_ZONES, LineSettings, ObjectSettings, ZoneSettings
 from edged.rules.zones import CrowdChange, Dwelt, Entered, Left, Zone
 from edged.types import Track, Tracks
-from edged.vision.boxes import Anchor, anchor_points
+from edged.vision.boxes import Anchor, anchor_point
 
 _CROWD_EVENTS = {CrowdChange.CROWDED: EventType.ZONE_CROWDED, CrowdChange.CLEARED: EventType.ZONE_CLEARED}
 
@@ -118,7 +116,7 @@ class Rules:
         self._resize(width, height)
         confirmed = tracks.confirmed
         seen = self._follow(confirmed, moment)
-        points = self._points(confirmed, moment)
+        points = self._points(seen, moment)
         ended = [self._known[track.number] for track in tracks.ended if track.number in self._known]
         zone_events = self._judge_zones(seen, points, ended, moment)  # first, so that object.new knows its zones
         for zone in self._zones:
@@ -159,13 +157,14 @@ class Rules:
             seen.append(thing)
         return seen
 
-    def _points(self, confirmed: Sequence[Track], moment: _Moment) -> _Points:
-        if not confirmed:
-            return dict.fromkeys(self._anchors, ())
-        boxes = np.array([track.box for track in confirmed])  # (N, 4)
-        # An object cut by the edge of the picture is still in a zone that ends there.
-        size = np.array([moment.width, moment.height], np.float32)
-        return {anchor: anchor_points(boxes, anchor).clip(0, size).tolist() for anchor in self._anchors}
+    def _points(self, seen: Sequence[KnownObject], moment: _Moment) -> _Points:
+        width, height = moment.width, moment.height
+        points = {}
+        for anchor in self._anchors:
+            anchored = [anchor_point(thing.corners, anchor) for thing in seen]
+            # An object cut by the edge of the picture is still in a zone that ends there.
+            points[anchor] = [(min(max(x, 0.0), width), min(max(y, 0.0), height)) for x, y in anchored]
+        return points
 
     def _announce(self, seen: Iterable[KnownObject], moment: _Moment) -> list[Event]:
         events = []

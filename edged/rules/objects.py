@@ -55,6 +55,7 @@ class KnownObject:
     Attributes:
         number, class_name, score, box, is_stationary, first_s, seen_s: as its track said last.
         top_score: the highest score so far.
+        corners: x1, y1, x2, y2 of the box as plain numbers.
         size_px: square root of the box's area.
         width_ratio, height_ratio: the box's size as shares of the picture, at most 1.
         zones: names of the zones that it is in; kept by the engine.
@@ -66,6 +67,7 @@ class KnownObject:
     score: float = 0.0
     top_score: float = 0.0
     box: NDArray[np.float32] = field(default_factory=lambda: np.zeros(4, np.float32))
+    corners: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     is_stationary: bool = False
     first_s: float = 0.0
     seen_s: float = 0.0
@@ -83,7 +85,7 @@ class KnownObject:
 
     def follow(self, track: Track, class_name: str, *, now_s: float, width: int, height: int) -> None:
         """Take over what its track says in this frame of `width` x `height` pixels."""
-        x1, y1, x2, y2 = track.box.tolist()
+        self.corners = x1, y1, x2, y2 = tuple(track.box.tolist())
         self.class_name = class_name
         self.score = track.score
         self.box = track.box
@@ -95,7 +97,7 @@ class KnownObject:
         self.height_ratio = min(1.0, (y2 - y1) / height)
         if track.is_detected:
             self.top_score = max(self.top_score, track.score)
-            quality = shot_quality((x1, y1, x2, y2), track.score, width=width, height=height)
+            quality = shot_quality(self.corners, track.score, width=width, height=height)
             if self.best is None or quality > self.best.quality:
                 self.best = BestShot(now_s, track.box, track.score, quality)
 

@@ -8,6 +8,7 @@ Normalised boxes (0..1 of the frame) exist only on the wire and in configuration
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 
 import numpy as np
@@ -59,6 +60,18 @@ def anchor_points(boxes: Boxes, anchor: Anchor) -> NDArray[np.float32]:
     elif anchor is Anchor.TOP_CENTRE:
         points[:, 1] = boxes[:, 1]
     return points
+
+
+def anchor_point(box: Sequence[float], anchor: Anchor) -> tuple[float, float]:
+    """The anchor point xy of one box xyxy, as `anchor_points` has it; for a few boxes, plain numbers are quicker."""
+    x1, y1, x2, y2 = box
+    if anchor is Anchor.BOTTOM_CENTRE:
+        y = y2
+    elif anchor is Anchor.TOP_CENTRE:
+        y = y1
+    else:
+        y = (y1 + y2) / 2
+    return (x1 + x2) / 2, y
 
 
 def to_norm(boxes: Boxes, *, width: int, height: int) -> NDArray[np.float32]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edged.vision.boxes import Anchor, anchor_points, area, iou_matrix, to_norm
+from edged.vision.boxes import Anchor, anchor_point, anchor_points, area, iou_matrix, to_norm
 
 
 def boxes_of(*rows: tuple[float, float, float, float]) -> np.ndarray:
@@ -65,12 +65,13 @@ def test_iou_matrix_of_random_boxes_equals_counted_pixels() -> None:
     ],
 )
 def test_anchor_points_of_a_box_lie_on_its_middle_line(anchor: Anchor, expected: tuple[float, float]) -> None:
-    """Each anchor is the named point, and computing it changes no box."""
+    """Each anchor is the named point, of one box as of many, and computing it changes no box."""
     boxes = boxes_of((10, 20, 30, 60))
 
     points = anchor_points(boxes, anchor)
 
     assert points.tolist() == [list(expected)]
+    assert anchor_point([10, 20, 30, 60], anchor) == expected
     assert boxes.tolist() == [[10, 20, 30, 60]]
 
 
