@@ -22,7 +22,7 @@ from tools.bench.service import CAMERAS_S, measure_many_cameras, measure_one_cam
 
 PARTS = ("cost", "peer", "service", "cameras")
 N_OBJECTS = 10
-N_TURNS, N_TURNS_QUICK = 12, 2
+N_TURNS, N_TURNS_QUICK = 36, 6
 SERVICE_S, SERVICE_QUICK_S = 30.0, 10.0
 PEER_FRAMES, PEER_FRAMES_QUICK = 200, 40
 START_S = 10.0
