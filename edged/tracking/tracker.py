@@ -264,8 +264,9 @@ class Tracker:
     def _end(self) -> Tracks:
         """Removes who was missed for too long or is a duplicate."""
         over = [followed for followed in self._followed if self._is_over(followed.life)]
-        if over:
-            self._followed = [followed for followed in self._followed if not self._is_over(followed.life)]
+        if not over:
+            return Tracks(_snapshots(self._followed), ())
+        self._followed = [followed for followed in self._followed if followed not in over]
         ended = _snapshots(followed for followed in over if followed.life.is_believed)
         return Tracks(_snapshots(self._followed), ended)
 
