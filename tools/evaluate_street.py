@@ -69,7 +69,7 @@ class Verdict:
 def main(argv: Sequence[str] | None = None) -> int:
     """Print recall and inventions for each street."""
     parser = argparse.ArgumentParser(prog="python -m tools.evaluate_street", description=main.__doc__)
-    parser.add_argument("--engine", default="detector", help="name or directory of the network (default: %(default)s)")
+    parser.add_argument("--engine", help="name or directory of the network (default: the demo's)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[3, 5], help="which streets (default: 3 5)")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long to watch each (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="one JSON object a street")
@@ -84,14 +84,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def evaluate(seed: int, *, seconds: float, engine: str = "detector") -> Verdict:
-    """Watch a street with a network and judge what was said.
+def evaluate(seed: int, *, seconds: float, engine: str | None = None) -> Verdict:
+    """Watch a street with a network, the demo's if none is named, and judge what was said.
 
     Raises:
         ConfigError: the engine cannot be used.
     """
     collected, street = CollectingSink(), Street(seed)
-    config = load_config(DEMO, overrides={"detector.engine": json.dumps(engine)})
+    config = load_config(DEMO, overrides={"detector.engine": json.dumps(engine)} if engine else {})
     replay = Replay(config, "street", every_frame=True, start_at=0.0, sinks=[collected])
     replay.run(StreetSource(seed=seed, seconds=seconds, is_live=False))
     truth = truth_events(street, 0, int(seconds * street.fps) - 1)

@@ -275,13 +275,13 @@ def test_cost_of_the_shipped_detector_has_all_its_weights() -> None:
 
 
 def test_cost_of_the_shipped_detectors_stem_is_the_hand_computed_one() -> None:
-    """32 filters of 3x3x3 with stride 2 on 320x320: 160 * 160 * 32 * 27 MACs, 27 * 32 + 32 parameters."""
+    """16 filters of 3x3x3 with stride 2 on 320x320: 160 * 160 * 16 * 27 MACs, 27 * 16 + 16 parameters."""
     stem = next(layer for layer in measure_cost(load_graph(DETECTOR)).layers if layer.operator == "Conv")
 
     assert stem.name == "/backbone/stem/Conv"
-    assert (stem.macs, stem.parameters) == (22_118_400, 896)
+    assert (stem.macs, stem.parameters) == (11_059_200, 448)
     assert stem.window is not None
-    assert (stem.window.padding_before, stem.window.padding_after) == ((0, 0), (1, 1))
+    assert (stem.window.padding_before, stem.window.padding_after) == ((1, 1), (1, 1))
 
 
 @pytest.mark.torch

@@ -92,7 +92,7 @@ def test_summary_of_the_shipped_engine_fits_the_width(capsys: pytest.CaptureFixt
     lines = capsys.readouterr().out.splitlines()
     assert code == 0
     assert max(map(len, lines)) <= WIDTH
-    assert "27 pairs: " in lines[-2]
+    assert "19 pairs: " in lines[-2]
 
 
 def test_summary_of_long_names_cuts_their_beginnings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
