@@ -102,6 +102,8 @@ def _make_options(onnxruntime: Any, threads: int) -> Any:
     options.log_severity_level = 3  # errors: the rest would go past our log
     # Threads that spin while they wait cost a paced daemon four times the CPU of the work itself.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Without it sums of INT8 products overflow 16 bits on an x86 processor without VNNI: AP50 of persons fell from 0.62 to 0.34.
+    options.add_session_config_entry("session.x64quantprecision", "1")
     return options
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from models_onnx import make_add_graph, save_model
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from edged.backends.base import TensorSpec
 from edged.backends.onnx import open_onnx_backend
@@ -115,6 +115,37 @@ def test_open_onnx_backend_with_text_input_raises_model_error(tmp_path: Path) ->
 
     with pytest.raises(ModelError, match=r"x is of type tensor\(string\).*\[model\.shape\]"):
         open_onnx_backend(save_model(tmp_path / "text.onnx", graph))
+
+
+def test_backend_computes_int8_without_overflow(tmp_path: Path) -> None:
+    """Sums of full-scale products are exact, also where a processor adds them in pairs of 16 bits: 2 * 255 * 127 > 32767."""
+    constants = {
+        "one": np.array(1, np.float32),
+        "zero": np.array(0, np.uint8),
+        "weight": np.full((32, 32, 1, 1), 127, np.int8),
+        "ones": np.ones(32, np.float32),
+        "zeros": np.zeros(32, np.int8),
+        "full": np.array(32 * 127, np.float32),
+    }
+    convolution = helper.make_graph(
+        [
+            helper.make_node("QuantizeLinear", ["x", "one", "zero"], ["quantised"]),
+            helper.make_node("DequantizeLinear", ["quantised", "one", "zero"], ["input"]),
+            helper.make_node("DequantizeLinear", ["weight", "ones", "zeros"], ["weights"], axis=0),
+            helper.make_node("Conv", ["input", "weights"], ["sums"]),
+            helper.make_node("QuantizeLinear", ["sums", "full", "zero"], ["answer"]),
+            helper.make_node("DequantizeLinear", ["answer", "full", "zero"], ["y"]),
+        ],
+        "int8",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 32, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 32, 8, 8])],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+
+    with open_onnx_backend(save_model(tmp_path / "int8.onnx", convolution)) as backend:
+        outputs = backend.infer({"x": np.full((1, 32, 8, 8), 255, np.float32)})
+
+    np.testing.assert_array_equal(outputs["y"], np.float32(32 * 127 * 255))
 
 
 def test_backend_module_imports_without_onnxruntime() -> None:
