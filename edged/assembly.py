@@ -26,7 +26,7 @@ from edged.config.source import (
 )
 from edged.errors import ConfigError, InferenceError, InputError, ModelError
 from edged.models.detector import Detector, DetectorThresholds, SizeLimits, thresholds_of
-from edged.models.manifest import Manifest, find_engine, load_manifest
+from edged.models.manifest import Manifest, Precision, find_engine, load_manifest
 from edged.pipeline import CameraPipeline, DetectionSettings, FrameResult
 from edged.rules.counters import CounterState
 from edged.rules.engine import Rules
@@ -80,19 +80,23 @@ def find_manifest(config: Config) -> tuple[Path, Manifest]:
     except ModelError as error:
         raise ConfigError(config.source, [config.mistake_at("config.engine", ("detector", "engine"), str(error))]) from error
     mistakes = check_against_manifest(config, manifest.classes)
+    try:
+        manifest.network(config.detector.precision)
+    except ModelError as error:
+        mistakes = [config.mistake_at("config.precision", ("detector", "precision"), str(error)), *mistakes]
     if mistakes:
         raise ConfigError(config.source, mistakes)
     return directory, manifest
 
 
-def open_detector(directory: Path, *, threads: int = 1) -> Detector:
+def open_detector(directory: Path, *, precision: Precision = "fp32", threads: int = 1) -> Detector:
     """The detector of an engine directory, warm. Used and closed by the thread that opens it.
 
     Raises:
         ModelError: the manifest or the network cannot be used.
     """
     manifest = load_manifest(directory)
-    backend = open_onnx_backend(directory / manifest.onnx.file, threads=threads)
+    backend = open_onnx_backend(directory / manifest.network(precision).file, threads=threads)
     try:
         detector = Detector(manifest, backend)
         detector.warm_up()

@@ -73,7 +73,7 @@ def _missing_recordings(config: Config) -> Iterator[Mistake]:
 def _summary(config: Config, manifest: Manifest) -> Iterator[str]:
     yield f"device {config.device}, state in {config.state_dir}"
     size = f"{manifest.input.width}x{manifest.input.height}"
-    yield f"engine {manifest.name} ({size}): {', '.join(manifest.classes)}"
+    yield f"engine {manifest.name} ({size}, {config.detector.precision}): {', '.join(manifest.classes)}"
     yield f"  its licence, from its training data: {manifest.licence}"
     for name, camera in config.cameras.items():
         parts = [f"{len(camera.zones)} zones" if len(camera.zones) != 1 else "1 zone"]

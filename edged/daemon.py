@@ -207,8 +207,9 @@ class Daemon:
         listeners: list[Callable[[FrameResult], None]],
     ) -> None:
         """The analysis thread opens, uses and closes the detector."""
-        with assembly.open_detector(engine, threads=self._config.detector.threads) as detector:
-            logger.info("detector ready: %s", detector.label)
+        settings = self._config.detector
+        with assembly.open_detector(engine, precision=settings.precision, threads=settings.threads) as detector:
+            logger.info("detector ready: %s, %s", detector.label, settings.precision)
             self._analysis_ready.set()
             Analysis(
                 board=self._board,

@@ -140,7 +140,7 @@ class Replay:
         self._camera = camera
         settings = config.cameras[camera]
         self._engine, manifest = assembly.find_manifest(config)
-        self._threads = config.detector.threads
+        self._settings = config.detector
         self._pipeline = assembly.make_pipeline(settings, config, manifest, reports_weak=reports_weak)
         self._pacer = Pacer(None if every_frame else settings.fps)
         self._clock = StreamClock(start_at)
@@ -156,7 +156,7 @@ class Replay:
             SourceError: it cannot be read, or holds no frame.
         """
         last_s = 0.0
-        with assembly.open_detector(self._engine, threads=self._threads) as detector:
+        with assembly.open_detector(self._engine, precision=self._settings.precision, threads=self._settings.threads) as detector:
             for frame in self._frames(source):
                 last_s = frame.captured_s
                 (result,) = process([frame], {self._camera: self._pipeline}, detector, now_s=self._clock.now_s)

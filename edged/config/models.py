@@ -40,7 +40,7 @@ from edged.config.values import (
     setting,
 )
 from edged.errors import Mistake
-from edged.models.manifest import SCORE_FLOOR
+from edged.models.manifest import SCORE_FLOOR, Precision
 from edged.rules.settings import (
     MAX_LINES,
     MAX_ZONES,
@@ -116,6 +116,7 @@ class DetectorConfig(Section):
     """The network that sees objects."""
 
     engine: Text = setting("detector", "Name of an engine, or path of its directory beside this configuration.")
+    precision: Precision = setting("fp32", "What it computes in: fp32, or int8 where the engine has it.")
     threads: Whole = setting(1, "Threads that it computes with, for all cameras together.", unit="count", ge=1, le=64)
     batch: Batch = setting("auto", "Pictures of several cameras computed at once; auto is 1 on a CPU.", unit="count")
     score: Number | None = setting(None, f"{_SCORE}; the engine's own if left out.", unit="ratio", ge=SCORE_FLOOR, lt=1)

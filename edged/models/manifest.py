@@ -7,7 +7,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -17,6 +17,10 @@ from edged.errors import ConfigError, Mistake, ModelError
 from edged.strict_yaml import Document, format_path, read_yaml, shorten
 
 MANIFEST_NAME = "model.yaml"
+
+Precision = Literal["fp32", "int8"]
+"""What a network computes in."""
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 SCORE_FLOOR = 0.05
 """Detections below this score are not worth tracking: no threshold may ask for them."""
@@ -40,6 +44,13 @@ class OnnxFile(_Part):
     file: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.onnx$")]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     opset: Annotated[int, Field(ge=11, le=17, strict=True)]
+
+
+class QuantisedFile(OnnxFile):
+    """The same network in INT8, what its ranges were found on, and what it costs: `measured` holds AP50 of both by class."""
+
+    calibration: _Text
+    measured: dict[str, Any] | Literal["not measured"] = "not measured"
 
 
 class InputSpec(_Part):
@@ -105,6 +116,8 @@ class Manifest(_Part):
     """One network that finds things, as `tools.export` writes it and the daemon reads it.
 
     Attributes:
+        onnx: the network, in float.
+        int8: the same in INT8, where `tools.quantise` made it.
         classes: name of each class id.
         anchors: for each stride, its anchor boxes (width, height) in input pixels.
         measured: figures by name, or why there are none.
@@ -116,6 +129,7 @@ class Manifest(_Part):
     revision: _Text
     licence: _Text
     onnx: OnnxFile
+    int8: QuantisedFile | None = None
     input: InputSpec
     outputs: OutputNames
     classes: Annotated[tuple[_Text, ...], Field(min_length=1, max_length=1000)]
@@ -131,6 +145,21 @@ class Manifest(_Part):
         """How many boxes the network answers for one picture: the R of its outputs."""
         cells = ((self.input.width // stride) * (self.input.height // stride) for stride in self.strides)
         return sum(count * len(boxes) for count, boxes in zip(cells, self.anchors, strict=True))
+
+    def network(self, precision: Precision) -> OnnxFile:
+        """The file that computes in a precision.
+
+        Raises:
+            ModelError: there is none.
+        """
+        if precision == "fp32":
+            return self.onnx
+        if self.int8 is None:
+            raise ModelError(
+                f"the engine {self.name} has no INT8 network: use precision fp32, or make one with "
+                f"`python -m tools.quantise` [model.precision]"
+            )
+        return self.int8
 
     @property
     def class_names(self) -> Mapping[int, str]:
@@ -165,7 +194,7 @@ class Manifest(_Part):
 
 
 def load_manifest(directory: Path) -> Manifest:
-    """The manifest of the engine in a directory, its network's digest checked.
+    """The manifest of the engine in a directory, the digests of its networks checked.
 
     Raises:
         ModelError: with every mistake of the manifest; or the network is missing or is not the one that the manifest means.
@@ -178,7 +207,9 @@ def load_manifest(directory: Path) -> Manifest:
     except ConfigError as error:
         raise ModelError(str(error)) from error
     manifest = _validate(document)
-    _check_digest(directory / manifest.onnx.file, manifest.onnx.sha256)
+    for network in (manifest.onnx, manifest.int8):
+        if network is not None:
+            _check_digest(directory / network.file, network.sha256)
     return manifest
 
 
@@ -263,7 +294,7 @@ def _mistake(details: ErrorDetails, document: Document) -> Mistake:
 def _keys_beside(path: tuple[str | int, ...]) -> list[str]:
     """The keys that are known where the last step of a path stands."""
     part: type[BaseModel] = Manifest
-    inner = {"per_class": ClassThresholds, "data": DataSource}
+    inner = {"per_class": ClassThresholds, "data": DataSource, "int8": QuantisedFile}
     for step in path[:-1]:
         annotation = part.model_fields[step].annotation if step in part.model_fields else None
         if step in inner:

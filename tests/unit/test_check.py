@@ -9,7 +9,7 @@ import pytest
 
 from edged import check
 from edged.errors import ConfigError
-from edged.models.manifest import Manifest, OnnxFile, digest_file, dump_manifest
+from edged.models.manifest import Manifest, OnnxFile, QuantisedFile, digest_file, dump_manifest, load_manifest
 
 MANIFEST = {
     "name": "tiny",
@@ -66,7 +66,7 @@ def test_check_right_file_prints_ok_and_a_summary(site: Path, capsys: pytest.Cap
     said = capsys.readouterr()
     assert (status, said.err) == (0, "")
     assert said.out.startswith(f"{site}/site.yaml: ok\n")
-    assert "engine tiny (64x64): person, car" in said.out
+    assert "engine tiny (64x64, fp32): person, car" in said.out
     assert "its licence, from its training data: Apache-2.0" in said.out
     assert "camera door: file" in said.out
     assert "1 zone, 0 lines, 5 fps" in said.out
@@ -110,6 +110,31 @@ def test_check_missing_engine_gives_78(site: Path, capsys: pytest.CaptureFixture
     assert status == 78
     assert said.startswith(f"{site}/site.yaml: 1 mistake\n  line 3: detector.engine: ")
     assert "model.not_found" in said
+
+
+def test_check_precision_that_the_engine_lacks_gives_78(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is told at its own key, with what to do."""
+    status = run(site, GOOD.replace("engines/tiny}", "engines/tiny, precision: int8}"))
+
+    said = capsys.readouterr().err
+    assert status == 78
+    assert said.startswith(f"{site}/site.yaml: 1 mistake\n  line 3: detector.precision: the engine tiny has no INT8 network")
+    assert "python -m tools.quantise" in said
+
+
+def test_check_precision_that_the_engine_has_is_in_the_summary(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What will compute is said beside the input's size."""
+    engine = site / "engines" / "tiny"
+    (engine / "model-int8.onnx").write_bytes(b"a smaller network")
+    int8 = QuantisedFile(
+        file="model-int8.onnx", sha256=digest_file(engine / "model-int8.onnx"), opset=17, calibration="1 picture"
+    )
+    (engine / "model.yaml").write_text(dump_manifest(load_manifest(engine).model_copy(update={"int8": int8})))
+
+    status = run(site, GOOD.replace("engines/tiny}", "engines/tiny, precision: int8}"))
+
+    assert status == 0
+    assert "engine tiny (64x64, int8): person, car" in capsys.readouterr().out
 
 
 def test_check_missing_engine_of_an_override_names_the_command_line(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
