@@ -17,12 +17,12 @@ import numpy as np
 
 from edged.assembly import open_detector
 from edged.errors import EdgedError, InputError
-from edged.models.manifest import MANIFEST_NAME, SCORE_FLOOR, ClassThresholds, Manifest, Thresholds, dump_manifest, load_manifest
+from edged.models.manifest import SCORE_FLOOR, ClassThresholds, Manifest, Thresholds, dump_manifest, load_manifest
 from tools.datasets import PictureSet
 from tools.datasets.checking import FEWEST
 from tools.datasets.choosing import choose_classes
 from tools.drawn import DRAWN, draw_set
-from tools.engines import write_whole
+from tools.engines import write_manifest
 from tools.metrics import ClassScore, Matches, collect_matches, score_class
 from tools.report.judged import judged_classes, labelled_names, load_boxes, shorten, tell_nothing_shared
 from tools.report.run import Found, find, score_classes
@@ -71,8 +71,7 @@ def calibrate(engine: Path, data: Path, *, drawn: int | None) -> Manifest:
         found = [find(detector, one) for one in sets]
     thresholds = _choose(sets, found, manifest)
     manifest = manifest.model_copy(update={"thresholds": thresholds, "measured": _measured(sets, found, thresholds, manifest)})
-    write_whole(engine / MANIFEST_NAME, dump_manifest(manifest).encode())
-    return manifest
+    return write_manifest(engine, manifest)
 
 
 def _choose_sets(sets: Sequence[PictureSet], manifest: Manifest) -> list[PictureSet]:

@@ -6,11 +6,13 @@ import os
 from pathlib import Path
 
 from edged.errors import InputError
+from edged.models.manifest import MANIFEST_NAME, Manifest, dump_manifest
 
 OPSET = 17
 IR_VERSION = 8
 """What opset 17 came with: every ONNX Runtime from 1.12 on reads it."""
 ONNX_NAME = "model.onnx"
+INT8_NAME = "model-int8.onnx"
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -23,6 +25,12 @@ def parse_size(text: str) -> tuple[int, int]:
     if len(sides) > 2 or not all(side.isdecimal() for side in sides):
         raise InputError(f"--input {text}: expected one number such as 320, or WIDTHxHEIGHT such as 352x288")
     return int(sides[0]), int(sides[-1])
+
+
+def write_manifest(engine: Path, manifest: Manifest) -> Manifest:
+    """Write an engine's manifest in one piece; returns it."""
+    write_whole(engine / MANIFEST_NAME, dump_manifest(manifest).encode())
+    return manifest
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -13,7 +13,6 @@ import torch
 
 from edged.errors import EdgedError, InputError
 from edged.models.manifest import (
-    MANIFEST_NAME,
     DataSource,
     InputSpec,
     Manifest,
@@ -21,9 +20,8 @@ from edged.models.manifest import (
     OutputNames,
     Thresholds,
     digest_file,
-    dump_manifest,
 )
-from tools.engines import IR_VERSION, ONNX_NAME, OPSET, parse_size, write_whole
+from tools.engines import IR_VERSION, ONNX_NAME, OPSET, parse_size, write_manifest, write_whole
 from tools.nets.convolution import Conv
 from tools.nets.yolo import STRIDES, ExportedYolo
 from tools.train_detector import TrainSettings
@@ -75,9 +73,7 @@ def export_engine(checkpoint: Path, out: Path, *, size: str | None = None) -> Ma
         raise InputError(f"{checkpoint}: its weights do not fit the network that its settings describe: {error}") from error
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / ONNX_NAME, make_onnx(network))
-    manifest = _manifest(out, settings, network, epochs=state["epoch"])
-    write_whole(out / MANIFEST_NAME, dump_manifest(manifest).encode())
-    return manifest
+    return write_manifest(out, _manifest(out, settings, network, epochs=state["epoch"]))
 
 
 def make_onnx(network: ExportedYolo) -> bytes:

@@ -16,7 +16,6 @@ from pydantic import ValidationError
 
 from edged.errors import EdgedError, InputError
 from edged.models.manifest import (
-    MANIFEST_NAME,
     DataSource,
     InputSpec,
     Manifest,
@@ -24,14 +23,13 @@ from edged.models.manifest import (
     OutputNames,
     Thresholds,
     digest_file,
-    dump_manifest,
 )
 from tools.darknet.cfg import Layer, load_cfg
 from tools.darknet.graph import make_onnx
 from tools.darknet.options import Yolo
 from tools.darknet.shapes import Shapes, infer_shapes
 from tools.darknet.weights import Weights, load_weights
-from tools.engines import ONNX_NAME, OPSET, parse_size, write_whole
+from tools.engines import ONNX_NAME, OPSET, parse_size, write_manifest, write_whole
 
 UNKNOWN = "unknown"
 
@@ -118,8 +116,7 @@ def import_engine(
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / ONNX_NAME, content)
     manifest = _manifest(files, out, heads, shapes, classes=classes, thresholds=thresholds, origin=origin, weights=weights)
-    write_whole(out / MANIFEST_NAME, dump_manifest(manifest).encode())
-    return manifest
+    return write_manifest(out, manifest)
 
 
 def _thresholds(score: float, nms_iou: float) -> Thresholds:
