@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from edged.errors import EXIT_CONFIG, EdgedError, InputError
-from edged.models.manifest import load_manifest
+from edged.models.manifest import PRECISIONS, load_manifest
 from tools.datasets import PictureSet
 from tools.drawn import draw_set
 from tools.report.figures import Estimate, Group, Settings, as_json, compare_runs, missing_classes, unlabelled_classes
@@ -37,6 +37,8 @@ def main(argv: list[str] | None = None) -> int:
         "--drawn", type=int, default=0, metavar="N", help="also N pictures of the drawn street, of no training seed"
     )
     parser.add_argument("--against", type=Path, metavar="ENGINE", help="a second engine: its figures beside, and the difference")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="which of the engine's networks (default: fp32)")
+    parser.add_argument("--against-precision", choices=PRECISIONS, default="fp32", help="the same of the second engine")
     parser.add_argument("--coco", action="store_true", help="also COCO's average precisions, by pycocotools")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with curves and the worst mistakes; with --coco")
     parser.add_argument("--pictures", type=int, default=6, metavar="N", help="of each kind and class on the page (default: 6)")
@@ -49,7 +51,11 @@ def main(argv: list[str] | None = None) -> int:
         engines = [arguments.engine, *([arguments.against] if arguments.against else [])]
         sets = in_terms_of(judged_classes([load_manifest(engine) for engine in engines]), _find_sets(arguments))
         settings = Settings(arguments.resamples, arguments.seed, coco=arguments.coco or arguments.html is not None)
-        runs = [run_engine(engine, sets, threads=arguments.threads) for engine in engines]
+        precisions = (arguments.precision, arguments.against_precision)
+        runs = [
+            run_engine(engine, sets, threads=arguments.threads, precision=precision)
+            for engine, precision in zip(engines, precisions, strict=False)
+        ]
         _refuse_strangers(runs)
         groups = compare_runs(sets, runs, settings)
         if arguments.html:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edged.assembly import open_detector
 from edged.errors import InputError
 from edged.models.detector import Detector, DetectorThresholds
-from edged.models.manifest import Manifest
+from edged.models.manifest import Manifest, Precision
 from edged.types import Detections
 from tools.datasets import PictureSet
 from tools.metrics import ClassScore, Truth, score_class
@@ -60,7 +60,7 @@ class Run:
     found: tuple[Found | None, ...]
 
 
-def run_engine(engine: Path, sets: Sequence[PictureSet], *, threads: int) -> Run:
+def run_engine(engine: Path, sets: Sequence[PictureSet], *, threads: int, precision: Precision = "fp32") -> Run:
     """Open an engine, run it over every set that labels one of its classes, and close it.
 
     Args:
@@ -70,11 +70,11 @@ def run_engine(engine: Path, sets: Sequence[PictureSet], *, threads: int) -> Run
         ModelError: the engine cannot be used.
         InputError: it finds none of the classes that any set labels, or a picture cannot be decoded.
     """
-    with open_detector(engine, threads=threads) as detector:
+    with open_detector(engine, precision=precision, threads=threads) as detector:
         if not any(_shared(detector, one) for one in sets):
             raise InputError(f"{engine}: {tell_nothing_shared(detector.class_names, sets)}")
         found = tuple(find(detector, one) if _shared(detector, one) else None for one in sets)
-        return Run(detector.label, detector.manifest, shipped_thresholds(detector, sets[0].classes), found)
+        return Run(f"{detector.label}, {precision}", detector.manifest, shipped_thresholds(detector, sets[0].classes), found)
 
 
 def _shared(detector: Detector, pictures: PictureSet) -> bool:

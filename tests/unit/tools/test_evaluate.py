@@ -14,8 +14,10 @@ from models_onnx import make_manifest, save_engine
 
 from edged.assembly import open_detector
 from edged.errors import InputError
+from edged.models.manifest import QuantisedFile, digest_file, load_manifest
 from tools import evaluate
 from tools.datasets import load_coco
+from tools.engines import write_manifest
 from tools.report.judged import load_boxes
 from tools.report.run import find
 
@@ -81,6 +83,21 @@ def test_main_against_prints_the_difference_and_the_missing_class(
     assert "other test-1 on onnxruntime" in out.splitlines()[1]
     assert re.search(r"judge +car .* the other has no class of this name$", out, re.MULTILINE)
     assert "difference" in out
+
+
+def test_main_compares_the_two_precisions_of_one_engine(tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each line of the head says in what its figures were computed."""
+    engine = write_engine(tmp_path / "tiny")
+    int8 = engine / "model-int8.onnx"
+    int8.write_bytes((write_engine(tmp_path / "rough", scores=[[0, 0.9], [0.9, 0]]) / "model.onnx").read_bytes())
+    described = QuantisedFile(file=int8.name, sha256=digest_file(int8), opset=17, calibration="1 picture")
+    write_manifest(engine, load_manifest(engine).model_copy(update={"int8": described}))
+
+    assert evaluate.main([str(engine), str(data), "--precision", "int8", "--against", str(engine)]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith(", int8")
+    assert lines[1].endswith(", fp32")
 
 
 def test_main_html_writes_one_file_that_needs_no_other(tmp_path: Path, data: Path) -> None:
