@@ -90,6 +90,59 @@ def save_engine(
         ],
         [numpy_helper.from_array(array, name) for name, array in weights.items()],
     )
+    return _save(directory, manifest, graph)
+
+
+def save_colour_engine(directory: Path, manifest: Manifest) -> Manifest:
+    """Write an engine of four convolutions that tells red things from green ones: `stem`, `inner`, `pool` and the `head`.
+
+    Its two places, at (0, 0) and (32, 0), always answer the same two boxes; scores are for red and for green.
+
+    Returns:
+        The manifest as written, its digest that of the network.
+    """
+    weights = {
+        "scale": np.array(1 / 255, np.float32),
+        "stem_weight": np.array([[1, -1, 0], [-1, 1, 0], [0.02, 0.01, 0.03]], np.float32)[..., None, None],
+        "stem_bias": np.array([0, 0, 0.1], np.float32),
+        "inner_weight": np.array([[0.5, 0, 0.1], [0, 0.03, 0], [0, 0, 1]], np.float32)[..., None, None],
+        "pool_weight": np.full((3, 1, 32, 32), 1 / 1024, np.float32),
+        "head_weight": np.array([[40, 0, 0], [0, 60, 0]], np.float32)[..., None, None],
+        "head_bias": np.array([-3, -3], np.float32),
+        "rows": np.array([0, 2, -1], np.int64),
+        "nothing": np.array(0, np.float32),
+        "shipped_boxes": np.array([[[17, 9, 29, 23], [29, 9, 41, 23]]], np.float32),
+    }
+    nodes = [
+        helper.make_node("Cast", ["images"], ["numbers"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["numbers", "scale"], ["picture"]),
+        helper.make_node("Conv", ["picture", "stem_weight", "stem_bias"], ["stem_conv"], "stem"),
+        helper.make_node("Relu", ["stem_conv"], ["stem"]),
+        helper.make_node("Conv", ["stem", "inner_weight"], ["inner"], "inner"),
+        helper.make_node("Add", ["stem", "inner"], ["sum"]),
+        helper.make_node("Conv", ["sum", "pool_weight"], ["pool"], "pool", strides=[32, 32], group=3),
+        helper.make_node("Conv", ["pool", "head_weight", "head_bias"], ["head"], "head"),
+        helper.make_node("Reshape", ["head", "rows"], ["by_class"]),
+        helper.make_node("Transpose", ["by_class"], ["by_place"], perm=[0, 2, 1]),
+        helper.make_node("Sigmoid", ["by_place"], ["scores"]),
+        helper.make_node("ReduceMean", ["by_place"], ["mean"], axes=[1, 2], keepdims=1),
+        helper.make_node("Mul", ["mean", "nothing"], ["zero"]),
+        helper.make_node("Add", ["zero", "shipped_boxes"], ["boxes"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "colours",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", 3, 32, 64])],
+        [
+            helper.make_tensor_value_info("boxes", TensorProto.FLOAT, ["n", 2, 4]),
+            helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", 2, 2]),
+        ],
+        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    return _save(directory, manifest, graph)
+
+
+def _save(directory: Path, manifest: Manifest, graph: onnx.GraphProto) -> Manifest:
     directory.mkdir(parents=True, exist_ok=True)
     path = save_model(directory / manifest.onnx.file, graph)
     written = manifest.model_copy(update={"onnx": manifest.onnx.model_copy(update={"sha256": digest_file(path)})})

@@ -1,0 +1,213 @@
+"""An INT8 network beside an engine's own, on an engine of four convolutions that tells red from green."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from coco_folder import write_coco_folder
+from models_onnx import make_manifest, save_colour_engine, save_engine
+from onnx import numpy_helper
+
+from edged.assembly import open_detector
+from edged.errors import InputError
+from edged.models.manifest import digest_file, load_manifest
+from tools import quantise
+from tools.datasets import load_coco
+from tools.engines import INT8_NAME
+from tools.quantise import QuantiseSettings, choose_pictures, choose_range, make_int8
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Path:
+    """In float only."""
+    save_colour_engine(tmp_path / "tiny", make_manifest())
+    return tmp_path / "tiny"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A set of 66 pictures: six to calibrate on, the others to measure on."""
+    folder = write_coco_folder(tmp_path_factory.mktemp("data") / "street", pictures=66, split="val")
+    labels = json.loads((folder / "annotations.json").read_text())
+    for image in labels["images"][:6]:
+        image["split"] = "train"
+    (folder / "annotations.json").write_text(json.dumps(labels))
+    return folder
+
+
+def quantised(engine: Path, data: Path, **settings: object) -> onnx.ModelProto:
+    """The INT8 network, calibrated on the six pictures."""
+    return make_int8(engine, load_coco(data, split="train").pictures, QuantiseSettings(**settings))
+
+
+def constants(network: onnx.ModelProto) -> dict[str, np.ndarray]:
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in network.graph.initializer}
+
+
+def readers_of_float(network: onnx.ModelProto) -> set[str]:
+    """The convolutions whose weights are numbers in float."""
+    stored = constants(network)
+    return {node.name for node in network.graph.node if node.op_type == "Conv" and node.input[1] in stored}
+
+
+def test_main_writes_a_network_that_answers_alike_and_names_it(
+    engine: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One command: network, digest, how it was calibrated, and AP50 of both."""
+    assert quantise.main([str(engine), "--data", str(data)]) == 0
+
+    int8 = load_manifest(engine).int8
+    person = int8.measured["ap50"]["person"]
+    assert (int8.file, int8.calibration) == (INT8_NAME, "6 pictures of the train split")
+    assert int8.measured["on"] == "val split of street, at overlap 0.5"
+    assert person["n"] == 30
+    assert person["fp32"] > 0.05
+    assert person["int8"] == pytest.approx(person["fp32"], abs=0.1)  # 30 objects, one is worth 0.03
+    assert re.search(r"person +30 +0\.\d{3} +0\.\d{3} +-?0\.\d{3}\n", capsys.readouterr().out)
+    pixels = load_coco(data, split="val").pictures[0].pixels_rgb()
+    with open_detector(engine) as exact, open_detector(engine, precision="int8") as close:
+        outputs = [detector.infer(detector.prepare([pixels])) for detector in (exact, close)]
+        np.testing.assert_allclose(outputs[1]["scores"], outputs[0]["scores"], atol=0.03)
+        np.testing.assert_array_equal(outputs[1]["boxes"], outputs[0]["boxes"])
+
+
+def test_main_again_replaces_the_former_network(engine: Path, data: Path) -> None:
+    """The manifest names the new one; the same command gives the same bytes."""
+    assert quantise.main([str(engine), "--data", str(data)]) == 0
+    first = (engine / INT8_NAME).read_bytes()
+    assert quantise.main([str(engine), "--data", str(data), "--keep-float", "stem"]) == 0
+    assert (engine / INT8_NAME).read_bytes() != first
+    assert quantise.main([str(engine), "--data", str(data)]) == 0
+
+    assert (engine / INT8_NAME).read_bytes() == first
+    assert load_manifest(engine).int8.sha256 == digest_file(engine / INT8_NAME)
+
+
+def test_make_int8_keeps_head_and_biases_in_float_and_each_channel_its_scale(engine: Path, data: Path) -> None:
+    """Weights of `inner` are 0.6, 0.03 and 1 at most by channel: each gets 127 steps of its own."""
+    network = quantised(engine, data)
+
+    stored = constants(network)
+    assert readers_of_float(network) == {"head"}
+    np.testing.assert_allclose(stored["inner_weight_scale"] * 127, [0.5, 0.03, 1], rtol=1e-3)
+    assert stored["inner_weight_quantized"].dtype == np.int8
+    assert stored["stem_bias"].dtype == np.float32
+    assert [(opset.domain, opset.version) for opset in network.opset_import] == [("", 17)]
+
+
+def test_make_int8_gives_what_a_relu_lets_through_the_whole_range(engine: Path, data: Path) -> None:
+    """Unsigned from 0 on, and the ReLU itself is gone."""
+    network = quantised(engine, data)
+
+    zero_point = constants(network)["stem_zero_point"]
+    assert (zero_point.dtype, int(zero_point)) == (np.uint8, 0)
+    assert "Relu" not in [node.op_type for node in network.graph.node]
+
+
+def test_make_int8_symmetric_has_no_zero_point_but_0(engine: Path, data: Path) -> None:
+    """What TensorRT asks for; the ReLU stays, with no rounding before it."""
+    network = quantised(engine, data, symmetric=True)
+
+    stored = constants(network)
+    zero_points = [array for name, array in stored.items() if name.endswith("_zero_point")]
+    assert {array.dtype for array in zero_points} == {np.dtype(np.int8)}
+    assert not any(array.any() for array in zero_points)
+    relu = next(node for node in network.graph.node if node.op_type == "Relu")
+    assert list(relu.input) == ["stem_conv"]
+
+
+def test_make_int8_keeps_named_layers_in_float(engine: Path, data: Path) -> None:
+    """Only those, not what follows."""
+    assert readers_of_float(quantised(engine, data, keep_float=("in",))) == {"head", "inner"}
+
+
+def test_choose_range_cuts_a_rare_large_value_off() -> None:
+    """A million values up to 1 and one of 10: (10 - h)² + 10⁶ (h / 255)² / 12 is least at h = 10 / (1 + 10⁶ / (12 * 255²))."""
+    counts, edges = np.zeros(1000, np.int64), np.linspace(0, 10, 1001)
+    counts[:100], counts[-1] = 10_000, 1
+
+    low, high = choose_range(counts, edges, symmetric=False)
+
+    assert low == 0
+    assert high == pytest.approx(4.38, rel=0.06)  # the candidates lie 6 % apart
+
+
+def test_choose_range_keeps_both_ends_of_even_values() -> None:
+    """Nothing is rare here; symmetric, the range reaches as far below 0 as above."""
+    counts, edges = np.ones(400, np.int64), np.linspace(-1, 3, 401)
+
+    assert choose_range(counts, edges, symmetric=False) == pytest.approx((-1, 3))
+    assert choose_range(counts, edges, symmetric=True) == pytest.approx((-3, 3))
+
+
+def test_choose_range_of_zeros_is_a_range() -> None:
+    """A tensor that never was anything else; ONNX Runtime bins it as -0.5 to 0.5."""
+    counts, edges = np.array([0, 25, 0]), np.array([-0.5, -0.1, 0.1, 0.5])
+
+    low, high = choose_range(counts, edges, symmetric=False)
+
+    assert low <= 0 <= high
+
+
+@pytest.mark.parametrize(
+    ("prefixes", "words"),
+    [
+        pytest.param(("steam",), r"model\.onnx: --keep-float steam: .* such as stem, inner, pool", id="no such layer"),
+        pytest.param(("stem", "inner", "pool"), "nothing to quantise: of its 4 convolutions all stay in float", id="all"),
+    ],
+)
+def test_make_int8_with_wrong_layers_to_keep_raises(engine: Path, data: Path, prefixes: tuple[str, ...], words: str) -> None:
+    """It names the file and what the layers are called."""
+    with pytest.raises(InputError, match=words):
+        quantised(engine, data, keep_float=prefixes)
+
+
+def test_make_int8_of_a_network_without_convolutions_raises(tmp_path: Path, data: Path) -> None:
+    """There is nothing that INT8 would make faster."""
+    save_engine(tmp_path / "flat", make_manifest(), boxes=np.zeros((2, 4)), scores=np.zeros((2, 2)))
+
+    with pytest.raises(InputError, match="nothing to quantise: of its 0 convolutions"):
+        quantised(tmp_path / "flat", data)
+
+
+def test_make_int8_of_an_int8_network_raises(engine: Path, data: Path) -> None:
+    """Rounding twice loses twice."""
+    assert quantise.main([str(engine), "--data", str(data)]) == 0
+    text = (engine / "model.yaml").read_text().replace("file: model.onnx", f"file: {INT8_NAME}")
+    manifest = load_manifest(engine)
+    (engine / "model.yaml").write_text(text.replace(manifest.onnx.sha256, manifest.int8.sha256))
+
+    with pytest.raises(InputError, match="holds quantised layers already"):
+        quantised(engine, data)
+
+
+def test_main_with_pictures_of_one_split_only_gives_78(engine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Some calibrate, others measure; without both nothing is written."""
+    data = write_coco_folder(tmp_path / "half", pictures=2)
+
+    assert quantise.main([str(engine), "--data", str(data)]) == 78
+
+    assert "half: no picture in split 'val'" in capsys.readouterr().err
+    assert not (engine / INT8_NAME).exists()
+
+
+def test_choose_pictures_takes_them_evenly_of_every_set(data: Path) -> None:
+    """A set that has fewer gives all; none twice."""
+    sets = [load_coco(data, split="train"), load_coco(data, split="val")]
+
+    chosen = choose_pictures(sets, 20)
+
+    assert len(chosen) == 6 + 10
+    assert chosen[:6] == list(sets[0].pictures)
+    assert chosen[6:] == [sets[1].pictures[place] for place in np.linspace(0, 59, 10).astype(int)]
+
+
+def test_choose_pictures_of_none_raises(data: Path) -> None:
+    """Ranges need something to be seen."""
+    with pytest.raises(InputError, match="--pictures 0: expected at least 1"):
+        choose_pictures([load_coco(data, split="train")], 0)
