@@ -12,7 +12,7 @@ OPSET = 17
 IR_VERSION = 8
 """What opset 17 came with: every ONNX Runtime from 1.12 on reads it."""
 ONNX_NAME = "model.onnx"
-INT8_NAME = "model-int8.onnx"
+INT8_NAME = "model.int8.onnx"
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -83,7 +83,7 @@ class Quantised:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Write model-int8.onnx beside an engine's network, measure both, and name it in model.yaml."""
+    """Write model.int8.onnx beside an engine's network, measure both, and name it in model.yaml."""
     defaults = QuantiseSettings()
     parser = argparse.ArgumentParser(prog="python -m tools.quantise", description=main.__doc__)
     parser.add_argument("engine", type=Path, help="directory with model.yaml and model.onnx")

@@ -125,9 +125,9 @@ def test_check_precision_that_the_engine_lacks_gives_78(site: Path, capsys: pyte
 def test_check_precision_that_the_engine_has_is_in_the_summary(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What will compute is said beside the input's size."""
     engine = site / "engines" / "tiny"
-    (engine / "model-int8.onnx").write_bytes(b"a smaller network")
+    (engine / "model.int8.onnx").write_bytes(b"a smaller network")
     int8 = QuantisedFile(
-        file="model-int8.onnx", sha256=digest_file(engine / "model-int8.onnx"), opset=17, calibration="1 picture"
+        file="model.int8.onnx", sha256=digest_file(engine / "model.int8.onnx"), opset=17, calibration="1 picture"
     )
     (engine / "model.yaml").write_text(dump_manifest(load_manifest(engine).model_copy(update={"int8": int8})))
 

@@ -181,27 +181,27 @@ def test_load_manifest_with_one_flipped_bit_in_the_network_is_refused(engine: Pa
 
 def test_load_manifest_with_another_int8_network_is_refused(engine: Path) -> None:
     """The network in INT8 has a digest of its own, whichever precision is wanted."""
-    (engine / "model-int8.onnx").write_bytes(b"not the one")
-    int8 = {"file": "model-int8.onnx", "sha256": "0" * 64, "opset": 17, "calibration": "1 picture"}
+    (engine / "model.int8.onnx").write_bytes(b"not the one")
+    int8 = {"file": "model.int8.onnx", "sha256": "0" * 64, "opset": 17, "calibration": "1 picture"}
 
     message = rewrite(engine, lambda data: data.update(int8=int8))
 
-    assert "model-int8.onnx: expected sha256 000000000000…" in message
+    assert "model.int8.onnx: expected sha256 000000000000…" in message
 
 
 def test_load_manifest_with_a_misspelt_key_of_int8_suggests_the_right_one(engine: Path) -> None:
     """The keys of an entry that may be left out are known, too."""
-    int8 = {"file": "model-int8.onnx", "sha256": "0" * 64, "opset": 17, "calibratoin": "1 picture"}
+    int8 = {"file": "model.int8.onnx", "sha256": "0" * 64, "opset": 17, "calibratoin": "1 picture"}
 
     assert "did you mean 'calibration'?" in rewrite(engine, lambda data: data.update(int8=int8))
 
 
 def test_network_of_a_precision_is_its_file() -> None:
     """Float is always there; INT8 only where it was made."""
-    int8 = {"file": "model-int8.onnx", "sha256": "0" * 64, "opset": 17, "calibration": "1 picture"}
+    int8 = {"file": "model.int8.onnx", "sha256": "0" * 64, "opset": 17, "calibration": "1 picture"}
 
     assert make_manifest().network("fp32").file == "model.onnx"
-    assert make_manifest(int8=int8).network("int8").file == "model-int8.onnx"
+    assert make_manifest(int8=int8).network("int8").file == "model.int8.onnx"
     with pytest.raises(ModelError, match=r"tiny has no INT8 network.*\[model\.precision\]"):
         make_manifest().network("int8")
 

@@ -88,7 +88,7 @@ def test_main_against_prints_the_difference_and_the_missing_class(
 def test_main_compares_the_two_precisions_of_one_engine(tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each line of the head says in what its figures were computed."""
     engine = write_engine(tmp_path / "tiny")
-    int8 = engine / "model-int8.onnx"
+    int8 = engine / "model.int8.onnx"
     int8.write_bytes((write_engine(tmp_path / "rough", scores=[[0, 0.9], [0.9, 0]]) / "model.onnx").read_bytes())
     described = QuantisedFile(file=int8.name, sha256=digest_file(int8), opset=17, calibration="1 picture")
     write_manifest(engine, load_manifest(engine).model_copy(update={"int8": described}))
