@@ -13,12 +13,12 @@ from torch import nn
 
 from edged.errors import InputError
 from edged.models.manifest import load_manifest
-from tools.darknet.transfer import read_darknet
 from tools.narrowing import Weights, narrow
 from tools.nets.convolution import Conv
 from tools.nets.mobilenet_v2 import MobileNetV2
 from tools.nets.yolo import Yolo, YoloSettings
 from tools.training import load_checkpoint
+from tools.transfer import read_darknet
 
 log = logging.getLogger(__name__)
 
