@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from edged.errors import EXIT_CONFIG, EdgedError
-from tools.nets.convolution import Conv
+from tools.nets.convolution import convolutions
 from tools.nets.yolo import Yolo
 from tools.train_detector import TrainSettings
 from tools.training import load_checkpoint, save_checkpoint
@@ -60,12 +60,12 @@ def average(checkpoint: Path, first: Path, out: Path, *, share: float) -> list[s
     trained, began = Yolo(settings.network()), Yolo(settings.network())
     trained.load_state_dict(state["averaged"])
     missing = initialise(began, first)
-    before = dict(began.named_modules())
+    before = convolutions(began)
     with torch.no_grad():
-        for name, module in trained.named_modules():
-            if isinstance(module, Conv) and name not in missing:
-                weight = torch.lerp(before[name].weight * before[name].scale, module.weight * module.scale, share)
-                module.set_weights(weight, torch.lerp(before[name].bias, module.bias, share))
+        for name, conv in convolutions(trained).items():
+            if name not in missing:
+                weight = torch.lerp(before[name].plain_weight(), conv.plain_weight(), share)
+                conv.set_weights(weight, torch.lerp(before[name].bias, conv.bias, share))
     told = f"tools.average: {share:g} of what was trained, {1 - share:g} of {first.name}"
     recipe = {**state["settings"], "history": [*settings.history, told]}
     weights = trained.state_dict()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from edged.street.plan import Traffic
 from edged.street.scene import Street, StreetTruth
 from edged.types import Pixels
 from tools.datasets import CLASSES, Picture, PictureSet
+from tools.datasets.encoding import encode_jpeg
 
 DRAWN = "drawn"
 """Name of the set."""
@@ -43,6 +43,5 @@ def _choose_frames(street: Street, count: int, *, split: str) -> list[int]:
 
 
 def _picture(name: str, pixels_rgb: Pixels, truth: StreetTruth) -> Picture:
-    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(pixels_rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])
     class_ids = np.array([CLASSES.index(kind) for kind in truth.class_names], np.int64)
-    return Picture(name, encoded.tobytes(), truth.boxes, class_ids, truth.visible < LEAST_VISIBLE)
+    return Picture(name, encode_jpeg(pixels_rgb), truth.boxes, class_ids, truth.visible < LEAST_VISIBLE)

@@ -22,7 +22,7 @@ from edged.models.manifest import (
     digest_file,
 )
 from tools.engines import IR_VERSION, ONNX_NAME, OPSET, parse_size, write_manifest, write_whole
-from tools.nets.convolution import Conv
+from tools.nets.convolution import convolutions
 from tools.nets.yolo import STRIDES, ExportedYolo
 from tools.train_detector import TrainSettings
 from tools.training import load_checkpoint
@@ -82,9 +82,8 @@ def make_onnx(network: ExportedYolo) -> bytes:
     Raises:
         ValueError: the exporter made something else than promised: our mistake or a new torch's.
     """
-    for module in network.modules():
-        if isinstance(module, Conv):
-            module.fold()
+    for conv in convolutions(network).values():
+        conv.fold()
     file = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own successor

@@ -14,15 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import av
-import cv2
-import numpy as np
 
 from edged.errors import EXIT_CONFIG, EdgedError, InputError
 from edged.types import Pixels
 from tools.datasets import CLASSES, coco
+from tools.datasets.encoding import encode_jpeg
 from tools.engines import write_whole
 
-JPEG_QUALITY = 95
 FOLDER = "images"
 
 
@@ -74,7 +72,7 @@ def write_frames(clips: Sequence[Path], out: Path, *, every_s: float) -> list[in
         for time_s, pixels_rgb in _frames(clip, every_s=every_s):
             file = f"{FOLDER}/{clip.stem}-{round(time_s * 1000):07d}.jpg"
             height, width = pixels_rgb.shape[:2]
-            write_whole(out / file, _encode(pixels_rgb))
+            write_whole(out / file, encode_jpeg(pixels_rgb))
             images.append({"id": len(images) + 1, "file_name": file, "width": width, "height": height, "split": "train"})
         counts.append(len(images) - before)
         if not counts[-1]:
@@ -103,11 +101,6 @@ def _frames(clip: Path, *, every_s: float) -> Iterator[tuple[float, Pixels]]:
                     yield time_s, frame.to_ndarray(format="rgb24")
     except (OSError, av.FFmpegError) as error:
         raise InputError(f"{clip}: cannot be read as video: {error}") from error
-
-
-def _encode(pixels_rgb: Pixels) -> bytes:
-    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    return np.asarray(cv2.imencode(".jpg", cv2.cvtColor(pixels_rgb, cv2.COLOR_RGB2BGR), options)[1]).tobytes()
 
 
 if __name__ == "__main__":

@@ -9,18 +9,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edged.errors import InputError
 from tools.darknet.cfg import load_cfg
 from tools.darknet.options import Yolo as YoloOptions
 from tools.darknet.shapes import infer_shapes
 from tools.darknet.weights import Convolution, load_weights
-from tools.nets.convolution import Conv
+from tools.datasets.classes import same_name
+from tools.narrowing import Weights
+from tools.nets.convolution import Conv, convolutions
 from tools.nets.yolo import Yolo
 
-Weights = dict[str, NDArray[np.floating]]
-OUR_NAMES = {"motorbike": "motorcycle"}
 OFFSETS, OBJECTNESS = 4, 1
 """How many answers come before the classes' for each anchor."""
 
@@ -51,9 +50,8 @@ def read_darknet(network: Yolo, cfg: Path) -> Weights:
 
 
 def _in_darknet_order(network: Yolo) -> list[tuple[str, Conv]]:
-    modules = [(name, module) for name, module in network.named_modules() if isinstance(module, Conv)]
     order = ("backbone.", "neck.pooled", "neck.coarse", "heads.2", "neck.middle_joint", "neck.middle.", "heads.1")
-    return [pair for prefix in order for pair in modules if pair[0].startswith(prefix)]
+    return [pair for prefix in order for pair in convolutions(network).items() if pair[0].startswith(prefix)]
 
 
 def _check(found: list[Convolution], ours: list[tuple[str, Conv]], cfg: Path) -> None:
@@ -91,7 +89,8 @@ def _turn_head(
     reach = head.scale_x_y / 2  # equal slopes in the middle of the cell
     offsets = offsets * np.array([reach, reach, 1.0, 1.0])[:, None]
     offsets[:, 2:, -1] += np.log(np.array(head.sizes) / np.array(anchors))
-    ours = [classes[:, names.index(label)] if label in names else 0.0 * objectness[:, 0] for label in network.settings.classes]
+    wanted = map(same_name, network.settings.classes)
+    ours = [classes[:, names.index(label)] if label in names else 0.0 * objectness[:, 0] for label in wanted]
     parts = [objectness, np.stack(ours, axis=1)] if network.settings.objectness else [objectness + np.stack(ours, axis=1)]
     rows = np.concatenate([offsets, *parts], axis=1).astype(np.float32)
     weights[f"{name}.weight"] = rows[..., :-1].reshape(-1, rows.shape[-1] - 1, 1, 1)
@@ -102,4 +101,4 @@ def _read_names(cfg: Path) -> list[str]:
     files = sorted(cfg.parent.glob("*.names"))
     if len(files) != 1:
         raise InputError(f"{cfg}: expected one file of class names, *.names, beside it, found {len(files)}")
-    return [OUR_NAMES.get(name, name) for name in files[0].read_text(encoding="utf-8").split("\n")]
+    return [same_name(name) for name in files[0].read_text(encoding="utf-8").split("\n")]

@@ -9,12 +9,11 @@ import numpy as np
 import onnx
 import torch
 from onnx import numpy_helper
-from torch import nn
 
 from edged.errors import InputError
 from edged.models.manifest import load_manifest
 from tools.narrowing import Weights, narrow
-from tools.nets.convolution import Conv
+from tools.nets.convolution import convolutions
 from tools.nets.mobilenet_v2 import MobileNetV2
 from tools.nets.yolo import Yolo, YoloSettings
 from tools.training import load_checkpoint
@@ -57,7 +56,7 @@ def _read_imagenet(path: Path) -> Weights:
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as npz: {error}") from error
     layers = sorted({name.rsplit(".", 1)[0] for name in weights})
-    ours = zip(_convolutions(MobileNetV2()), layers, strict=False)
+    ours = zip(convolutions(MobileNetV2()), layers, strict=False)
     return {f"backbone.{name}.{part}": weights[f"{layer}.{part}"] for name, layer in ours for part in ("weight", "bias")}
 
 
@@ -85,21 +84,17 @@ def _read_onnx(path: Path) -> Weights:
 def _take(network: Yolo, weights: Weights, path: Path) -> list[str]:
     weights = narrow(network, weights)
     missing = []
-    for name, conv in _convolutions(network).items():
+    for name, conv in convolutions(network).items():
         weight, bias = weights.get(f"{name}.weight"), weights.get(f"{name}.bias")
         if weight is None or bias is None or weight.shape != tuple(conv.weight.shape):
             missing.append(name)
         else:
             conv.set_weights(torch.from_numpy(weight.copy()), torch.from_numpy(bias.copy()))
-    if len(missing) == len(_convolutions(network)):
+    if len(missing) == len(convolutions(network)):
         raise InputError(f"{path}: none of its tensors fits this network; expected names such as {missing[0]}.weight")
     if missing:
         log.warning("%s: nothing that fits for %s: they start at random", path, ", ".join(missing))
     return missing
-
-
-def _convolutions(network: nn.Module) -> dict[str, Conv]:
-    return {name: module for name, module in network.named_modules() if isinstance(module, Conv)}
 
 
 def load_engine(folder: Path) -> Yolo:

@@ -31,6 +31,12 @@ def decode_rgb(encoded: bytes) -> Pixels | None:
     return None if pixels is None else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
 
 
+def encode_jpeg(pixels_rgb: Pixels, *, quality: int = 95) -> bytes:
+    """A JPEG file of a picture (H, W, 3)."""
+    bgr = cv2.cvtColor(pixels_rgb, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
 def decode_indexes(encoded: bytes) -> NDArray[np.uint8] | None:
     """(H, W) uint8: the numbers in a PNG of one channel, of grey or of places in a palette; None where it is none."""
     if not encoded.startswith(_PNG) or len(encoded) < 26 or encoded[25] not in (_GREY, _PALETTE):

@@ -65,6 +65,10 @@ class Conv(nn.Module):
             self.weight.copy_(weight / scale)
             self.bias.copy_(bias)
 
+    def plain_weight(self) -> Tensor:
+        """The convolution's weights as they compute, (outputs, inputs / groups, kernel, kernel)."""
+        return self.weight if self.folded else self.weight * self.scale
+
     def fold(self) -> None:
         """Make `weight` the plain convolution weights for export; training goes on from the unfolded module only."""
         with torch.no_grad():
@@ -75,7 +79,7 @@ class Conv(nn.Module):
     folded = False
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = self.weight if self.folded else self.weight * self.scale
+        weight = self.plain_weight()
         if self.stride == 1 or self.manner.centred:
             x = F.conv2d(x, weight, self.bias, stride=self.stride, padding=self.kernel // 2, groups=self.groups)
         else:
@@ -88,6 +92,11 @@ class Conv(nn.Module):
         """TF 'SAME' on even sizes at stride 2: for a kernel of 3, nothing left and above, one pixel right and below."""
         before, after = same_padding(self.kernel)
         return F.conv2d(F.pad(x, (before, after, before, after)), weight, self.bias, stride=self.stride, groups=self.groups)
+
+
+def convolutions(network: nn.Module) -> dict[str, Conv]:
+    """Every convolution of a network by its name, in the order in which they were made."""
+    return {name: module for name, module in network.named_modules() if isinstance(module, Conv)}
 
 
 def same_padding(kernel: int) -> tuple[int, int]:

@@ -39,7 +39,7 @@ WIDENED_TAP_ROWS = (3, 5)
 
 
 def scale_channels(channels: int, width: float, *, multiple: int = 8) -> int:
-    """`channels` times the width multiplier, to the nearest multiple of 8, never below 90 % of the exact product."""
+    """`channels` times the width multiplier, to the nearest `multiple` and at least 8, never below 90 % of the exact product."""
     exact = channels * width
     rounded = max(8, int(exact + multiple / 2) // multiple * multiple)
     return rounded + multiple if rounded < 0.9 * exact else rounded
@@ -74,21 +74,8 @@ class MobileNetV2(nn.Module):
 
     def __init__(self, *, width: float = 1.0) -> None:
         super().__init__()
-        self._build(ROWS, width=width)
+        self.stem, self.rows = _build(ROWS, width=width)
         self.channels = tuple(scale_channels(ROWS[row].c, width) for row in TAP_ROWS)
-
-    def _build(self, rows: Sequence[Row], *, width: float, multiple: int = 8, manner: Manner = TENSORFLOW) -> None:
-        channels = scale_channels(STEM_CHANNELS, width, multiple=multiple)
-        self.stem = Conv(3, channels, kernel=3, stride=2, manner=manner)
-        self.rows = nn.ModuleList()
-        for row in rows:
-            blocks = nn.Sequential()
-            for number in range(row.n):
-                outputs = scale_channels(row.c, width, multiple=multiple)
-                stride = row.s if number == 0 else 1
-                blocks.append(InvertedResidual(channels, outputs, t=row.t, stride=stride, manner=manner))
-                channels = outputs
-            self.rows.append(blocks)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         x = self.stem(x)
@@ -100,15 +87,15 @@ class MobileNetV2(nn.Module):
         return tuple(taps)
 
 
-class WidenedMobileNetV2(MobileNetV2):
-    """The same without its last row, tapped where the blocks are wide, as SSDLite does (section 6.2 of the paper).
+class WidenedMobileNetV2(nn.Module):
+    """MobileNetV2 without its last row, tapped where the blocks are wide, as SSDLite does (section 6.2 of the paper).
 
     It computes as darknet does, and its channels are multiples of 4: at width 0.5 the backbone of MobileNetV2-YOLOv3-Nano.
     """
 
     def __init__(self, *, width: float = 0.5) -> None:
-        nn.Module.__init__(self)
-        self._build(ROWS[:-1], width=width, multiple=4, manner=DARKNET)
+        super().__init__()
+        self.stem, self.rows = _build(ROWS[:-1], width=width, multiple=4, manner=DARKNET)
         taps = [self.rows[row][0].depthwise.groups for row in WIDENED_TAP_ROWS]
         self.channels = (*taps, len(self.rows[-1][-1].project.bias))
 
@@ -123,3 +110,19 @@ class WidenedMobileNetV2(MobileNetV2):
             for block in others:
                 x = block(x)
         return (*taps, x)
+
+
+def _build(rows: Sequence[Row], *, width: float, multiple: int = 8, manner: Manner = TENSORFLOW) -> tuple[Conv, nn.ModuleList]:
+    """The stem and the blocks of each row."""
+    channels = scale_channels(STEM_CHANNELS, width, multiple=multiple)
+    stem = Conv(3, channels, kernel=3, stride=2, manner=manner)
+    built = nn.ModuleList()
+    for row in rows:
+        blocks = nn.Sequential()
+        for number in range(row.n):
+            outputs = scale_channels(row.c, width, multiple=multiple)
+            stride = row.s if number == 0 else 1
+            blocks.append(InvertedResidual(channels, outputs, t=row.t, stride=stride, manner=manner))
+            channels = outputs
+        built.append(blocks)
+    return stem, built

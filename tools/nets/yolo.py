@@ -2,8 +2,8 @@
 
 Sources: anchors on three scales and exp() sizes, Redmon & Farhadi, YOLOv3, 2018; centres that reach over the cell's edge,
 Bochkovskiy et al., YOLOv4, 2020, "grid sensitivity"; fusion, Lin et al., FPN, 2017 and Liu et al., PANet, 2018; pools of several
-sizes, He et al., Spatial Pyramid Pooling, 2014, as YOLOv3-SPP places them; scores per class
-without an objectness, Lin et al., RetinaNet, 2017.
+sizes, He et al., Spatial Pyramid Pooling, 2014, as YOLOv3-SPP places them; scores per class without an objectness, Lin et al.,
+RetinaNet, 2017.
 """
 
 from __future__ import annotations
@@ -104,10 +104,15 @@ class Separable(nn.Sequential):
 
 
 class PanNeck(nn.Module):
-    """Three features become three of equal width, each having seen the others: coarse to fine, then fine to coarse."""
+    """Three features become three of equal width, each having seen the others: coarse to fine, then fine to coarse.
+
+    Attributes:
+        channels: of the three features that it makes.
+    """
 
     def __init__(self, inputs: Sequence[int], channels: int) -> None:
         super().__init__()
+        self.channels = (channels,) * len(inputs)
         self.lateral = nn.ModuleList(Conv(n, channels, kernel=1, linear=True) for n in inputs)
         self.down = nn.ModuleList(Separable(channels, channels) for _ in inputs)
         self.shrink = nn.ModuleList(Separable(channels, channels, stride=2) for _ in inputs[1:])
@@ -173,13 +178,11 @@ class Yolo(nn.Module):
             self.backbone = WidenedMobileNetV2(width=settings.width)
             self.neck = SppNeck(self.backbone.channels, settings.neck)
             self.mix = nn.ModuleList(nn.Identity() for _ in STRIDES)
-            channels = self.neck.channels
         else:
             self.backbone = MobileNetV2(width=settings.width)
             self.neck = PanNeck(self.backbone.channels, settings.neck)
-            self.mix = nn.ModuleList(Separable(settings.neck, settings.neck) for _ in STRIDES)
-            channels = [settings.neck] * len(STRIDES)
-        self.heads = nn.ModuleList(Conv(n, n_anchors * answers, kernel=1, linear=True) for n in channels)
+            self.mix = nn.ModuleList(Separable(n, n) for n in self.neck.channels)
+        self.heads = nn.ModuleList(Conv(n, n_anchors * answers, kernel=1, linear=True) for n in self.neck.channels)
         self._start_quietly()
 
     def _start_quietly(self) -> None:

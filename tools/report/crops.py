@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.types import Pixels
+from tools.datasets.encoding import encode_jpeg
 from tools.report.markup import Element, element
 
 LONG_SIDE_PX = 240
@@ -48,8 +49,8 @@ def draw_crop(pixels_rgb: Pixels, around: NDArray[np.float32], boxes: Sequence[M
     shown_w, shown_h = max(1, round((x2 - x1) * scale)), max(1, round((y2 - y1) * scale))
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     shown = cv2.resize(pixels_rgb[y1:y2, x1:x2], (shown_w, shown_h), interpolation=interpolation)
-    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(shown, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    uri = "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode("ascii")
+    encoded = encode_jpeg(shown, quality=_JPEG_QUALITY)
+    uri = "data:image/jpeg;base64," + base64.b64encode(encoded).decode("ascii")
     drawn = [element("image", href=uri, width=shown_w, height=shown_h)]
     for marked in boxes:
         left, top, right, bottom = ((marked.box - (x1, y1, x1, y1)) * scale).round(1).tolist()
