@@ -102,24 +102,28 @@ def test_check_surroundings_are_checked_together(site: Path, capsys: pytest.Capt
     assert "line 8: cameras.door.zones.porch.classes.persn: the engine has no class 'persn'; did you mean person?" in said
 
 
-def test_check_missing_engine_gives_78(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """An engine that cannot be found is wrong configuration."""
-    status = run(site, GOOD.replace("engines/tiny", "none"))
+@pytest.mark.parametrize(
+    ("settings", "mistake", "more"),
+    [
+        pytest.param("none}", "detector.engine: ", "model.not_found", id="no engine"),
+        pytest.param(
+            "engines/tiny, precision: int8}",
+            "detector.precision: the engine tiny has no INT8 network",
+            "python -m tools.quantise",
+            id="no such precision",
+        ),
+    ],
+)
+def test_check_of_what_the_engine_lacks_gives_78(
+    site: Path, capsys: pytest.CaptureFixture[str], settings: str, mistake: str, more: str
+) -> None:
+    """It is wrong configuration, told at its own key, with what to do."""
+    status = run(site, GOOD.replace("engines/tiny}", settings))
 
     said = capsys.readouterr().err
     assert status == 78
-    assert said.startswith(f"{site}/site.yaml: 1 mistake\n  line 3: detector.engine: ")
-    assert "model.not_found" in said
-
-
-def test_check_precision_that_the_engine_lacks_gives_78(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is told at its own key, with what to do."""
-    status = run(site, GOOD.replace("engines/tiny}", "engines/tiny, precision: int8}"))
-
-    said = capsys.readouterr().err
-    assert status == 78
-    assert said.startswith(f"{site}/site.yaml: 1 mistake\n  line 3: detector.precision: the engine tiny has no INT8 network")
-    assert "python -m tools.quantise" in said
+    assert said.startswith(f"{site}/site.yaml: 1 mistake\n  line 3: {mistake}")
+    assert more in said
 
 
 def test_check_precision_that_the_engine_has_is_in_the_summary(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
