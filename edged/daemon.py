@@ -30,6 +30,7 @@ from edged.runtime.board import FrameBoard, LatestFrame
 from edged.runtime.camera_status import CameraState, CameraStatus, FrameCounts
 from edged.runtime.capture import Capture
 from edged.runtime.counter_store import CounterStore
+from edged.runtime.interpreter import settle_interpreter
 from edged.runtime.journal import Journal
 from edged.runtime.loop import Loop
 from edged.runtime.pacing import Interval
@@ -193,6 +194,7 @@ class Daemon:
         )
         while not self._analysis_ready.wait(TICK_S) and not self._stop.is_set():
             self._supervisor.check()
+        settle_interpreter()
         for name in pipelines:
             self._supervisor.run_replaceable(partial(self._make_capture_loop, name, config.cameras[name]))
             if name in self._details:

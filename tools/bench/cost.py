@@ -26,6 +26,7 @@ from edged.config import Config, load_config
 from edged.models.detector import Detector
 from edged.pipeline import FrameResult, process
 from edged.runtime.backoff import Backoff
+from edged.runtime.interpreter import settle_interpreter
 from edged.runtime.journal import Journal
 from edged.sources.base import FrameStream
 from edged.sources.network import FileSource
@@ -105,6 +106,7 @@ def measure_cost(clip: Path, *, engine: str, n_objects: int | None, n_turns: int
     )
     with ExitStack() as stack:
         bench = stack.enter_context(_Bench(clip, config, n_objects=n_objects))
+        settle_interpreter()  # as the daemon does
         turns = [bench.take_turn() for _ in range(WARM_UP_TURNS + n_turns)]
     return summarise(turns[WARM_UP_TURNS:])
 

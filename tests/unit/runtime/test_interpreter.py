@@ -1,0 +1,32 @@
+"""Garbage collection and thread switching of a process that must not pause. In a process of its own: it is for good."""
+
+import subprocess
+import sys
+
+SETTLED = """
+import gc, sys, weakref
+from edged.runtime.interpreter import settle_interpreter
+
+class Node:
+    pass
+
+def make_cycle():
+    node = Node()
+    node.itself = node
+    return weakref.ref(node)
+
+gc.disable()
+old = make_cycle()
+settle_interpreter()
+young = make_cycle()
+is_nearly_all_left_out = gc.get_freeze_count() > 10 * len(gc.get_objects())
+gc.collect()
+print(old() is None, young() is None, is_nearly_all_left_out, gc.get_threshold()[0] > 700, sys.getswitchinterval())
+"""
+
+
+def test_settle_interpreter_leaves_what_exists_out_and_still_finds_new_cycles():
+    """Garbage from before goes, what is used is never looked through again, a cycle made later is collected."""
+    done = subprocess.run([sys.executable, "-c", SETTLED], capture_output=True, text=True, timeout=60, check=True)
+
+    assert done.stdout.split() == ["True", "True", "True", "True", "0.001"]
