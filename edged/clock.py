@@ -96,10 +96,14 @@ class _Timex(ctypes.Structure):
     )
 
 
+_ADJTIMEX = getattr(ctypes.CDLL(None), "adjtimex", lambda _: -1)
+"""Looked up once: every event asks for the quality of its clock."""
+
+
 def read_clock_quality() -> ClockQuality:
     """What the kernel says of its wall clock; not synchronised where it cannot be asked."""
-    timex, libc = _Timex(), ctypes.CDLL(None)
-    state = libc.adjtimex(ctypes.byref(timex)) if hasattr(libc, "adjtimex") else -1
+    timex = _Timex()
+    state = _ADJTIMEX(ctypes.byref(timex))
     if state in (-1, _TIME_ERROR) or timex.status & _STA_UNSYNC:
         return ClockQuality(is_synchronised=False, max_error_ms=None)
     return ClockQuality(is_synchronised=True, max_error_ms=timex.maxerror_us / 1000)

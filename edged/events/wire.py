@@ -84,7 +84,7 @@ def event_id(device: str, epoch: str, camera: str | None, seq: int) -> str:
 def utc_text(at: float) -> str:
     """UTC seconds since 1970 as ISO 8601 with milliseconds and Z."""
     moment = _UNIX_EPOCH + timedelta(milliseconds=round(at * 1000))
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def encode_event(event: Event, stamp: Stamp) -> bytes:

@@ -268,8 +268,9 @@ def _decode_one(
         return Detections.empty()
     rows, class_ids = np.divmod(hits, scores.shape[1])
     best = of_all[hits]
-    if (rows[1:] == rows[:-1]).any():  # of several classes
-        rows = np.unique(rows)
+    is_next = rows[1:] != rows[:-1]
+    if not is_next.all():  # of several classes
+        rows = rows[np.concatenate([[True], is_next])]
         class_ids = scores[rows].argmax(axis=1)  # where there is a NaN: of it
         best = scores[rows, class_ids]
     if not best.max() <= 1:
