@@ -76,7 +76,14 @@ class KnownObject:
     height_ratio: float = 0.0
     zones: tuple[str, ...] = ()
     best: BestShot | None = None
+    _scores: float = 0.0
+    _n_scores: int = 0
     _told: _Told | None = None
+
+    @property
+    def mean_score(self) -> float:
+        """Of all its detections since it was confirmed."""
+        return self._scores / max(1, self._n_scores)
 
     @property
     def is_announced(self) -> bool:
@@ -97,6 +104,8 @@ class KnownObject:
         self.height_ratio = min(1.0, (y2 - y1) / height)
         if track.is_detected:
             self.top_score = max(self.top_score, track.score)
+            self._scores += track.score
+            self._n_scores += 1
             quality = shot_quality(self.corners, track.score, width=width, height=height)
             if self.best is None or quality > self.best.quality:
                 self.best = BestShot(now_s, track.box, track.score, quality)

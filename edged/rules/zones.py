@@ -13,6 +13,12 @@ from edged.vision.masks import polygon_area
 MARGIN_OF_ZONE_RATIO = 0.25
 """The band along the border takes at most this share of area / perimeter: a narrow zone keeps an inside."""
 
+HIDDEN_SCORE_RATIO = 0.5
+"""Seen with less than this share of its mean score, an object is probably half hidden, and its box the part that is not."""
+
+HIDDEN_S = 1.0
+"""For so long an object that seems half hidden is still where it was."""
+
 
 class LeaveReason(str, Enum):
     """Why an object is in a zone no more."""
@@ -53,8 +59,9 @@ class Zone:
     """Who is in one zone, and since when.
 
     Entering is believed at once where the anchor is deeper inside than a band along the border, and after `settle_s`
-    within the band; leaving only once the anchor is out by more than the band. So an object on the border never flaps, an
-    object that walks in is reported within a frame or two, and one seen for the first time inside is in at once.
+    within the band; leaving only once the anchor is out by more than the band, and after `HIDDEN_S` where the object is seen
+    so badly that something may hide half of it. So an object on the border never flaps, an object that walks in is reported
+    within a frame or two, one seen for the first time inside is in at once, and a parked car stays while others pass it.
     """
 
     def __init__(self, settings: ZoneSettings, *, width: int, height: int) -> None:
@@ -90,7 +97,9 @@ class Zone:
         classes = self.settings.classes
         if classes is not None and thing.class_name not in classes:
             return self._leave(thing, LeaveReason.CLASS, until_s=now_s)
-        if not self._polygon.contains(x, y) and self._polygon.border_distance(x, y) > self._margin_px(thing):
+        if self._polygon.contains(x, y) or self._polygon.border_distance(x, y) <= self._margin_px(thing):
+            stay.hidden_since_s = None
+        elif not self._may_be_hidden(thing, stay, now_s):
             return self._leave(thing, LeaveReason.LEFT, until_s=now_s)
         return self._look_dwell(stay, now_s)
 
@@ -133,6 +142,14 @@ class Zone:
         self._stays[thing.number] = _Stay(now_s, self.settings.dwell_s)
         return Entered()
 
+    def _may_be_hidden(self, thing: KnownObject, stay: _Stay, now_s: float) -> bool:
+        """Whether an object that is seen outside may still be inside, half hidden."""
+        if thing.score >= HIDDEN_SCORE_RATIO * thing.mean_score:
+            return False
+        if stay.hidden_since_s is None:
+            stay.hidden_since_s = now_s
+        return now_s - stay.hidden_since_s < HIDDEN_S - TIME_TOLERANCE_S
+
     def _look_dwell(self, stay: _Stay, now_s: float) -> Dwelt | None:
         dwell_s = now_s - stay.entered_s
         if stay.report_after_s is None or dwell_s < stay.report_after_s - TIME_TOLERANCE_S:
@@ -156,10 +173,17 @@ class Zone:
 
 @dataclass(slots=True)
 class _Stay:
-    """One object's stay in a zone: since when, and after how long in it the next dwell report is due."""
+    """One object's stay in a zone.
+
+    Attributes:
+        entered_s: since when.
+        report_after_s: after how long in it the next dwell report is due.
+        hidden_since_s: since when it seems to be outside, half hidden; None while it is not so.
+    """
 
     entered_s: float
     report_after_s: float | None
+    hidden_since_s: float | None = None
 
 
 class Polygon:

@@ -59,9 +59,9 @@ class TrackerSettings:
     confirm_s: float = 0.2
     tentative_lost_s: float = 0.3
     lost_s: float = 2.0
-    stationary_lost_s: float = 5.0
+    stationary_lost_s: float = 10.0
     gap_s: float = 1.0
-    stationary_s: float = 3.0
+    stationary_s: float = 2.5
     stationary_iou: float = 0.6
     covered_ratio: float = 0.1
     covered_score_ratio: float = 0.8

@@ -6,7 +6,7 @@ import pytest
 
 from edged.rules.objects import KnownObject
 from edged.rules.settings import ClassLimits, CrowdSettings, ZoneSettings
-from edged.rules.zones import CrowdChange, Dwelt, Entered, LeaveReason, Left, Polygon, Zone
+from edged.rules.zones import HIDDEN_S, HIDDEN_SCORE_RATIO, CrowdChange, Dwelt, Entered, LeaveReason, Left, Polygon, Zone
 
 WIDTH, HEIGHT = 640, 360
 FRAME_S = 1 / 15
@@ -128,6 +128,46 @@ def test_zone_object_that_stands_on_the_border_never_flaps(person, seed):
     moves = [move for move in walk(zone, person, (320 + jitter).tolist()) if move is not None]
 
     assert moves == [Entered()]
+
+
+def look_with_scores(zone, make_track, xs, scores):
+    """The zone's answers to a walk along y = 180, one step a frame, on which the object is seen with these scores."""
+    thing, moves = KnownObject(1), []
+    for step, (x, score) in enumerate(zip(xs, scores, strict=True)):
+        now_s = step * FRAME_S
+        thing.follow(make_track(1, x, 180, score=score), "person", now_s=now_s, width=WIDTH, height=HEIGHT)
+        moves.append(zone.look(thing, x, 180.0, now_s=now_s))
+    return moves
+
+
+def test_zone_object_that_seems_half_hidden_outside_stays_until_it_is_seen_well_again(make_track):
+    """What passes in front of it spoils its box; no leave, no second enter."""
+    moves = look_with_scores(make_zone(), make_track, [100] * 10 + [400] * 10 + [100] * 5, [0.8] * 10 + [0.2] * 10 + [0.8] * 5)
+
+    assert [move for move in moves if move] == [Entered()]
+
+
+def test_zone_object_that_seems_half_hidden_outside_for_long_leaves(make_track):
+    """After HIDDEN_S it is believed, each time anew."""
+    n_hidden = round(HIDDEN_S / FRAME_S)
+    xs, scores = (
+        [100] * 100 + [400] * 5 + [100] + [400] * (n_hidden + 1),
+        [0.8] * 100 + [0.2] * 5 + [0.2] + [0.2] * (n_hidden + 1),
+    )
+
+    moves = look_with_scores(make_zone(), make_track, xs, scores)
+
+    assert [(step, type(move)) for step, move in enumerate(moves) if move] == [(0, Entered), (106 + n_hidden, Left)]
+
+
+@pytest.mark.parametrize(
+    "score", [pytest.param(0.8, id="as ever"), pytest.param(0.8 * HIDDEN_SCORE_RATIO, id="just well enough")]
+)
+def test_zone_object_seen_well_outside_leaves_on_that_frame(make_track, score):
+    """Its box can be trusted; the mean is that of all its scores, this one included."""
+    moves = look_with_scores(make_zone(), make_track, [100] * 100 + [400], [0.8] * 100 + [score])
+
+    assert isinstance(moves[-1], Left)
 
 
 def test_zone_narrower_than_the_band_can_be_entered(person):
