@@ -48,7 +48,7 @@ def make_parser() -> argparse.ArgumentParser:
     group = split.add_mutually_exclusive_group()
     group.add_argument("--group", default="", metavar="COLUMN", help="column, or key of COCO images, that names the scene")
     group.add_argument(
-        "--group-pattern", default="", metavar="REGEX", help="finds the scene in a file's name, e.g. '^images/([^_]+)'"
+        "--group-pattern", default="", metavar="REGEX", help="finds the scene in a file's name, e.g. '([^_/]+)_[^/]*$'"
     )
     split.add_argument("--write", action="store_true", help="write the split; the former files are kept as *.before")
     draw = _add(commands, "draw", "draw labels onto pictures, for people", run_draw)

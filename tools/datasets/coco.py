@@ -1,4 +1,4 @@
-"""COCO: `annotations.json` and its pictures beside it, in `images/` or in `images.tar`.
+"""COCO: `annotations.json` and its pictures beside it, in `images/` or in `images.tar`; their names may leave `images/` out.
 
 Of our own: `split` of an image, and `labelled_categories`, the ids that are labelled everywhere in the set.
 Polygons and run lengths (`segmentation`) are passed over: the boxes are what is read.
@@ -21,6 +21,7 @@ from tools.datasets.pictures import LabelledObject, Origin, Part, PictureSet, ma
 from tools.datasets.reading import Reading, read_text
 
 FILE = "annotations.json"
+FOLDER = "images"
 HOW_TO_SPLIT = 'images with "split": "train" or "val"'
 
 
@@ -151,7 +152,7 @@ def _read_image(image: dict[str, Any], annotations: list[dict[str, Any]], catego
     split = reading.split_named(image.get("split", "train"), FILE, place)
     if not reading.wants(split):
         return
-    source = reading.find_file(name, FILE, place)
+    source = reading.find_file(name, FILE, place, also_in=FOLDER)
     objects = [_read_object(one, name, categories, reading) for one in annotations]
     if source is None:
         return

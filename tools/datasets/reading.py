@@ -92,11 +92,18 @@ class Reading:
             path, hint = self.folder / file, hint_at(self.group_column, names)
             raise InputError(f"{path}: has no {self.group_column!r} to group by, only {', '.join(names):.200}; {hint}")
 
-    def find_file(self, name: str, file: str, place: str) -> StoredFile | None:
-        """A file that the labels name; a missing one is noted."""
+    def find_file(self, name: str, file: str, place: str, *, also_in: str = "") -> StoredFile | None:
+        """A file that the labels name; a missing one is noted.
+
+        Args:
+            also_in: a folder that the labels may leave out of the name; empty: none.
+        """
         found = self.files.find(name)
+        if found is None and also_in:
+            found = self.files.find(f"{also_in}/{name}")
         if found is None:
-            message = f"names {name}, which is not beside it nor in images.tar; add the file or take it out of the labels"
+            places = f"beside it, in {also_in}/" if also_in else "beside it"
+            message = f"names {name}, which is not {places} nor in images.tar; add the file or take it out of the labels"
             self.mistakes.add(file, place, message)
         return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -60,6 +61,34 @@ def test_load_coco_reads_pictures_from_a_tar(folder: Path) -> None:
     assert load_coco(folder, split="train").pictures[2].pixels_rgb().shape == (64, 80, 3)
 
 
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
+def test_load_coco_finds_pictures_whose_names_leave_the_folder_out(folder: Path, *, packed: bool) -> None:
+    """COCO's own files name no folder."""
+
+    def change(data: dict) -> None:
+        for image in data["images"]:
+            image["file_name"] = image["file_name"].removeprefix("images/")
+
+    _edit(folder, change)
+    if packed:
+        with tarfile.open(folder / "images.tar", "w") as archive:
+            archive.add(folder / "images", "images")
+        shutil.rmtree(folder / "images")
+
+    found = load_coco(folder, split="train")
+
+    assert [one.origin.file for one in found.pictures] == ["1.png", "2.png", "3.png"]
+    assert found.pictures[2].pixels_rgb().shape == (64, 80, 3)
+
+
+def test_load_coco_takes_the_picture_beside_its_file_before_one_in_the_folder(folder: Path) -> None:
+    """The name as it stands comes first."""
+    cv2.imwrite(str(folder / "1.png"), np.zeros((32, 40, 3), np.uint8))
+    _edit(folder, lambda data: data["images"][0].update(file_name="1.png", width=40, height=32))
+
+    assert load_coco(folder, split="train").pictures[0].pixels_rgb().shape == (32, 40, 3)
+
+
 def test_load_coco_crowds_are_ignored_and_other_categories_left_out(folder: Path) -> None:
     """iscrowd 1 marks a box that counts neither way; a dog is none of ours."""
 
@@ -85,7 +114,11 @@ def _without_file_name(data: dict) -> None:
         pytest.param(lambda d: d.update(images={}), "images: expected a list", id="images no list"),
         pytest.param(lambda d: d.pop("annotations"), "annotations: expected a list", id="no annotations"),
         pytest.param(_without_file_name, "without file_name", id="no name"),
-        pytest.param(lambda d: d["images"][0].update(file_name="gone.png"), "names gone.png", id="no such file"),
+        pytest.param(
+            lambda d: d["images"][0].update(file_name="gone.png"),
+            "names gone.png, which is not beside it, in images/ nor",
+            id="no file",
+        ),
         pytest.param(lambda d: d["annotations"][0].update(bbox=[1, 2, 3]), "four numbers", id="three numbers"),
         pytest.param(lambda d: d["annotations"][0].update(bbox=[1, 2, -3, 4]), "not a box", id="negative width"),
         pytest.param(lambda d: d["annotations"][0].update(bbox=[1, 2, float("nan"), 4]), "not a box", id="not a number"),
