@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -228,8 +227,12 @@ def _set_out(plan: EpochPlan, trainer: Trainer, settings: TrainSettings) -> None
 
 
 def _load_sets(data: Path, settings: TrainSettings, *, split: str) -> list[PictureSet]:
-    sets = [_load_split(data / name, settings.classes, split=split) for name in settings.sets]
-    if split == "val":
+    is_measured = split == "val"  # a set for training may have no val: then nothing of it is
+    sets = [
+        load_set(data / name, split=split, classes=settings.classes, allows_unseen=True, allows_empty=is_measured)
+        for name in settings.sets
+    ]
+    if is_measured:
         sets = [one for one in sets if one.pictures]
     elif settings.gaps:
         sets = fill_sets(dict(zip(settings.sets, sets, strict=True)), settings.gaps, threads=torch.get_num_threads())
@@ -239,14 +242,6 @@ def _load_sets(data: Path, settings: TrainSettings, *, split: str) -> list[Pictu
     if split == "train" and "classes" in settings.model_fields_set:  # asked for by name: one that is not there is a mistake
         refuse_unseen(sets)
     return sets
-
-
-def _load_split(folder: Path, classes: tuple[str, ...], *, split: str) -> PictureSet:
-    """A set for training may have no val: then nothing of it is measured."""
-    if split == "train":
-        return load_set(folder, split=split, classes=classes, allows_unseen=True)
-    whole = load_set(folder, classes=classes, allows_unseen=True)
-    return replace(whole, pictures=tuple(one for one in whole.pictures if one.origin.split == split))
 
 
 def _plan(sets: list[PictureSet], settings: TrainSettings, processes: Processes) -> EpochPlan:

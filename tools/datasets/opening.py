@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
@@ -18,6 +19,8 @@ from tools.datasets.table import is_table, read_table
 from tools.datasets.voc import is_voc, read_voc
 from tools.datasets.yolo import is_yolo, read_yolo
 from tools.mot import is_mot, load_mot
+
+log = logging.getLogger(__name__)
 
 
 class Layout(str, Enum):
@@ -76,17 +79,26 @@ def find_signs(folder: Path) -> list[Layout]:
 def load_sets(data: Path, *, split: str | None, classes: Sequence[str] | None = None) -> list[PictureSet]:
     """The sets in a folder, by name: itself, or the folders in it; any layout but classes by folder.
 
+    A set without a picture in the split is passed over with a warning.
+
     Args:
         split, classes: as in `load_set`; a class may be without a single object.
 
     Raises:
-        InputError: there is none, or with every mistake of the first that is wrong.
+        InputError: there is none, none has a picture in the split, or with every mistake of the first that is wrong.
     """
     inner = sorted(folder for folder in data.glob("*") if folder.is_dir())
     folders = [folder for folder in ([data] if find_signs(data) else inner) if find_signs(folder)]
     if not folders:
         raise InputError(f"{data}: no labelled pictures found, there or in the folders in it; {EXPECTED}")
-    return [load_set(folder, split=split, classes=classes, allows_unseen=True) for folder in folders]
+    sets = [load_set(folder, split=split, classes=classes, allows_unseen=True, allows_empty=True) for folder in folders]
+    found = [one for one in sets if one.pictures]
+    empty = ", ".join(one.name for one in sets if not one.pictures)
+    if not found:
+        raise InputError(f"{data}: no picture in split {split!r} of {empty}; `python -m tools.dataset split` makes one")
+    if empty:
+        log.warning("passed over, no picture in split %r: %s; `python -m tools.dataset split` makes one", split, empty)
+    return found
 
 
 def load_set(
@@ -96,6 +108,7 @@ def load_set(
     classes: Sequence[str] | None = None,
     layout: Layout | None = None,
     allows_unseen: bool = False,
+    allows_empty: bool = False,
 ) -> PictureSet:
     """Read a folder of any layout. Pictures are found, not read: they are when they are used.
 
@@ -105,12 +118,13 @@ def load_set(
         classes: the wanted ones, by name, case and the like aside; others are left out and counted. None: those of the files.
         layout: None: found out.
         allows_unseen: a wanted class may be without a single object.
+        allows_empty: there may be no picture in the split.
 
     Raises:
         InputError: with every mistake found, each by file and place.
     """
     mistakes = Mistakes(folder)
-    found = read_set(folder, split=split, layout=layout, mistakes=mistakes)
+    found = read_set(folder, split=split, layout=layout, mistakes=mistakes, allows_empty=allows_empty)
     mistakes.refuse()
     if classes is None:
         return found
@@ -121,12 +135,19 @@ def load_set(
 
 
 def read_set(
-    folder: Path, *, split: str | None, mistakes: Mistakes, layout: Layout | None = None, group_column: str = ""
+    folder: Path,
+    *,
+    split: str | None,
+    mistakes: Mistakes,
+    layout: Layout | None = None,
+    group_column: str = "",
+    allows_empty: bool = False,
 ) -> PictureSet:
     """What could be read of a folder, with all classes of its files; what is wrong is in `mistakes`.
 
     Args:
         group_column: the column, or key, whose value is the group of a picture; empty: none.
+        allows_empty: as in `load_set`.
 
     Raises:
         InputError: nothing could be read at all.
@@ -144,4 +165,5 @@ def read_set(
         Layout.TABLE: read_table,
         Layout.FOLDERS: read_folders,
     }
-    return readers[layout](Reading(folder, split=split, mistakes=mistakes, group_column=group_column))
+    reading = Reading(folder, split=split, mistakes=mistakes, group_column=group_column, allows_empty=allows_empty)
+    return readers[layout](reading)

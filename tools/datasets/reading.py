@@ -38,14 +38,23 @@ class Reading:
         folder: what is read; nothing is written there.
         split: the wanted one; None: all.
         group_column: the column, or key, whose value is a picture's group; empty: none.
+        allows_empty: there may be no picture in the wanted split.
         mistakes: what is wrong so far.
         files: where the pictures are.
         pictures: those found so far.
         class_names: by class id; the same for every split, so readers number the classes of all of them.
     """
 
-    def __init__(self, folder: Path, *, split: str | None, mistakes: Mistakes | None = None, group_column: str = "") -> None:
-        self.folder, self.split, self.group_column = folder, split, group_column
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        split: str | None,
+        mistakes: Mistakes | None = None,
+        group_column: str = "",
+        allows_empty: bool = False,
+    ) -> None:
+        self.folder, self.split, self.group_column, self.allows_empty = folder, split, group_column, allows_empty
         self.mistakes = Mistakes(folder) if mistakes is None else mistakes
         self.files: PictureFiles = open_files(folder)
         self.pictures: list[Picture] = []
@@ -140,7 +149,8 @@ class Reading:
             labelled: (classes,) bool; None: all of them.
             how_to_split: how this layout names splits, for a message.
         """
-        if not self.pictures and not self.mistakes.count:
+        may_be_empty = self.allows_empty and self.split is not None
+        if not self.pictures and not self.mistakes.count and not may_be_empty:
             what = f"in split {self.split!r}" if self.split else "found"
             self.mistakes.add(self.name, "", f"no picture {what}; expected {how_to_split}")
         known = np.ones(len(self.class_names), np.bool_) if labelled is None else labelled

@@ -65,7 +65,8 @@ def load_boxes(data: Path, *, split: str | None) -> list[PictureSet]:
             log.warning("passed over: set %s has a %s for each picture and no boxes", one.name, one.part.value)
     with_boxes = [one for one in sets if one.part is Part.BOXES]
     if not with_boxes:
-        raise InputError(f"{data}: no set there has boxes, and a detector finds boxes; label some, or name another folder")
+        where = f" in split {split!r}" if split else ""
+        raise InputError(f"{data}: no set there has boxes{where}, and a detector finds boxes; label some, or name another folder")
     return with_boxes
 
 

@@ -124,6 +124,17 @@ def test_calibrate_passes_over_a_set_without_a_class_of_the_engine(tmp_path: Pat
     assert manifest.measured["ap50"]["person"]["n"] == 22
 
 
+def test_calibrate_passes_over_a_set_without_val(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A set that only trains is named; the other sets count."""
+    write_set(tmp_path / "data" / "yard", "person", "forklift")
+    write_coco_folder(tmp_path / "data" / "frames", pictures=2)
+
+    manifest = run(write_engine(tmp_path / "own", classes=["person", "forklift"]), tmp_path / "data")
+
+    assert "passed over, no picture in split 'val': frames" in caplog.text
+    assert manifest.measured["ap50"]["person"]["n"] == 22
+
+
 @pytest.mark.parametrize(
     ("classes", "message"),
     [

@@ -364,6 +364,17 @@ def test_main_html_counts_objects_taken_for_a_class_that_no_set_labels(tmp_path:
     assert "said: pallet" in text
 
 
+def test_main_passes_over_a_set_without_the_split(tmp_path: Path, yard: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A set that only trains is named and left out; alone it is refused, with how to mend it."""
+    frames = write_coco_folder(yard.parent / "frames", pictures=2)
+    engine = write_engine(tmp_path / "own" / "engine", classes=["person", "forklift"])
+
+    assert evaluate.main([str(engine), str(yard.parent)]) == 0
+    assert "passed over, no picture in split 'val': frames" in caplog.text
+    with pytest.raises(InputError, match=r"no picture in split 'val' of frames; `python -m tools\.dataset split` makes one"):
+        load_boxes(frames, split="val")
+
+
 def test_main_passes_over_sets_without_boxes(tmp_path: Path, yard: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A set of masks beside the boxes is named and left out; alone it is refused."""
     write_masks(tmp_path / "masks", {"a": np.zeros((64, 80), np.uint8), "b": np.ones((64, 80), np.uint8)})

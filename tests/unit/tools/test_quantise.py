@@ -192,7 +192,7 @@ def test_main_with_pictures_of_one_split_only_gives_78(engine: Path, tmp_path: P
 
     assert quantise.main([str(engine), "--data", str(data)]) == 78
 
-    assert "half: no picture in split 'val'" in capsys.readouterr().err
+    assert "half: no picture in split 'val' of half" in capsys.readouterr().err
     assert not (engine / INT8_NAME).exists()
 
 

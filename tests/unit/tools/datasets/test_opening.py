@@ -12,7 +12,7 @@ from labelled_folders import voc_object, write_picture, write_table, write_text,
 from edged.errors import InputError
 from tools.datasets import load_coco
 from tools.datasets.choosing import count_classes, refuse_unseen
-from tools.datasets.opening import Layout, find_layout, load_set
+from tools.datasets.opening import Layout, find_layout, load_set, load_sets
 from tools.datasets.pictures import Part
 
 SHARED = Path(__file__).parents[5] / "shared" / "data"
@@ -88,6 +88,52 @@ def test_refuse_unseen_accepts_a_class_that_another_set_has(voc: Path, tmp_path:
     refuse_unseen(sets)
     with pytest.raises(InputError, match="class 'person' is never seen"):
         refuse_unseen(sets[:1])
+
+
+def test_load_set_of_an_empty_split_is_refused_unless_allowed(voc: Path) -> None:
+    """What there is to read is read all the same: the classes, and mistakes elsewhere."""
+    with pytest.raises(InputError, match="no picture in split 'val'"):
+        load_set(voc, split="val")
+
+    found = load_set(voc, split="val", allows_empty=True)
+    assert (len(found.pictures), found.classes) == (0, ("CAR", "dog", "motorbike"))
+
+
+def test_load_set_without_any_picture_is_refused_though_a_split_may_be_empty(tmp_path: Path) -> None:
+    """Nothing at all is never meant."""
+    write_text(tmp_path / "labels.csv", "file,label\n")
+
+    with pytest.raises(InputError, match="no picture found"):
+        load_set(tmp_path, allows_empty=True)
+
+
+def test_load_sets_passes_over_those_without_the_split_and_names_them(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Frames that only train do not keep the others from being measured."""
+    for name, split in (("clips", "train"), ("frames", "train"), ("yard", "val")):
+        write_coco_folder(tmp_path / name, pictures=2, split=split)
+
+    found = load_sets(tmp_path, split="val")
+
+    assert [(one.name, len(one.pictures)) for one in found] == [("yard", 2)]
+    assert "passed over, no picture in split 'val': clips, frames; `python -m tools.dataset split` makes one" in caplog.text
+
+
+def test_load_sets_of_which_none_has_the_split_is_refused(tmp_path: Path) -> None:
+    """Each is named."""
+    for name in ("clips", "frames"):
+        write_coco_folder(tmp_path / name, pictures=2)
+
+    with pytest.raises(InputError, match=r"no picture in split 'val' of clips, frames; .* makes one"):
+        load_sets(tmp_path, split="val")
+
+
+def test_load_sets_with_every_split_passes_over_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Where no split is asked for, none is missing."""
+    for name, split in (("clips", "train"), ("yard", "val")):
+        write_coco_folder(tmp_path / name, pictures=2, split=split)
+
+    assert [one.name for one in load_sets(tmp_path, split=None)] == ["clips", "yard"]
+    assert not caplog.text
 
 
 @pytest.mark.parametrize("classes", [("car", "Car"), ()], ids=["one twice", "none"])
