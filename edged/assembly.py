@@ -76,7 +76,7 @@ def find_manifest(config: Config) -> tuple[Path, Manifest]:
     """
     try:
         directory = find_engine(config.detector.engine, config_dir=config.directory, state_dir=config.state_dir)
-        manifest = load_manifest(directory)
+        manifest = load_manifest(directory, precision=config.detector.precision)
     except ModelError as error:
         raise ConfigError(config.source, [config.mistake_at("config.engine", ("detector", "engine"), str(error))]) from error
     mistakes = check_against_manifest(config, manifest.classes)
@@ -95,7 +95,7 @@ def open_detector(directory: Path, *, precision: Precision = "fp32", threads: in
     Raises:
         ModelError: the manifest or the network cannot be used.
     """
-    manifest = load_manifest(directory)
+    manifest = load_manifest(directory, precision=precision)
     backend = open_onnx_backend(directory / manifest.network(precision).file, threads=threads)
     try:
         detector = Detector(manifest, backend)

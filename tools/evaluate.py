@@ -48,14 +48,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args(argv)
     try:
-        engines = [arguments.engine, *([arguments.against] if arguments.against else [])]
-        sets = in_terms_of(judged_classes([load_manifest(engine) for engine in engines]), _find_sets(arguments))
+        engines = [(arguments.engine, arguments.precision)]
+        engines += [(arguments.against, arguments.against_precision)] if arguments.against else []
+        manifests = [load_manifest(engine, precision=precision) for engine, precision in engines]
+        sets = in_terms_of(judged_classes(manifests), _find_sets(arguments))
         settings = Settings(arguments.resamples, arguments.seed, coco=arguments.coco or arguments.html is not None)
-        precisions = (arguments.precision, arguments.against_precision)
-        runs = [
-            run_engine(engine, sets, threads=arguments.threads, precision=precision)
-            for engine, precision in zip(engines, precisions, strict=False)
-        ]
+        runs = [run_engine(engine, sets, threads=arguments.threads, precision=precision) for engine, precision in engines]
         _refuse_strangers(runs)
         groups = compare_runs(sets, runs, settings)
         if arguments.html:

@@ -193,8 +193,11 @@ class Manifest(_Part):
         return self
 
 
-def load_manifest(directory: Path) -> Manifest:
-    """The manifest of the engine in a directory, the digests of its networks checked.
+def load_manifest(directory: Path, *, precision: Precision = "fp32") -> Manifest:
+    """The manifest of the engine in a directory, the digest of the network that will be used checked.
+
+    Args:
+        precision: what will compute; a precision that the engine lacks is refused by `Manifest.network`, not here.
 
     Raises:
         ModelError: with every mistake of the manifest; or the network is missing or is not the one that the manifest means.
@@ -207,9 +210,9 @@ def load_manifest(directory: Path) -> Manifest:
     except ConfigError as error:
         raise ModelError(str(error)) from error
     manifest = _validate(document)
-    for network in (manifest.onnx, manifest.int8):
-        if network is not None:
-            _check_digest(directory / network.file, network.sha256)
+    network = manifest.onnx if precision == "fp32" else manifest.int8
+    if network is not None:
+        _check_digest(directory / network.file, network.sha256)
     return manifest
 
 

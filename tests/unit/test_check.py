@@ -141,6 +141,20 @@ def test_check_precision_that_the_engine_has_is_in_the_summary(site: Path, capsy
     assert "engine tiny (64x64, int8): person, car" in capsys.readouterr().out
 
 
+def test_check_looks_at_the_network_that_will_compute(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An INT8 network that was not copied matters only to who asks for it."""
+    engine = site / "engines" / "tiny"
+    int8 = QuantisedFile(file="model.int8.onnx", sha256="0" * 64, opset=17, calibration="1 picture")
+    (engine / "model.yaml").write_text(dump_manifest(load_manifest(engine).model_copy(update={"int8": int8})))
+
+    assert run(site, GOOD) == 0
+    assert run(site, GOOD.replace("engines/tiny}", "engines/tiny, precision: int8}")) == 78
+
+    said = capsys.readouterr().err
+    assert said.startswith(f"{site}/site.yaml: 1 mistake\n  line 3: detector.engine: ")
+    assert "model.int8.onnx: cannot read the network" in said
+
+
 def test_check_missing_engine_of_an_override_names_the_command_line(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Nobody looks for a mistake at a line of the file that does not hold it."""
     status = run(site, GOOD, "--set", "detector.engine=none")

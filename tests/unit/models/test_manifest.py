@@ -12,7 +12,7 @@ import yaml
 from models_onnx import make_manifest, save_engine
 
 from edged.errors import ModelError
-from edged.models.manifest import Manifest, digest_file, dump_manifest, find_engine, load_manifest
+from edged.models.manifest import Manifest, QuantisedFile, digest_file, dump_manifest, find_engine, load_manifest
 
 
 @pytest.fixture
@@ -179,14 +179,42 @@ def test_load_manifest_with_one_flipped_bit_in_the_network_is_refused(engine: Pa
     assert "[model.hash]" in str(caught.value)
 
 
-def test_load_manifest_with_another_int8_network_is_refused(engine: Path) -> None:
-    """The network in INT8 has a digest of its own, whichever precision is wanted."""
-    (engine / "model.int8.onnx").write_bytes(b"not the one")
-    int8 = {"file": "model.int8.onnx", "sha256": "0" * 64, "opset": 17, "calibration": "1 picture"}
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param(b"not the one", r"model\.int8\.onnx: expected sha256 000000000000….*\[model\.hash\]", id="another"),
+        pytest.param(None, r"model\.int8\.onnx: cannot read the network.*\[model\.unreadable\]", id="missing"),
+    ],
+)
+def test_load_manifest_with_a_wrong_int8_network_is_refused_where_it_is_used(
+    engine: Path, content: bytes | None, message: str
+) -> None:
+    """It has a digest of its own; who computes in float never opens it."""
+    int8 = QuantisedFile(file="model.int8.onnx", sha256="0" * 64, opset=17, calibration="1 picture")
+    manifest = load_manifest(engine).model_copy(update={"int8": int8})
+    (engine / "model.yaml").write_text(dump_manifest(manifest))
+    if content is not None:
+        (engine / int8.file).write_bytes(content)
 
-    message = rewrite(engine, lambda data: data.update(int8=int8))
+    with pytest.raises(ModelError, match=message):
+        load_manifest(engine, precision="int8")
+    assert load_manifest(engine) == manifest
 
-    assert "model.int8.onnx: expected sha256 000000000000…" in message
+
+def test_load_manifest_for_int8_does_not_read_the_network_in_float(engine: Path) -> None:
+    """A device that computes in INT8 needs that file alone."""
+    (engine / "model.onnx").rename(engine / "model.int8.onnx")
+    text = (engine / "model.yaml").read_text()
+    digest = digest_file(engine / "model.int8.onnx")
+    int8 = f'int8: {{file: model.int8.onnx, sha256: "{digest}", opset: 17, calibration: 1 picture}}\n'
+    (engine / "model.yaml").write_text(text + int8)
+
+    assert load_manifest(engine, precision="int8").int8.sha256 == digest
+
+
+def test_load_manifest_for_a_precision_that_is_not_there_gives_what_there_is(engine: Path) -> None:
+    """`network` refuses it, at the key that asks for it."""
+    assert load_manifest(engine, precision="int8") == load_manifest(engine)
 
 
 def test_load_manifest_with_a_misspelt_key_of_int8_suggests_the_right_one(engine: Path) -> None:
