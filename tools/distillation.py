@@ -10,13 +10,13 @@ detector, Chen et al., Learning Efficient Object Detection Models with Knowledge
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from edged.errors import InputError
+from tools.engines import EngineFolder
 from tools.nets.yolo import Predictions, Yolo
 from tools.overlaps import generalised_iou
 from tools.training import Part
@@ -37,7 +37,7 @@ class TeacherSettings:
         box_weight: of the boxes against the scores.
     """
 
-    engine: Path
+    engine: EngineFolder
     weight: float = 1.0
     box_weight: float = 2.0
 

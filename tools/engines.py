@@ -1,9 +1,12 @@
-"""What the tools that write engines have in common: the ONNX they promise, sizes, and files that are whole or not there."""
+"""What the tools that name or write engines have in common: directories in settings, the ONNX they promise, whole files."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import PlainSerializer
 
 from edged.errors import InputError
 from edged.models.manifest import MANIFEST_NAME, Manifest, dump_manifest
@@ -13,6 +16,9 @@ IR_VERSION = 8
 """What opset 17 came with: every ONNX Runtime from 1.12 on reads it."""
 ONNX_NAME = "model.onnx"
 INT8_NAME = "model.int8.onnx"
+
+EngineFolder = Annotated[Path, PlainSerializer(lambda folder: folder.name, return_type=str)]
+"""The directory of an engine in a training's settings; dumped by its name, where it lies is of this machine only."""
 
 
 def parse_size(text: str) -> tuple[int, int]:

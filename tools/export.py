@@ -27,8 +27,8 @@ from tools.nets.yolo import STRIDES, ExportedYolo
 from tools.train_detector import TrainSettings
 from tools.training import load_checkpoint
 
-NOT_TOLD = {"data": True, "anchors": True, "teacher": {"engine": True}}
-"""Settings that stand elsewhere in the manifest; the teacher is named under `data`, where it lies is of this machine only."""
+TOLD_ELSEWHERE = {"data", "anchors"}
+"""Settings that have keys of their own in the manifest."""
 LICENCES = {"R": "research-only", "D": "evaluation-only", "P": "Apache-2.0"}
 """The licence that a network gets from the worst mark among its data, worst first."""
 
@@ -140,7 +140,7 @@ def _manifest(out: Path, settings: TrainSettings, network: ExportedYolo, *, epoc
         thresholds=Thresholds(score=0.3, nms_iou=0.5),
         data=settings.data,
         measured="not measured",
-        trained={"epochs": epochs, **settings.model_dump(mode="json", exclude=NOT_TOLD)},
+        trained={"epochs": epochs, **settings.model_dump(mode="json", exclude=TOLD_ELSEWHERE)},
     )
 
 

@@ -14,11 +14,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, field_serializer
+from pydantic import BaseModel, ConfigDict
 
 from edged.assembly import open_detector
 from edged.errors import InputError, ModelError
@@ -26,6 +25,7 @@ from edged.models.detector import Detector, DetectorThresholds
 from edged.types import Detections
 from edged.vision.boxes import iou_matrix
 from tools.datasets import Picture, PictureSet
+from tools.engines import EngineFolder
 from tools.metrics import share_inside
 
 log = logging.getLogger(__name__)
@@ -47,21 +47,17 @@ class GapSettings(BaseModel):
     """Who fills the gaps of a training's sets.
 
     Attributes:
-        engine: directory of an engine of any origin; dumped by its name, where it lies is of this machine only.
+        engine: directory of an engine of any origin.
         sure, doubtful: as in `fill_gaps`.
         also_ignore_unlabelled: the sets in which what is labelled has gaps, too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    engine: Path
+    engine: EngineFolder
     sure: float | dict[str, float]
     doubtful: float | dict[str, float]
     also_ignore_unlabelled: tuple[str, ...] = ()
-
-    @field_serializer("engine")
-    def _name_of_engine(self, engine: Path) -> str:
-        return engine.name
 
     def check(self, *, sets: Sequence[str], classes: Sequence[str]) -> None:
         """Refuse what does not belong to a training, before anything is read.

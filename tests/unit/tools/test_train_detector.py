@@ -258,8 +258,9 @@ def test_training_of_own_classes_makes_an_engine_that_names_them(work: Path, own
 
     assert manifest.classes == ("car", "person")
     assert manifest.licence == "research-only"
-    assert manifest.trained["teacher"] == {"weight": 0.5, "box_weight": 2.0}
+    assert manifest.trained["teacher"] == {"engine": "engine", "weight": 0.5, "box_weight": 2.0}
     assert str(work) not in (own / "model.yaml").read_text()
+    assert str(work) not in json.dumps(load_checkpoint(work / "own" / "last.pt")["settings"])
     assert {"box", "objectness", "class", "teacher_score", "teacher_box"} <= _figures(work, "own")[0].keys()
 
 
