@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,8 +33,8 @@ from tools.processes import Processes, join_processes
 from tools.teacher import GapSettings, fill_sets
 from tools.training import Part, ScheduleSettings, StepLoss, Trainer
 from tools.training_data import Batch, EpochPlan, TrainingPictures, make_loader
-from tools.training_journal import Journal, JournalSettings
-from tools.weights import initialise, load_engine
+from tools.training_journal import LAST, Journal, JournalSettings
+from tools.weights import initialise, load_engine, read_sources
 
 log = logging.getLogger("tools.train_detector")
 
@@ -56,7 +57,8 @@ class TrainSettings(BaseModel):
         teacher: a larger network whose answers are wanted as well.
         gaps: another network labels in the train split what its sets do not label.
         history: for people: what the first weights had been through before this run; goes into the manifest.
-        data: where the pictures and first weights come from and what their licences allow; goes into the manifest.
+        data: where the pictures come from and what their licences allow; goes into the manifest. What an engine or checkpoint
+            of `--init` names there is added by itself, of other first weights it must be told here.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -180,6 +182,9 @@ def train(arguments: argparse.Namespace, settings: TrainSettings, processes: Pro
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(settings.seed)
     arguments.out.mkdir(parents=True, exist_ok=True)
+    origins = [arguments.init] if arguments.init else []
+    origins += [arguments.out / LAST] if arguments.resume and processes.is_first else []
+    settings = _with_sources_of(origins, settings)
     network = Yolo(settings.network())
     if arguments.init:
         initialise(network, arguments.init)
@@ -217,6 +222,16 @@ def train(arguments: argparse.Namespace, settings: TrainSettings, processes: Pro
             journal.start_epoch()
             batches = make_loader(pictures, plan, workers=arguments.workers, pinned=processes.device.type == "cuda")
             journal.end_epoch(trainer.train_epoch(batches, loss, on_step=journal.note_step))
+
+
+def _with_sources_of(origins: Sequence[Path], settings: TrainSettings) -> TrainSettings:
+    """What the first weights learnt from is in this network too, with its licence: it goes on under `data`, once each name."""
+    sources = {source.name: source for path in origins for source in read_sources(path)}
+    named = {source.name for source in settings.data}
+    added = tuple(source for name, source in sources.items() if name not in named)
+    if added:
+        log.info("data of the first weights goes on: %s", ", ".join(source.name for source in added))
+    return settings.model_copy(update={"data": (*settings.data, *added)})
 
 
 def _set_out(plan: EpochPlan, trainer: Trainer, settings: TrainSettings) -> None:

@@ -11,7 +11,7 @@ import torch
 from onnx import numpy_helper
 
 from edged.errors import InputError
-from edged.models.manifest import load_manifest
+from edged.models.manifest import MANIFEST_NAME, DataSource, load_manifest
 from tools.narrowing import Weights, narrow
 from tools.nets.convolution import convolutions
 from tools.nets.mobilenet_v2 import MobileNetV2
@@ -42,6 +42,19 @@ def initialise(network: Yolo, path: Path) -> list[str]:
         missing = _take_state(network, load_checkpoint(path)["averaged"], path)
     log.info("weights taken from %s", path)
     return missing
+
+
+def read_sources(path: Path) -> tuple[DataSource, ...]:
+    """What the weights in a file learnt from, where the manifest beside it or the checkpoint itself tells that.
+
+    Raises:
+        ModelError, InputError: the manifest is not of this network, or the checkpoint cannot be read.
+    """
+    if path.suffix == ".onnx":
+        return load_manifest(path.parent).data if (path.parent / MANIFEST_NAME).is_file() else ()
+    if path.suffix in (".npz", ".cfg"):
+        return ()
+    return tuple(DataSource.model_validate(source) for source in load_checkpoint(path)["settings"].get("data", ()))
 
 
 def _read_imagenet(path: Path) -> Weights:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,13 +25,14 @@ from onnx import numpy_helper  # noqa: E402
 from edged.errors import InputError  # noqa: E402
 from edged.models.manifest import DataSource, load_manifest  # noqa: E402
 from tools import calibrate, evaluate, export, train_detector  # noqa: E402
+from tools.engines import write_manifest  # noqa: E402
 from tools.export import licence_of, make_onnx  # noqa: E402
 from tools.metrics import Matches  # noqa: E402
 from tools.nets.yolo import ExportedYolo, Yolo, YoloSettings  # noqa: E402
 from tools.processes import Processes  # noqa: E402
 from tools.training import load_checkpoint  # noqa: E402
 from tools.training_journal import Journal  # noqa: E402
-from tools.weights import initialise, load_engine  # noqa: E402
+from tools.weights import initialise, load_engine, read_sources  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -517,6 +519,55 @@ def test_initialise_from_an_engine_gives_the_exported_network(work: Path, engine
     session = onnxruntime.InferenceSession(str(engine / "model.onnx"), providers=["CPUExecutionProvider"])
     with torch.inference_mode():
         np.testing.assert_allclose(network(images).boxes, session.run(["boxes"], {"images": images.numpy()})[0], atol=1e-2)
+
+
+@pytest.fixture
+def doubtful(engine: Path, tmp_path: Path) -> Path:
+    """The engine, trained on doubtful pictures as well."""
+    shutil.copytree(engine, tmp_path / "doubtful")
+    manifest = load_manifest(tmp_path / "doubtful")
+    source = DataSource(name="street", licence_mark="D", licence="declared", source="the net", use="training")
+    write_manifest(tmp_path / "doubtful", manifest.model_copy(update={"data": (*manifest.data, source)}))
+    return tmp_path / "doubtful"
+
+
+def test_training_from_an_engine_takes_over_what_it_learnt_from_and_its_licence(
+    work: Path, doubtful: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody must list it; it is still there when the run goes on without `--init`, and in a network that starts from that."""
+    short = work / "doubtful-short.yaml"
+    short.write_text(CONFIG.replace("epochs: 2", "epochs: 1"), encoding="utf-8")
+    with caplog.at_level("INFO"):
+        assert _train(work, "doubtful", "--init", str(doubtful / "model.onnx"), config=short.name) == 0
+    assert _train(work, "doubtful", "--resume") == 0
+    assert _train(work, "further", "--init", str(work / "doubtful" / "last.pt"), config=short.name) == 0
+
+    for run in ("doubtful", "further"):
+        assert export.main([str(work / run / "last.pt"), "--out", str(work / f"{run}-engine")]) == 0
+        manifest = load_manifest(work / f"{run}-engine")
+        assert [source.name for source in manifest.data] == ["small", "street"]
+        assert manifest.licence == "evaluation-only"
+    assert "data of the first weights goes on: street" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "imagenet.npz", "NET.cfg"])
+def test_read_sources_of_a_file_that_tells_none_are_none(engine: Path, tmp_path: Path, name: str) -> None:
+    """A network without its manifest, and foreign weights: the configuration must name their data."""
+    shutil.copy(engine / "model.onnx", tmp_path / name)
+
+    assert read_sources(tmp_path / name) == ()
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "last.pt"])
+def test_training_from_first_weights_whose_sources_cannot_be_read_exits_78(
+    work: Path, doubtful: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """An engine that its manifest does not describe, and a file that is no checkpoint, are named."""
+    (doubtful / name).write_bytes(b"something else")
+
+    assert _train(work, "strange", "--init", str(doubtful / name)) == 78
+
+    assert f"{doubtful / name}: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("source", ["engine/model.onnx", "straight/last.pt"])
