@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType
 from onnxruntime.quantization.calibrate import TensorData, TensorsData, create_calibrator
@@ -117,8 +118,10 @@ def quantise(engine: Path, data: Path, settings: QuantiseSettings) -> Quantised:
         data: a set of any layout with boxes, or a folder of such sets.
 
     Raises:
-        ModelError, InputError: the engine or the data cannot be used, or nothing would be left to quantise.
+        ModelError, InputError: the engine, the data or the installed packages cannot be used, or nothing would be left to
+            quantise.
     """
+    refuse_old_quantiser()
     pictures = choose_pictures(load_boxes(data, split="train"), settings.pictures)
     judges = in_terms_of(judged_classes([load_manifest(engine)]), load_boxes(data, split="val"))
     before = run_engine(engine, judges, threads=1)
@@ -139,6 +142,20 @@ def quantise(engine: Path, data: Path, settings: QuantiseSettings) -> Quantised:
         int8 = int8.model_copy(update={"measured": _measured(judges, scores)})
     manifest = write_manifest(engine, before.manifest.model_copy(update={"int8": int8}))
     return Quantised(manifest, scores, (_network_ms(before), _network_ms(after)))
+
+
+def refuse_old_quantiser() -> None:
+    """Stop before a quantiser that would fail in the middle: ONNX Runtime 1.18's needs `onnx.mapping`, which onnx 1.19 dropped.
+
+    Goes when ONNX Runtime 1.19 is the oldest that edged takes.
+
+    Raises:
+        InputError: naming both versions and what to install.
+    """
+    old = tuple(map(int, onnxruntime.__version__.split(".")[:2])) < (1, 19)
+    if old and not hasattr(onnx, "mapping"):
+        found = f"the quantiser of onnxruntime {onnxruntime.__version__} does not work with onnx {onnx.__version__}"
+        raise InputError(f"{found}: pip install 'onnxruntime>=1.19', or 'onnx<1.19'; requirements/test.txt has a pair that fits")
 
 
 def choose_pictures(sets: Sequence[PictureSet], count: int) -> list[Picture]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from coco_folder import write_coco_folder
 from models_onnx import make_manifest, save_colour_engine, save_engine
@@ -19,7 +20,7 @@ from edged.models.manifest import digest_file, load_manifest
 from tools import quantise
 from tools.datasets import load_coco
 from tools.engines import INT8_NAME
-from tools.quantise import QuantiseSettings, choose_pictures, choose_range, make_int8
+from tools.quantise import QuantiseSettings, choose_pictures, choose_range, make_int8, refuse_old_quantiser
 
 
 @pytest.fixture
@@ -194,6 +195,31 @@ def test_main_with_pictures_of_one_split_only_gives_78(engine: Path, tmp_path: P
 
     assert "half: no picture in split 'val' of half" in capsys.readouterr().err
     assert not (engine / INT8_NAME).exists()
+
+
+def test_main_with_a_runtime_too_old_for_the_installed_onnx_gives_78(
+    engine: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both versions and the way out are told, before anything is measured or written."""
+    monkeypatch.setattr(onnxruntime, "__version__", "1.18.1")
+    monkeypatch.delattr(onnx, "mapping", raising=False)
+
+    assert quantise.main([str(engine), "--data", str(data)]) == 78
+
+    told = f"onnxruntime 1.18.1 does not work with onnx {onnx.__version__}: pip install 'onnxruntime>=1.19', or 'onnx<1.19'"
+    assert told in capsys.readouterr().err
+    assert not (engine / INT8_NAME).exists()
+
+
+@pytest.mark.parametrize(("runtime", "has_mapping"), [("1.18.1", True), ("1.19.0", False), ("2.0.0", False)])
+def test_refuse_old_quantiser_accepts_what_fits(monkeypatch: pytest.MonkeyPatch, runtime: str, *, has_mapping: bool) -> None:
+    """An old runtime with an old onnx, and every newer runtime."""
+    monkeypatch.setattr(onnxruntime, "__version__", runtime)
+    monkeypatch.delattr(onnx, "mapping", raising=False)
+    if has_mapping:
+        monkeypatch.setattr(onnx, "mapping", object(), raising=False)
+
+    refuse_old_quantiser()
 
 
 def test_choose_pictures_takes_them_evenly_of_every_set(data: Path) -> None:
