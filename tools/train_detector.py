@@ -11,12 +11,11 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 
-from edged.errors import ConfigError, EdgedError, InputError, ModelError
+from edged.errors import EdgedError, InputError, ModelError
 from edged.models.manifest import DataSource
-from edged.strict_yaml import read_yaml
 from edged.types import Detections
 from edged.vision.letterbox import letterbox
 from edged.vision.nms import nms
@@ -30,6 +29,7 @@ from tools.drawn import DRAWN, draw_set
 from tools.metrics import Truth, score_class
 from tools.nets.yolo import Design, Yolo, YoloSettings
 from tools.processes import Processes, join_processes
+from tools.settings_file import read_document, validate_settings
 from tools.teacher import GapSettings, fill_sets
 from tools.training import Part, ScheduleSettings, StepLoss, Trainer
 from tools.training_data import Batch, EpochPlan, TrainingPictures, make_loader
@@ -133,11 +133,8 @@ def load_settings(path: Path) -> TrainSettings:
     Raises:
         InputError: with every mistake in it.
     """
-    try:
-        document = read_yaml(path.read_text(encoding="utf-8"), source=str(path))
-        return TrainSettings.model_validate(document.data)
-    except (OSError, ConfigError, ValidationError) as error:
-        raise InputError(f"{path}: {error}") from error
+    document = read_document(path)
+    return validate_settings(TrainSettings, document.data, document)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -179,6 +176,7 @@ def train(arguments: argparse.Namespace, settings: TrainSettings, processes: Pro
     """Everything in order: network, pictures, epochs."""
     if settings.batch % processes.count:
         raise InputError(f"batch: {settings.batch} pictures cannot be shared equally by {processes.count} processes")
+    _check_folders(arguments, settings)
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(settings.seed)
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -239,6 +237,23 @@ def _set_out(plan: EpochPlan, trainer: Trainer, settings: TrainSettings) -> None
     plan.epoch, plan.first_batch = trainer.epoch, trainer.batch
     is_closing = trainer.epoch >= settings.schedule.epochs - settings.closing_epochs
     plan.sizes = (settings.input_px,) if is_closing else settings.sizes_px
+
+
+def _check_folders(arguments: argparse.Namespace, settings: TrainSettings) -> None:
+    """Every set must be in `--data`, and `--out` must be free unless the run there is to go on.
+
+    Raises:
+        InputError: naming the folders that are not there, or the run that would be lost.
+    """
+    data, out = arguments.data, arguments.out
+    if (out / LAST).exists() and not arguments.resume:
+        raise InputError(f"--out {out}: holds an earlier run: go on with --resume, or name another folder")
+    if missing := [name for name in settings.sets if not (data / name).is_dir()]:
+        there = sorted(path.name for path in data.glob("*") if path.is_dir())
+        raise InputError(
+            f"--data {data}: has no folder {', '.join(missing)}, which the configuration names under sets; --data is the folder "
+            f"around the sets, this one has {', '.join(there[:10]) or 'none'}"
+        )
 
 
 def _load_sets(data: Path, settings: TrainSettings, *, split: str) -> list[PictureSet]:

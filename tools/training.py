@@ -272,6 +272,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such checkpoint") from error
+    except IsADirectoryError as error:
+        raise InputError(f"{path}: a directory; expected a file in it, such as last.pt or an engine's model.onnx") from error
     except Exception as error:  # torch raises pickle, zip, runtime and value errors for a file of another kind
         raise InputError(f"{path}: not a checkpoint of tools.train_detector: {error}") from error
     if not isinstance(state, dict) or not {"network", "averaged", "settings"} <= state.keys():

@@ -8,14 +8,13 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
-from pydantic import ConfigDict, ValidationError, create_model
+from pydantic import ConfigDict, create_model
 
-from edged.errors import ConfigError, EdgedError, InputError
-from edged.strict_yaml import read_yaml
+from edged.errors import EdgedError, InputError
 from tools.augmentation.settings import KINDS, AugmentationSettings
 from tools.augmentation.sheet import draw_sheet, load_samples, write_sheet
+from tools.settings_file import read_document, validate_settings
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -54,14 +53,13 @@ def load_part(path: Path, key: str) -> tuple[AugmentationSettings, int]:
     Raises:
         InputError: naming the file, and what is wrong with it.
     """
-    try:
-        document: Any = read_yaml(path.read_text(encoding="utf-8"), source=str(path)).data
-        if not isinstance(document, dict) or key not in document:
-            raise InputError(f"{path}: expected the key {key} at the top")
-        part = create_model("Part", __config__=ConfigDict(extra="forbid"), **{key: (AugmentationSettings, ...)})
-        return getattr(part.model_validate({key: document[key]}), key), int(document.get("input_px", 320))
-    except (OSError, ConfigError, ValidationError) as error:
-        raise InputError(f"{path}: {error}") from error
+    document = read_document(path)
+    if not isinstance(document.data, dict) or key not in document.data:
+        raise InputError(f"{path}: expected the key {key} at the top")
+    fields = {key: (AugmentationSettings, ...), "input_px": (int, 320)}
+    part = create_model("Part", __config__=ConfigDict(extra="forbid"), **fields)
+    settings = validate_settings(part, {name: document.data[name] for name in fields if name in document.data}, document)
+    return getattr(settings, key), settings.input_px
 
 
 if __name__ == "__main__":

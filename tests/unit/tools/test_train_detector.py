@@ -407,6 +407,55 @@ def test_training_with_wrong_gaps_exits_78_naming_the_key(
     assert all(message in error for message in messages), error
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(("batch: 4", "btach: 4"), "line 5: btach: unknown key; did you mean 'batch'?", id="key"),
+        pytest.param(("warmup_steps", "warm_up"), "schedule.warm_up: unknown key; did you mean 'warmup_steps'?", id="inner key"),
+        pytest.param(("batch: 4", "batch: 0"), "line 5: batch: Input should be greater than or equal to 1, got '0'", id="value"),
+        pytest.param(("batch: 4", "seed: 4"), "line 5: seed: ", id="key twice"),
+        pytest.param(("sets: {small: 1.0}", ""), "sets: is missing: add it", id="missing"),
+    ],
+)
+def test_training_with_a_wrong_configuration_exits_78_naming_line_and_key(
+    work: Path, capsys: pytest.CaptureFixture[str], change: tuple[str, str], message: str
+) -> None:
+    """A mistyped key must not pass as one left out."""
+    (work / "wrong.yaml").write_text(CONFIG.replace(*change), encoding="utf-8")
+
+    assert _train(work, "wrong", config="wrong.yaml") == 78
+
+    assert message in capsys.readouterr().err
+
+
+def test_training_on_the_set_itself_says_that_data_is_the_folder_around(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Other commands take a set as well."""
+    assert _train(work, "inside", "--data", str(work / "data" / "small")) == 78
+
+    error = capsys.readouterr().err
+    assert "has no folder small, which the configuration names under sets" in error
+    assert "this one has images" in error
+
+
+def test_training_into_the_folder_of_an_earlier_run_exits_78(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without `--resume` its checkpoint would be lost."""
+    before = (work / "straight" / "last.pt").read_bytes()
+
+    assert _train(work, "straight") == 78
+
+    assert "holds an earlier run: go on with --resume, or name another folder" in capsys.readouterr().err
+    assert (work / "straight" / "last.pt").read_bytes() == before
+
+
+def test_training_from_a_directory_says_which_files_it_takes(
+    work: Path, engine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The engine's own directory is what other commands take."""
+    assert _train(work, "directory", "--init", str(engine)) == 78
+
+    assert f"{engine}: a directory; expected a file in it, such as last.pt or an engine's model.onnx" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("older", "precision"), [("true", "bfloat16"), ("false", "float32"), ("null", "auto")])
 def test_settings_of_before_precision_are_still_read(work: Path, older: str, precision: str) -> None:
     """Checkpoints hold their settings, so older ones must stay readable."""
