@@ -45,7 +45,7 @@ class AssignmentSettings:
     Attributes:
         assignment: `task_aligned`: the places that already answer it best, at most `matches` of them, each wanted to score as
             well as its box fits. `textbook`: one place, the cell that holds the midpoint with the anchor of the best shape,
-            wanted to score 1; others whose box overlaps the object by more than `spared_iou` are not taught to be empty.
+            wanted to score 1; others whose box overlaps an object by more than `spared_iou` are taught nothing.
         matches: the most places that one object teaches.
         largest_ratio: an anchor is tried for an object while neither side differs by more than this factor.
         score_power, iou_power: a place's fitness is score^a * overlap^b.
@@ -90,8 +90,9 @@ def assign(predictions: Predictions, targets: Sequence[Targets], *, places: Plac
         truth, class_ids = target.boxes[real], target.class_ids[real]
         if settings.assignment == "textbook":
             rows, objects, quality = match_midpoints(truth, places)
-            index, spared = torch.nonzero(iou(truth[:, None], boxes[n]) > settings.spared_iou, as_tuple=True)
-            known[n, spared, class_ids[index]] = False
+            spared = (iou(truth[:, None], boxes[n]) > settings.spared_iou).any(dim=0)
+            spared[rows] = False
+            known[n, spared] = False
         else:
             rows, objects, quality = match_aligned(
                 boxes[n], scores[n], truth=truth, class_ids=class_ids, places=places, settings=settings

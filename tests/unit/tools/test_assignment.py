@@ -73,13 +73,17 @@ def test_textbook_gives_a_place_that_two_want_alike_to_the_first(places: Places)
     assert match.class_ids.tolist() == [PERSON]
 
 
-def test_textbook_spares_places_whose_box_overlaps_the_object_well(places: Places) -> None:
-    """The neighbour's box overlaps by 8 * 16 / (2 * 256 - 128) = 1/3: taught to be empty; 14 by 16 moved by one is spared."""
-    match = _assign(places, (CAR, [5.0, 4.0, 19.0, 20.0], False))
+def test_textbook_spares_other_places_whose_box_overlaps_the_object_well(places: Places) -> None:
+    """The next cell's box overlaps by 11.5 / 20.5 = 0.56, so it is taught nothing; the one behind by 0.12, so it is empty.
 
-    assert not match.known[0, 9, CAR]
-    assert match.known[0, 9, PERSON]
-    assert match.known[0, 10].all()
+    The object's own place overlaps, too, and is still taught that it is no person.
+    """
+    match = _assign(places, (CAR, [7.5, 4.0, 23.5, 20.0], False))
+
+    assert match.rows.tolist() == [9]
+    assert match.known[0, 9].all()
+    assert not match.known[0, 10].any()
+    assert match.known[0, 11].all()
 
 
 def test_textbook_of_an_object_outside_the_picture_gives_nothing(places: Places) -> None:

@@ -296,6 +296,16 @@ def test_objectness_of_an_object_teaches_its_class_at_its_place_alone(places: Pl
     assert (pushes.classes[others] == 0).all()
 
 
+def test_objectness_of_a_spared_place_is_silent(places: Places) -> None:
+    """The cell beside the object overlaps it well enough to be no mistake, whatever class it believes in."""
+    pushes = _object_pushes(places, _targets((PERSON, [7.5, 4.0, 23.5, 20.0], False)), assignment="textbook")
+
+    assert pushes.objectness[9] < 0
+    assert pushes.objectness[10] == 0
+    assert (pushes.classes[10] == 0).all()
+    assert pushes.objectness[11] > 0
+
+
 @pytest.fixture(scope="module")
 def batch() -> tuple[torch.Tensor, list[Targets]]:
     """Two drawn pictures of 64 pixels: a red person, a green car."""
