@@ -3,12 +3,17 @@
 EdgedError
 ├── ConfigError        the configuration is wrong: every mistake of it at once        exit 78
 ├── ModelError         a network or its manifest cannot be used                       exit 78
+│   ├── DeviceMissingError   there is no CUDA device, or no library for it            exit 78, or a CPU
+│   └── EngineMissingError   nothing was built for this device, or with other parts   exit 78, or a CPU
 ├── InputError         a file or argument given on the command line cannot be used    exit 78
 ├── SourceError        a camera gave no frame; carries its cause                      retried
 ├── SinkError          a message could not be handed on                               counted, retried
 ├── MessageError       a received message is not one of ours                           passed over
 ├── StateError         the state directory cannot be used                             exit 1
+├── BuildCancelledError    somebody ended the building of an engine                   exit 130
+├── DeviceError        the CUDA device is lost for this process                       exit 70
 └── InferenceError     a backend failed on valid input                                exit 1
+    └── DeviceMemoryError    the device has too little memory for it                  a smaller batch, once
 """
 
 from __future__ import annotations
@@ -18,6 +23,12 @@ from enum import Enum
 
 EXIT_CONFIG = 78
 """What sysexits.h calls EX_CONFIG: systemd must not restart us for it."""
+
+EXIT_DEVICE = 70
+"""What sysexits.h calls EX_SOFTWARE: only a new process can use the device again, so systemd shall start one."""
+
+EXIT_CANCELLED = 130
+"""What a shell says of a program that Ctrl-C ended."""
 
 
 class EdgedError(Exception):
@@ -63,6 +74,14 @@ class ModelError(EdgedError):
     """A network or its manifest cannot be used."""
 
 
+class DeviceMissingError(ModelError):
+    """There is no CUDA device here, or no library that could use it."""
+
+
+class EngineMissingError(ModelError):
+    """No engine was built for this device, or what it was built from or with has changed."""
+
+
 class InputError(EdgedError):
     """A file or argument given by a person cannot be used."""
 
@@ -104,3 +123,23 @@ class StateError(EdgedError):
 
 class InferenceError(EdgedError):
     """A backend failed on valid input."""
+
+
+class DeviceMemoryError(InferenceError):
+    """The device has too little memory for it; a smaller batch may fit."""
+
+
+class DeviceError(EdgedError):
+    """The CUDA device is lost for this process: whatever is asked of it from now on fails.
+
+    Attributes:
+        code: the driver's number of the error.
+    """
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class BuildCancelledError(EdgedError):
+    """Somebody ended the building of an engine."""
