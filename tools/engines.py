@@ -15,6 +15,7 @@ OPSET = 17
 IR_VERSION = 8
 """What opset 17 came with: every ONNX Runtime from 1.12 on reads it."""
 ONNX_NAME = "model.onnx"
+FP16_NAME = "model.fp16.onnx"
 INT8_NAME = "model.int8.onnx"
 
 EngineFolder = Annotated[Path, PlainSerializer(lambda folder: folder.name, return_type=str)]

@@ -19,7 +19,8 @@ from edged.models.manifest import load_manifest
 from tools.onnx_shapes import Shape, close_axes, format_shape, given_inputs, infer_shapes, node_constants, shape_of
 
 FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE)
-_OF_SHAPES_ONLY = ("Shape", "Size")
+OF_SHAPES_ONLY = ("Shape", "Size")
+"""Operators whose answer carries nothing of the values that they read."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -205,6 +206,6 @@ def _check_order(nodes: Sequence[Node], known: set[str], path: Path) -> None:
 def _find_carriers(inputs: Sequence[str], nodes: Sequence[Node]) -> frozenset[str]:
     carriers = set(inputs)
     for node in nodes:
-        if node.operator not in _OF_SHAPES_ONLY and carriers.intersection(node.reads):
+        if node.operator not in OF_SHAPES_ONLY and carriers.intersection(node.reads):
             carriers.update(name for name in node.outputs if name)
     return frozenset(carriers)

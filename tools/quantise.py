@@ -1,8 +1,8 @@
 """An INT8 network beside an engine's own: `python -m tools.quantise engines/mine --data DATA`.
 
 QuantizeLinear and DequantizeLinear stand around every convolution and addition: weights symmetric with a scale for each output
-channel, activations with a scale for each tensor, biases in float. ONNX Runtime computes what is between them in INT8. The heads
-and all that is computed from their answers stay in float: coordinates in 255 steps would be no boxes.
+channel, activations with a scale for each tensor, biases in float. What is between them is computed in INT8, by ONNX Runtime and
+by TensorRT. The heads and all that is computed from their answers stay in float: coordinates in 255 steps would be no boxes.
 
 The range of a tensor is the one that rounds what was seen of it with the least squared error: rare large values are cut off where
 that makes the steps of all others finer by enough.
@@ -36,9 +36,10 @@ from edged.assembly import open_detector
 from edged.errors import EXIT_CONFIG, EdgedError, InputError
 from edged.models.detector import Detector
 from edged.models.manifest import Manifest, QuantisedFile, digest_file, load_manifest
+from tools.conversion import choose_float, name_nodes, tidy
 from tools.datasets import Picture, PictureSet
 from tools.datasets.checking import FEWEST
-from tools.engines import INT8_NAME, IR_VERSION, write_manifest, write_whole
+from tools.engines import INT8_NAME, write_manifest, write_whole
 from tools.metrics import ClassScore, score_class
 from tools.report.judged import in_terms_of, judged_classes, load_boxes
 from tools.report.run import FLOOR, STAGES, Run, run_engine
@@ -65,7 +66,7 @@ class QuantiseSettings:
     """
 
     pictures: int = 150
-    symmetric: bool = False
+    symmetric: bool = True
     keep_float: tuple[str, ...] = ()
 
 
@@ -95,13 +96,15 @@ def main(argv: list[str] | None = None) -> int:
         "--pictures", type=int, default=defaults.pictures, metavar="N", help="to calibrate on (default: %(default)s)"
     )
     parser.add_argument(
-        "--symmetric", action="store_true", help="signed activations around 0, for TensorRT; slower in ONNX Runtime"
+        "--unsigned",
+        action="store_true",
+        help="activations from 0 on: faster in ONNX Runtime, refused by TensorRT; else signed around 0, which both take",
     )
     parser.add_argument(
         "--keep-float", nargs="+", default=[], metavar="PREFIX", help="layers whose names begin so stay in float, too"
     )
     arguments = parser.parse_args(argv)
-    settings = QuantiseSettings(arguments.pictures, arguments.symmetric, tuple(arguments.keep_float))
+    settings = QuantiseSettings(arguments.pictures, not arguments.unsigned, tuple(arguments.keep_float))
     try:
         print(_describe(arguments.engine, quantise(arguments.engine, arguments.data, settings)))
     except EdgedError as error:
@@ -132,6 +135,7 @@ def quantise(engine: Path, data: Path, settings: QuantiseSettings) -> Quantised:
         sha256=digest_file(engine / INT8_NAME),
         opset=before.manifest.onnx.opset,
         calibration=f"{len(pictures)} pictures of the train split",
+        symmetric=settings.symmetric,
     )
     write_manifest(engine, before.manifest.model_copy(update={"int8": int8}))
     after = run_engine(engine, judges, threads=1, precision="int8")
@@ -187,9 +191,10 @@ def make_int8(engine: Path, pictures: Sequence[Picture], settings: QuantiseSetti
     with open_detector(engine) as detector:
         path = engine / detector.manifest.onnx.file
         network = onnx.shape_inference.infer_shapes(onnx.load(path))
-        for node in network.graph.node:
-            node.name = node.name or f"{node.op_type}:{node.output[0]}"  # the quantiser knows nodes by name
-        kept = _nodes_to_keep(network, settings.keep_float, path)
+        if any(opset.version < FIRST_OPSET for opset in network.opset_import if opset.domain in ("", "ai.onnx")):
+            raise InputError(f"{path}: an older operator set than {FIRST_OPSET} has one scale for all channels: export it again")
+        name_nodes(network)  # the quantiser knows them by name
+        kept = choose_float(network, settings.keep_float, path)
         operators = list(LAYERS if settings.symmetric else LAYERS + ACTIVATIONS)
         with _silence():
             ranges = _find_ranges(network, operators, _feeds(detector, pictures), symmetric=settings.symmetric)
@@ -212,44 +217,7 @@ def make_int8(engine: Path, pictures: Sequence[Picture], settings: QuantiseSetti
                 },
             )
             quantiser.quantize_model()
-    return _tidy(quantiser.model.model)
-
-
-def _nodes_to_keep(network: onnx.ModelProto, prefixes: Sequence[str], path: Path) -> list[str]:
-    """The names of the layers that were named, of the heads, and of all that is computed from the heads' answers."""
-    nodes = network.graph.node
-    names = [node.name for node in nodes if node.op_type == "Conv"]
-    if any(node.op_type == "QuantizeLinear" for node in nodes):
-        raise InputError(f"{path}: holds quantised layers already: start from the network in float")
-    if any(opset.version < FIRST_OPSET for opset in network.opset_import if opset.domain in ("", "ai.onnx")):
-        raise InputError(f"{path}: an older operator set than {FIRST_OPSET} has one scale for all channels: export it again")
-    missing = [prefix for prefix in prefixes if not any(name.startswith(prefix) for name in names)]
-    if missing:
-        raise InputError(f"{path}: --keep-float {missing[0]}: no layer's name begins so; they are such as {', '.join(names[:3])}")
-    kept = [node.name for node in nodes if prefixes and node.name.startswith(tuple(prefixes))]
-    kept += _heads_and_behind(network.graph)
-    if set(names) <= set(kept):
-        raise InputError(f"{path}: nothing to quantise: of its {len(names)} convolutions all stay in float")
-    return kept
-
-
-def _heads_and_behind(graph: onnx.GraphProto) -> list[str]:
-    """Names of the convolutions behind which there is no other, and of the nodes that read what they answer."""
-    leads_on: set[str] = set()  # tensors that some convolution depends on
-    heads = set()
-    for node in reversed(graph.node):  # against the order of computing
-        if leads_on.intersection(node.output):
-            leads_on.update(node.input)
-        elif node.op_type == "Conv":
-            heads.add(node.name)
-            leads_on.update(node.input)
-    answers: set[str] = set()
-    names = []
-    for node in graph.node:
-        if node.name in heads or answers.intersection(node.input):
-            answers.update(node.output)
-            names.append(node.name)
-    return names
+    return tidy(quantiser.model.model)
 
 
 @contextmanager
@@ -329,17 +297,6 @@ def _squared_error(counts: NDArray[np.int64], values: NDArray[np.floating], low:
     zero = np.round(-low / step)
     rounded = (np.clip(np.round(values / step) + zero, 0, 255) - zero) * step
     return float(counts @ np.square(rounded - values))
-
-
-def _tidy(network: onnx.ModelProto) -> onnx.ModelProto:
-    """In the form that we write; the quantiser imports more domains than it uses."""
-    standard = [opset for opset in network.opset_import if opset.domain in ("", "ai.onnx")]
-    del network.opset_import[:]
-    network.opset_import.extend(standard)
-    del network.metadata_props[:]
-    del network.graph.value_info[:]
-    network.ir_version = IR_VERSION
-    return network
 
 
 def _pooled(run: Run, class_id: int) -> ClassScore:

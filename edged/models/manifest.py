@@ -18,9 +18,11 @@ from edged.strict_yaml import Document, format_path, read_yaml, shorten
 
 MANIFEST_NAME = "model.yaml"
 
-Precision = Literal["fp32", "int8"]
+Precision = Literal["fp32", "fp16", "int8"]
 """What a network computes in."""
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+_MADE_BY: Mapping[Precision, str] = {"fp16": "tools.halve", "int8": "tools.quantise"}
 
 SCORE_FLOOR = 0.05
 """Detections below this score are not worth tracking: no threshold may ask for them."""
@@ -47,9 +49,14 @@ class OnnxFile(_Part):
 
 
 class QuantisedFile(OnnxFile):
-    """The same network in INT8, what its ranges were found on, and what it costs: `measured` holds AP50 of both by class."""
+    """The same network in INT8, what its ranges were found on, and what it costs: `measured` holds AP50 of both by class.
+
+    Attributes:
+        symmetric: activations are signed, around 0, as TensorRT wants them; files from before the key are taken for unsigned.
+    """
 
     calibration: _Text
+    symmetric: Annotated[bool, Field(strict=True)] = False
     measured: dict[str, Any] | Literal["not measured"] = "not measured"
 
 
@@ -102,6 +109,18 @@ class Thresholds(_Part):
     per_class: dict[str, ClassThresholds] = {}
 
 
+class ParityLimits(_Part):
+    """What the detections of this network, built for another backend, must reach beside those of the network in float.
+
+    Attributes:
+        ap50: average precision when what the network in float sees is the truth.
+        mean_iou: of the boxes of both on the same objects.
+    """
+
+    ap50: _Ratio
+    mean_iou: _Ratio
+
+
 class DataSource(_Part):
     """One set of pictures that went into the network."""
 
@@ -117,10 +136,12 @@ class Manifest(_Part):
 
     Attributes:
         onnx: the network, in float.
+        fp16: the same in FP16, where `tools.halve` made it.
         int8: the same in INT8, where `tools.quantise` made it.
         classes: name of each class id.
         anchors: for each stride, its anchor boxes (width, height) in input pixels.
         measured: figures by name, or why there are none.
+        parity: limits by precision, where those of `edged.parity` will not do.
         trained: the settings it was trained with, for people.
     """
 
@@ -129,6 +150,7 @@ class Manifest(_Part):
     revision: _Text
     licence: _Text
     onnx: OnnxFile
+    fp16: OnnxFile | None = None
     int8: QuantisedFile | None = None
     input: InputSpec
     outputs: OutputNames
@@ -138,6 +160,7 @@ class Manifest(_Part):
     thresholds: Thresholds
     data: tuple[DataSource, ...]
     measured: dict[str, Any] | Literal["not measured"]
+    parity: dict[Precision, ParityLimits] = {}
     trained: dict[str, Any] = {}
 
     @property
@@ -146,20 +169,33 @@ class Manifest(_Part):
         cells = ((self.input.width // stride) * (self.input.height // stride) for stride in self.strides)
         return sum(count * len(boxes) for count, boxes in zip(cells, self.anchors, strict=True))
 
-    def network(self, precision: Precision) -> OnnxFile:
+    @property
+    def networks(self) -> Mapping[Precision, OnnxFile]:
+        """The files that there are, by what they compute in."""
+        files: dict[Precision, OnnxFile | None] = {"fp32": self.onnx, "fp16": self.fp16, "int8": self.int8}
+        return {precision: file for precision, file in files.items() if file is not None}
+
+    def network(self, precision: Precision, *, symmetric: bool = False) -> OnnxFile:
         """The file that computes in a precision.
+
+        Args:
+            symmetric: in INT8 only a network with signed activations will do.
 
         Raises:
             ModelError: there is none.
         """
-        if precision == "fp32":
-            return self.onnx
-        if self.int8 is None:
+        file = self.networks.get(precision)
+        if file is None:
             raise ModelError(
-                f"the engine {self.name} has no INT8 network: use precision fp32, or make one with "
-                f"`python -m tools.quantise` [model.precision]"
+                f"the engine {self.name} has no {precision.upper()} network: use precision fp32, or make one with "
+                f"`python -m {_MADE_BY[precision]}` [model.precision]"
             )
-        return self.int8
+        if symmetric and isinstance(file, QuantisedFile) and not file.symmetric:
+            raise ModelError(
+                f"the INT8 network of the engine {self.name} is not marked as symmetric, and TensorRT takes no other: make it "
+                f"again with `python -m tools.quantise` [model.precision]"
+            )
+        return file
 
     @property
     def class_names(self) -> Mapping[int, str]:
@@ -210,7 +246,7 @@ def load_manifest(directory: Path, *, precision: Precision = "fp32") -> Manifest
     except ConfigError as error:
         raise ModelError(str(error)) from error
     manifest = _validate(document)
-    network = manifest.onnx if precision == "fp32" else manifest.int8
+    network = manifest.networks.get(precision)
     if network is not None:
         _check_digest(directory / network.file, network.sha256)
     return manifest
@@ -243,16 +279,29 @@ def find_engine(name: str, *, config_dir: Path | None, state_dir: Path | None, p
     Raises:
         ModelError: it is in none of the places, which are listed.
     """
-    package = package_dir or Path(__file__).resolve().parents[1]
     places = [Path(name)] if config_dir is None else [config_dir / name]
     if not Path(name).is_absolute():
-        roots = [*([state_dir] if state_dir else []), package, package.parent]
-        places += [root / "engines" / name for root in roots]
+        places += [home / name for home in _homes(state_dir, package_dir)]
     for place in places:
         if (place / MANIFEST_NAME).is_file():
             return place
     looked = "\n".join(f"  {place}" for place in places)
     raise ModelError(f"no engine {name!r}: none of these directories has a {MANIFEST_NAME} [model.not_found]\n{looked}")
+
+
+def list_engines(*, state_dir: Path | None, package_dir: Path | None = None) -> list[Path]:
+    """The directories of all engines that `find_engine` finds by a bare name, one a name, in the order of names."""
+    engines: dict[str, Path] = {}
+    for home in _homes(state_dir, package_dir):
+        for path in home.glob(f"*/{MANIFEST_NAME}"):
+            engines.setdefault(path.parent.name, path.parent)
+    return [engines[name] for name in sorted(engines)]
+
+
+def _homes(state_dir: Path | None, package_dir: Path | None) -> list[Path]:
+    """Where engines lie by name: made on the device, shipped, in the checkout."""
+    package = package_dir or Path(__file__).resolve().parents[1]
+    return [root / "engines" for root in (*([state_dir] if state_dir else []), package, package.parent)]
 
 
 def _check_digest(path: Path, expected: str) -> None:
@@ -297,9 +346,11 @@ def _mistake(details: ErrorDetails, document: Document) -> Mistake:
 def _keys_beside(path: tuple[str | int, ...]) -> list[str]:
     """The keys that are known where the last step of a path stands."""
     part: type[BaseModel] = Manifest
-    inner = {"per_class": ClassThresholds, "data": DataSource, "int8": QuantisedFile}
+    inner = {"per_class": ClassThresholds, "data": DataSource, "fp16": OnnxFile, "int8": QuantisedFile, "parity": ParityLimits}
     for step in path[:-1]:
-        annotation = part.model_fields[step].annotation if step in part.model_fields else None
+        if step not in part.model_fields:
+            continue  # a name or a number of somebody's own
+        annotation = part.model_fields[step].annotation
         if step in inner:
             part = inner[step]
         elif isinstance(annotation, type) and issubclass(annotation, BaseModel):

@@ -12,7 +12,21 @@ import yaml
 from models_onnx import make_manifest, save_engine
 
 from edged.errors import ModelError
-from edged.models.manifest import Manifest, QuantisedFile, digest_file, dump_manifest, find_engine, load_manifest
+from edged.models.manifest import (
+    PRECISIONS,
+    Manifest,
+    ParityLimits,
+    Precision,
+    digest_file,
+    dump_manifest,
+    find_engine,
+    list_engines,
+    load_manifest,
+)
+
+FP16 = {"file": "model.fp16.onnx", "sha256": "0" * 64, "opset": 17}
+INT8 = {"file": "model.int8.onnx", "sha256": "0" * 64, "opset": 17, "calibration": "1 picture"}
+SHIPPED = [manifest.parent for manifest in sorted(Path(__file__).parents[3].glob("engines/*/model.yaml"))]
 
 
 @pytest.fixture
@@ -66,6 +80,7 @@ def test_candidates_of_three_strides_are_those_of_the_grid() -> None:
         pytest.param(
             {"data": [{"name": "s", "licence_mark": "P", "licence": "CC0", "source": "https://x", "use": "train"}]}, id="data"
         ),
+        pytest.param({"fp16": FP16, "int8": INT8 | {"symmetric": True}}, id="other forms"),
     ],
 )
 def test_dump_manifest_then_load_gives_it_back(engine: Path, changes: dict[str, Any]) -> None:
@@ -179,25 +194,41 @@ def test_load_manifest_with_one_flipped_bit_in_the_network_is_refused(engine: Pa
     assert "[model.hash]" in str(caught.value)
 
 
+@pytest.mark.parametrize("directory", SHIPPED, ids=[directory.name for directory in SHIPPED])
+def test_dump_manifest_of_a_shipped_engine_gives_its_file(directory: Path) -> None:
+    """What an older version wrote is written the same to the byte: no key that it did not have."""
+    assert dump_manifest(load_manifest(directory)) == (directory / "model.yaml").read_text(encoding="utf-8")
+
+
+def test_dump_manifest_of_an_int8_entry_from_before_symmetric_gives_it_back() -> None:
+    """Its keys in their old order, none added."""
+    manifest = make_manifest(int8=INT8 | {"measured": {"ap50": 0.5}})
+
+    entry = yaml.safe_load(dump_manifest(manifest))["int8"]
+
+    assert list(entry) == ["file", "sha256", "opset", "calibration", "measured"]
+    assert not manifest.int8.symmetric
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        pytest.param(b"not the one", r"model\.int8\.onnx: expected sha256 000000000000….*\[model\.hash\]", id="another"),
-        pytest.param(None, r"model\.int8\.onnx: cannot read the network.*\[model\.unreadable\]", id="missing"),
+        pytest.param(b"not the one", r"expected sha256 000000000000….*\[model\.hash\]", id="another"),
+        pytest.param(None, r"cannot read the network.*\[model\.unreadable\]", id="missing"),
     ],
 )
-def test_load_manifest_with_a_wrong_int8_network_is_refused_where_it_is_used(
-    engine: Path, content: bytes | None, message: str
+def test_load_manifest_with_a_wrong_network_of_fewer_bits_is_refused_where_it_is_used(
+    engine: Path, precision: Precision, content: bytes | None, message: str
 ) -> None:
     """It has a digest of its own; who computes in float never opens it."""
-    int8 = QuantisedFile(file="model.int8.onnx", sha256="0" * 64, opset=17, calibration="1 picture")
-    manifest = load_manifest(engine).model_copy(update={"int8": int8})
+    manifest = Manifest.model_validate(load_manifest(engine).model_dump() | {"fp16": FP16, "int8": INT8})
     (engine / "model.yaml").write_text(dump_manifest(manifest))
     if content is not None:
-        (engine / int8.file).write_bytes(content)
+        (engine / f"model.{precision}.onnx").write_bytes(content)
 
-    with pytest.raises(ModelError, match=message):
-        load_manifest(engine, precision="int8")
+    with pytest.raises(ModelError, match=rf"model\.{precision}\.onnx: {message}"):
+        load_manifest(engine, precision=precision)
     assert load_manifest(engine) == manifest
 
 
@@ -212,26 +243,56 @@ def test_load_manifest_for_int8_does_not_read_the_network_in_float(engine: Path)
     assert load_manifest(engine, precision="int8").int8.sha256 == digest
 
 
-def test_load_manifest_for_a_precision_that_is_not_there_gives_what_there_is(engine: Path) -> None:
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_load_manifest_for_a_precision_that_is_not_there_gives_what_there_is(engine: Path, precision: Precision) -> None:
     """`network` refuses it, at the key that asks for it."""
-    assert load_manifest(engine, precision="int8") == load_manifest(engine)
+    assert load_manifest(engine, precision=precision) == load_manifest(engine)
 
 
-def test_load_manifest_with_a_misspelt_key_of_int8_suggests_the_right_one(engine: Path) -> None:
+@pytest.mark.parametrize(
+    ("entry", "wrong", "right"),
+    [
+        pytest.param("fp16", FP16 | {"opsett": 17}, "opset", id="fp16"),
+        pytest.param("int8", INT8 | {"calibratoin": "1 picture"}, "calibration", id="int8"),
+        pytest.param("int8", INT8 | {"symetric": True}, "symmetric", id="int8 symmetric"),
+    ],
+)
+def test_load_manifest_with_a_misspelt_key_of_another_form_suggests_the_right_one(
+    engine: Path, entry: str, wrong: dict[str, Any], right: str
+) -> None:
     """The keys of an entry that may be left out are known, too."""
-    int8 = {"file": "model.int8.onnx", "sha256": "0" * 64, "opset": 17, "calibratoin": "1 picture"}
+    assert f"did you mean {right!r}?" in rewrite(engine, lambda data: data.update({entry: wrong}))
 
-    assert "did you mean 'calibration'?" in rewrite(engine, lambda data: data.update(int8=int8))
+
+def test_load_manifest_with_symmetric_that_is_no_truth_value_is_refused(engine: Path) -> None:
+    """A number is none."""
+    assert "int8.symmetric" in rewrite(engine, lambda data: data.update(int8=INT8 | {"symmetric": 1}))
 
 
 def test_network_of_a_precision_is_its_file() -> None:
-    """Float is always there; INT8 only where it was made."""
-    int8 = {"file": "model.int8.onnx", "sha256": "0" * 64, "opset": 17, "calibration": "1 picture"}
+    """Float is always there, the others where they were made."""
+    manifest = make_manifest(fp16=FP16, int8=INT8)
 
-    assert make_manifest().network("fp32").file == "model.onnx"
-    assert make_manifest(int8=int8).network("int8").file == "model.int8.onnx"
-    with pytest.raises(ModelError, match=r"tiny has no INT8 network.*\[model\.precision\]"):
-        make_manifest().network("int8")
+    files = {precision: manifest.network(precision).file for precision in PRECISIONS}
+
+    assert files == {"fp32": "model.onnx", "fp16": "model.fp16.onnx", "int8": "model.int8.onnx"}
+
+
+@pytest.mark.parametrize(("precision", "tool"), [("fp16", "halve"), ("int8", "quantise")])
+def test_network_of_a_precision_that_was_not_made_says_how(precision: Precision, tool: str) -> None:
+    """The message names the engine, what it lacks and the command that makes it."""
+    with pytest.raises(ModelError, match=rf"tiny has no {precision.upper()} network.*tools\.{tool}.*\[model\.precision\]"):
+        make_manifest().network(precision)
+
+
+def test_network_that_must_be_symmetric_refuses_an_int8_one_that_is_not() -> None:
+    """TensorRT's parser would, later and without the command that mends it. In float there is nothing to be symmetric."""
+    unsigned, signed = make_manifest(fp16=FP16, int8=INT8), make_manifest(int8=INT8 | {"symmetric": True})
+
+    assert signed.network("int8", symmetric=True).file == "model.int8.onnx"
+    assert unsigned.network("fp16", symmetric=True).file == "model.fp16.onnx"
+    with pytest.raises(ModelError, match=r"tiny is not marked as symmetric.*tools\.quantise.*\[model\.precision\]"):
+        unsigned.network("int8", symmetric=True)
 
 
 def test_load_manifest_without_its_network_is_refused(engine: Path) -> None:
@@ -279,6 +340,36 @@ def test_find_engine_that_is_nowhere_lists_where_it_looked(tmp_path: Path) -> No
 
     for place in ("etc/nope", "state/engines/nope", "edged/engines/nope", "engines/nope"):
         assert f"  {tmp_path / place}" in str(caught.value).splitlines()
+
+
+def test_list_engines_has_each_name_once_and_the_device_s_own_first(tmp_path: Path) -> None:
+    """What `find_engine` finds by these names, in their order; what has no manifest is no engine."""
+    package, state = tmp_path / "edged", tmp_path / "state"
+    own = put_engine(state / "engines" / "detector")
+    put_engine(package / "engines" / "detector")
+    wide = put_engine(package / "engines" / "detector-wide")
+    checkout = put_engine(tmp_path / "engines" / "another")
+    (state / "engines" / "notes").mkdir()
+
+    engines = list_engines(state_dir=state, package_dir=package)
+
+    assert engines == [checkout, own, wide]
+    assert list_engines(state_dir=None, package_dir=tmp_path / "elsewhere" / "edged") == []
+
+
+def test_manifest_holds_limits_of_parity_where_it_has_its_own(engine: Path) -> None:
+    """By precision; a limit that nothing can reach, and one of an unknown figure, are mistakes."""
+    limits = {"int8": {"ap50": 0.9, "mean_iou": 0.8}}
+    manifest = load_manifest(engine).model_copy(update={"parity": {"int8": ParityLimits(ap50=0.9, mean_iou=0.8)}})
+    (engine / "model.yaml").write_text(dump_manifest(manifest))
+    assert load_manifest(engine).model_dump()["parity"] == limits
+    assert "parity" not in dump_manifest(make_manifest())
+
+    said = rewrite(engine, lambda data: data.update(parity={"int8": {"ap50": 90.0, "mean": 0.8}}))
+
+    assert "parity.int8.ap50: Input should be less than 1, got '90.0'" in said
+    assert "parity.int8.mean_iou: is missing: add it" in said
+    assert "parity.int8.mean: unknown key; did you mean 'mean_iou'?" in said
 
 
 def test_manifest_once_made_cannot_be_changed() -> None:

@@ -64,7 +64,7 @@ def test_main_writes_a_network_that_answers_alike_and_names_it(
 
     int8 = load_manifest(engine).int8
     person = int8.measured["ap50"]["person"]
-    assert (int8.file, int8.calibration) == (INT8_NAME, "6 pictures of the train split")
+    assert (int8.file, int8.calibration, int8.symmetric) == (INT8_NAME, "6 pictures of the train split", True)
     assert int8.measured["on"] == "val split of street, at overlap 0.5"
     assert person["n"] == 30
     assert person["fp32"] > 0.05
@@ -89,6 +89,15 @@ def test_main_again_replaces_the_former_network(engine: Path, data: Path) -> Non
     assert load_manifest(engine).int8.sha256 == digest_file(engine / INT8_NAME)
 
 
+def test_main_unsigned_says_so_in_the_manifest(engine: Path, data: Path) -> None:
+    """Who builds for TensorRT is told by the manifest, before any parser refuses the file."""
+    assert quantise.main([str(engine), "--data", str(data), "--unsigned"]) == 0
+
+    assert not load_manifest(engine).int8.symmetric
+    zero_points = [array for name, array in constants(onnx.load(engine / INT8_NAME)).items() if name.endswith("_zero_point")]
+    assert np.dtype(np.uint8) in {array.dtype for array in zero_points}
+
+
 def test_make_int8_keeps_head_and_biases_in_float_and_each_channel_its_scale(engine: Path, data: Path) -> None:
     """Weights of `inner` are 0.6, 0.03 and 1 at most by channel: each gets 127 steps of its own."""
     network = quantised(engine, data)
@@ -101,18 +110,18 @@ def test_make_int8_keeps_head_and_biases_in_float_and_each_channel_its_scale(eng
     assert [(opset.domain, opset.version) for opset in network.opset_import] == [("", 17)]
 
 
-def test_make_int8_gives_what_a_relu_lets_through_the_whole_range(engine: Path, data: Path) -> None:
+def test_make_int8_unsigned_gives_what_a_relu_lets_through_the_whole_range(engine: Path, data: Path) -> None:
     """Unsigned from 0 on, and the ReLU itself is gone."""
-    network = quantised(engine, data)
+    network = quantised(engine, data, symmetric=False)
 
     zero_point = constants(network)["stem_zero_point"]
     assert (zero_point.dtype, int(zero_point)) == (np.uint8, 0)
     assert "Relu" not in [node.op_type for node in network.graph.node]
 
 
-def test_make_int8_symmetric_has_no_zero_point_but_0(engine: Path, data: Path) -> None:
+def test_make_int8_has_no_zero_point_but_0(engine: Path, data: Path) -> None:
     """What TensorRT asks for; the ReLU stays, with no rounding before it."""
-    network = quantised(engine, data, symmetric=True)
+    network = quantised(engine, data)
 
     stored = constants(network)
     zero_points = [array for name, array in stored.items() if name.endswith("_zero_point")]
@@ -159,7 +168,7 @@ def test_choose_range_of_zeros_is_a_range() -> None:
     ("prefixes", "words"),
     [
         pytest.param(("steam",), r"model\.onnx: --keep-float steam: .* such as stem, inner, pool", id="no such layer"),
-        pytest.param(("stem", "inner", "pool"), "nothing to quantise: of its 4 convolutions all stay in float", id="all"),
+        pytest.param(("stem", "inner", "pool"), "nothing to convert: of its 4 convolutions all stay in float", id="all"),
     ],
 )
 def test_make_int8_with_wrong_layers_to_keep_raises(engine: Path, data: Path, prefixes: tuple[str, ...], words: str) -> None:
@@ -172,7 +181,7 @@ def test_make_int8_of_a_network_without_convolutions_raises(tmp_path: Path, data
     """There is nothing that INT8 would make faster."""
     save_engine(tmp_path / "flat", make_manifest(), boxes=np.zeros((2, 4)), scores=np.zeros((2, 2)))
 
-    with pytest.raises(InputError, match="nothing to quantise: of its 0 convolutions"):
+    with pytest.raises(InputError, match="nothing to convert: of its 0 convolutions"):
         quantised(tmp_path / "flat", data)
 
 
@@ -183,7 +192,7 @@ def test_make_int8_of_an_int8_network_raises(engine: Path, data: Path) -> None:
     manifest = load_manifest(engine)
     (engine / "model.yaml").write_text(text.replace(manifest.onnx.sha256, manifest.int8.sha256))
 
-    with pytest.raises(InputError, match="holds quantised layers already"):
+    with pytest.raises(InputError, match="holds layers in FP16 or INT8 already"):
         quantised(engine, data)
 
 

@@ -1,0 +1,75 @@
+"""What tools that write a network in fewer bits have in common: what of it stays in float, and the form of the file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx
+
+from edged.errors import InputError
+from tools.engines import IR_VERSION
+
+
+def name_nodes(network: onnx.ModelProto) -> None:
+    """Give every node without a name its operator and first output for one."""
+    for node in network.graph.node:
+        node.name = node.name or f"{node.op_type}:{node.output[0]}"
+
+
+def choose_float(network: onnx.ModelProto, prefixes: Sequence[str], path: Path) -> list[str]:
+    """The names of the nodes that stay in float: those that were named, the heads, and all that is computed from their answers.
+
+    Coordinates in 255 steps, or in halves of a pixel as FP16 has them from 512 on, would be no boxes.
+
+    Args:
+        network: every node has a name.
+        prefixes: beginnings of names.
+        path: where it was read, for messages.
+
+    Raises:
+        InputError: it is no network in float, a prefix fits no layer, or nothing would be left to convert.
+    """
+    nodes = network.graph.node
+    names = [node.name for node in nodes if node.op_type == "Conv"]
+    halves = any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in network.graph.initializer)
+    if halves or any(node.op_type == "QuantizeLinear" for node in nodes):
+        raise InputError(f"{path}: holds layers in FP16 or INT8 already: start from the network in float")
+    missing = [prefix for prefix in prefixes if not any(name.startswith(prefix) for name in names)]
+    if missing:
+        raise InputError(f"{path}: --keep-float {missing[0]}: no layer's name begins so; they are such as {', '.join(names[:3])}")
+    kept = [node.name for node in nodes if prefixes and node.name.startswith(tuple(prefixes))]
+    kept += _heads_and_behind(network.graph)
+    if set(names) <= set(kept):
+        raise InputError(f"{path}: nothing to convert: of its {len(names)} convolutions all stay in float")
+    return kept
+
+
+def _heads_and_behind(graph: onnx.GraphProto) -> list[str]:
+    """Names of the convolutions behind which there is no other, and of the nodes that read what they answer."""
+    leads_on: set[str] = set()  # tensors that some convolution depends on
+    heads = set()
+    for node in reversed(graph.node):  # against the order of computing
+        if leads_on.intersection(node.output):
+            leads_on.update(node.input)
+        elif node.op_type == "Conv":
+            heads.add(node.name)
+            leads_on.update(node.input)
+    answers: set[str] = set()
+    names = []
+    for node in graph.node:
+        if node.name in heads or answers.intersection(node.input):
+            answers.update(node.output)
+            names.append(node.name)
+    return names
+
+
+def tidy(network: onnx.ModelProto) -> onnx.ModelProto:
+    """In the form that we write: converters import more domains than they use, and note what can be inferred."""
+    standard = [opset for opset in network.opset_import if opset.domain in ("", "ai.onnx")]
+    del network.opset_import[:]
+    network.opset_import.extend(standard)
+    del network.metadata_props[:]
+    del network.graph.value_info[:]
+    network.ir_version = IR_VERSION
+    return network
