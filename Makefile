@@ -7,6 +7,7 @@ DEMO ?= once
 export SOURCE ?=
 PYTEST_ARGS ?=
 TORCH ?= $(if $(CI),1,auto)
+RTX ?= $(if $(filter .venv,$(VENV)),$(if $(CI),1,auto),0)
 
 .PHONY: demo test lint bench schemas clean
 
@@ -14,7 +15,7 @@ demo: $(VENV)/demo.stamp
 	@.ci/debian-packages mosquitto
 	@$(BIN)/edged demo $(if $(filter forever,$(DEMO)),--forever) $(if $(SOURCE),--source env:SOURCE)
 
-test: $(VENV)/test.stamp $(VENV)/torch.stamp
+test: $(VENV)/test.stamp $(VENV)/torch.stamp $(VENV)/tensorrt.stamp
 	@.ci/debian-packages mosquitto gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
 	  gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly python3-gi gir1.2-gst-rtsp-server-1.0
 	$(BIN)/ruff check --quiet .
@@ -51,6 +52,12 @@ $(VENV)/torch.stamp: $(VENV)/test.stamp requirements/tools.txt
 	@if [ "$(TORCH)" = 1 ] || { [ "$(TORCH)" = auto ] && .ci/torch-is-small $(BIN)/python; }; then \
 	  echo "installing the training tools into $(VENV) …" && $(PIP) install -r requirements/tools.txt && touch $@; \
 	else echo "training tools left out (make test TORCH=1 installs them); their tests will be skipped"; fi
+
+# 100 MB for Linux on x86-64, taken unasked where all tests run, not by the other Pythons (RTX=1 takes it there, too; RTX=0 never).
+$(VENV)/tensorrt.stamp: $(VENV)/test.stamp requirements/tensorrt.txt
+	@if [ "$(RTX)" = 1 ] || { [ "$(RTX)" = auto ] && [ "$$(uname -sm)" = "Linux x86_64" ]; }; then \
+	  echo "installing TensorRT-RTX into $(VENV) …" && $(PIP) install --require-hashes -r requirements/tensorrt.txt && touch $@; \
+	else echo "TensorRT-RTX left out (make test RTX=1 installs it); its tests will be skipped"; fi
 
 .venv-bench/bench.stamp: requirements/bench.txt
 	$(PYTHON) -m venv .venv-bench

@@ -31,10 +31,13 @@ class Ticket(Protocol):
     """One submitted batch."""
 
     def result(self) -> Tensors:
-        """Wait for the outputs. They are valid until their slot is used again: copy what must live longer.
+        """Wait for the outputs.
+
+        They are valid until the backend is closed or their slot is used again, which the second batch submitted after this one
+        does where results are fetched in order: copy what must live longer.
 
         Raises:
-            InferenceError: the network failed on this batch.
+            InferenceError: the network failed on this batch, or its outputs are valid no longer.
         """
         ...
 

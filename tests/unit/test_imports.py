@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "edged"
 
-HEAVY = ("torch", "tensorrt", "pycuda", "onnxruntime", "av", "paho")
+HEAVY = ("torch", "tensorrt", "tensorrt_rtx", "pycuda", "cuda", "onnxruntime", "av", "paho")
 
 GROUND = {"errors", "types", "clock"}
 CONTRACTS = {"sources.base", "backends.base", "sinks.base", "events"}
@@ -32,6 +32,7 @@ MAY_USE = {
     "events": GROUND | {"vision"},
     "tracking": GROUND | {"vision"},
     "rules": GROUND | {"vision", "events"},
+    "parity": GROUND | {"vision", "street", "models"},
     "models": GROUND | {"vision", "backends.base", "strict_yaml"},
     "pipeline": GROUND | CONTRACTS | {"vision", "tracking", "rules", "models"},
     "runtime": GROUND | CONTRACTS | {"vision", "tracking", "rules", "models", "pipeline", "state"},
@@ -49,6 +50,11 @@ COMPOSERS = {
     "probe",
     "watch",
     "brokers",
+    "cpu_choice",
+    "engine_building",
+    "engine_commands",
+    "engine_opening",
+    "engine_verification",
     "cli",
     "__main__",
     "__init__",

@@ -1,0 +1,495 @@
+"""A TensorRT engine that computes: named tensors, streams and memory of its own, two batches in flight."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edged.backends.base import Tensors, TensorSpec, check_feeds
+from edged.backends.tensorrt.cuda import Cuda, Graph
+from edged.backends.tensorrt.library import Library
+from edged.errors import (
+    DeviceError,
+    DeviceMemoryError,
+    DeviceMissingError,
+    EdgedError,
+    EngineMissingError,
+    InferenceError,
+    ModelError,
+)
+
+SLOTS = 2
+"""Batches in flight: one computes while the host fills or reads the other."""
+
+_DTYPES = {
+    "FLOAT": "float32",
+    "HALF": "float16",
+    "INT8": "int8",
+    "UINT8": "uint8",
+    "INT32": "int32",
+    "INT64": "int64",
+    "BOOL": "bool",
+}
+"""TensorRT's names of the types that NumPy has, too. `nptype` of 8.6 wants an `np.bool`, which NumPy 1.24 to 1.26 lack."""
+
+_MEMORY_WORDS = ("out of memory", "outofmemory", "could not be allocated")
+"""How TensorRT's messages say that the device's memory is full; it answers None or False, as for everything else."""
+
+_TOLD_REASONS = 3
+
+_log = logging.getLogger(__name__)
+
+
+def open_tensorrt_backend(
+    plan: bytes,
+    *,
+    name: str,
+    library: Library,
+    cuda: Cuda,
+    max_batch: int,
+    use_graphs: bool = True,
+    poison: bool = False,
+) -> TensorrtBackend:
+    """An engine ready to compute batches of 1 to `max_batch`, warm; close it after use.
+
+    Args:
+        plan: the engine as it was built. It is executable content: only from a place that nobody else can write to.
+        name: which network in which precision, for messages, e.g. `detector fp16`.
+        library: the TensorRT that built it.
+        cuda: the device. From here on it belongs to the backend, which closes it, also when opening fails.
+        max_batch: memory is taken for so many; the engine must have been built for them.
+        use_graphs: capture each size of batch when it comes again, and replay it from then on; TensorRT-RTX does so itself.
+        poison: set all bits of the outputs (NaN in floats) before each batch: what an engine leaves out shows. For tests.
+
+    Raises:
+        DeviceMissingError: the library finds no device.
+        EngineMissingError: the engine is not for this device, driver or library.
+        ModelError: it cannot be loaded, or has inputs or outputs that this backend cannot feed or fetch.
+        DeviceMemoryError: the device has too little memory for such batches; a smaller `max_batch` may fit.
+        InferenceError: it fails on a batch of zeros.
+        DeviceError: the device is lost.
+    """
+    engine = _Engine(name, library, cuda)
+    try:
+        return _open(engine, plan, max_batch=max_batch, use_graphs=use_graphs, poison=poison)
+    except BaseException:
+        engine.close()
+        raise
+
+
+def _open(engine: _Engine, plan: bytes, *, max_batch: int, use_graphs: bool, poison: bool) -> TensorrtBackend:
+    engine.load(plan)
+    inputs, outputs = engine.read_specs()
+    min_batch = engine.check_batches(inputs, max_batch)
+    for _ in range(SLOTS):
+        engine.add_slot(inputs, outputs, largest=max(min_batch, max_batch), use_graphs=use_graphs)
+    backend = TensorrtBackend(
+        engine,
+        inputs=inputs,
+        outputs=outputs,
+        min_batch=min_batch,
+        max_batch=max_batch,
+        use_graphs=use_graphs and not engine.library.differences.portable,
+        poison=poison,
+    )
+    backend._warm_up()
+    return backend
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Tensor:
+    """Memory of one input or output of a slot, for the largest batch.
+
+    Attributes:
+        host: (N, ...) pinned; the first n entries are a batch of n.
+        address: where the engine reads or writes it.
+        is_mapped: `address` is that of `host` itself, so nothing is copied.
+    """
+
+    name: str
+    host: NDArray[np.generic]
+    address: int
+    is_mapped: bool
+
+
+@dataclass(slots=True, eq=False)
+class _Slot:
+    """All that one batch in flight needs.
+
+    Attributes:
+        context: TensorRT's IExecutionContext; None once it is freed.
+        batch: the size that `context` is set to; 0 where none is, or one was refused.
+        computed: sizes that were computed at least once.
+        graphs: by size of batch.
+        ticket: the batch whose outputs the memory holds, or will hold; None where nobody may read them.
+        is_busy: the batch was not waited for.
+    """
+
+    context: Any
+    stream: int
+    event: int
+    inputs: Sequence[_Tensor] = ()
+    outputs: Sequence[_Tensor] = ()
+    batch: int = 0
+    computed: set[int] = field(default_factory=set)
+    graphs: dict[int, Graph] = field(default_factory=dict)
+    ticket: _Ticket | None = None
+    is_busy: bool = False
+
+
+class _Ticket:
+    """One submitted batch; made by `TensorrtBackend.submit`."""
+
+    def __init__(self, backend: TensorrtBackend, slot: _Slot, n: int) -> None:
+        self._backend = backend
+        self._slot = slot
+        self._n = n
+
+    def result(self) -> Tensors:
+        return self._backend._fetch(self, self._slot, self._n)
+
+
+class TensorrtBackend:
+    """A loaded engine on a CUDA device, a context manager; made by `open_tensorrt_backend`.
+
+    Attributes:
+        max_batch: the largest batch; the smallest is 1.
+    """
+
+    def __init__(
+        self,
+        engine: _Engine,
+        *,
+        inputs: Mapping[str, TensorSpec],
+        outputs: Mapping[str, TensorSpec],
+        min_batch: int,
+        max_batch: int,
+        use_graphs: bool,
+        poison: bool,
+    ) -> None:
+        self.inputs = inputs
+        self.outputs = outputs
+        self.max_batch = max_batch
+        self.label = f"{engine.library.label} on {engine.cuda.device.name}, up to {max_batch} at once"
+        self._engine: _Engine | None = engine
+        self._slots = deque(engine.slots)  # the longest unused first
+        self._min_batch = min_batch  # smaller ones are filled up with what is there
+        self._use_graphs = use_graphs
+        self._poison = poison
+
+    def _warm_up(self) -> None:
+        """Compute the largest and the smallest batch often enough that every slot has a graph of them: first times are slow."""
+        for n in (self.max_batch, 1):
+            zeros = {name: np.zeros((n, *spec.shape[1:]), spec.dtype) for name, spec in self.inputs.items()}
+            for _ in range(2 * len(self._slots)):
+                self.infer(zeros)
+
+    def submit(self, feeds: Tensors) -> _Ticket:
+        engine = self._opened()
+        engine.cuda.check_owner()
+        n = self._check_batch(feeds)
+        slot = next((slot for slot in self._slots if not slot.is_busy), None)
+        if slot is None:
+            raise InferenceError(f"{engine.name}: {len(self._slots)} batches are in flight: fetch the result of one first")
+        self._slots.remove(slot)
+        self._slots.append(slot)
+        slot.ticket = None
+        engine.library.log.clear()
+        for tensor in slot.inputs:
+            np.copyto(tensor.host[:n], feeds[tensor.name])
+        try:
+            if self._poison:
+                engine.poison(slot)
+            self._compute(engine, slot, max(n, self._min_batch))
+            engine.cuda.record(slot.event, slot.stream)
+        except EdgedError:
+            self._abandon(engine, slot)
+            raise
+        slot.ticket = _Ticket(self, slot, n)
+        slot.is_busy = True
+        return slot.ticket
+
+    def infer(self, feeds: Tensors) -> Tensors:
+        return self.submit(feeds).result()
+
+    def close(self) -> None:
+        if self._engine is None:
+            return
+        self._engine.cuda.check_owner()
+        engine, self._engine = self._engine, None
+        engine.close()
+
+    def __enter__(self) -> TensorrtBackend:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.close()
+
+    def _opened(self) -> _Engine:
+        if self._engine is None:
+            raise InferenceError("the network is closed")
+        return self._engine
+
+    def _check_batch(self, feeds: Tensors) -> int:
+        """The size of the batch."""
+        check_feeds(feeds, self.inputs)
+        sizes = {len(array) for array in feeds.values()}
+        n = max(sizes)
+        if len(sizes) != 1 or not 1 <= n <= self.max_batch:
+            raise InferenceError(f"expected a batch of 1 to {self.max_batch}, got {', '.join(map(str, sorted(sizes)))}")
+        return n
+
+    def _compute(self, engine: _Engine, slot: _Slot, n: int) -> None:
+        """Queue a batch: by its graph, or else call by call, and then capture those where the size came before."""
+        graph = slot.graphs.get(n)
+        if graph is not None:
+            graph.launch(slot.stream)
+            return
+        engine.set_batch(slot, n)
+        engine.enqueue(slot, n)
+        if self._use_graphs and n in slot.computed:
+            self._capture(engine, slot, n)
+        slot.computed.add(n)
+
+    def _capture(self, engine: _Engine, slot: _Slot, n: int) -> None:
+        """Make the graph of a size that was queued just before: the first call after a change of size cannot be captured.
+
+        Source: NVIDIA TensorRT documentation, best practices, CUDA graphs.
+        """
+        try:
+            slot.graphs[n] = engine.cuda.capture(slot.stream, lambda: engine.enqueue(slot, n))
+        except InferenceError as error:
+            self._use_graphs = False
+            _log.warning("cannot capture a CUDA graph, go on without: engine=%s batch=%d error=%s", engine.name, n, error)
+
+    def _fetch(self, ticket: _Ticket, slot: _Slot, n: int) -> Tensors:
+        """Outputs of a batch: views of the slot's memory."""
+        engine = self._opened()
+        engine.cuda.check_owner()
+        if slot.ticket is not ticket:
+            raise InferenceError(f"{engine.name}: the outputs of this batch are gone: it failed, or its slot was used again")
+        if slot.is_busy:
+            try:
+                engine.cuda.wait(slot.event)
+            except EdgedError:
+                self._abandon(engine, slot)
+                raise
+            slot.is_busy = False
+        return {tensor.name: tensor.host[:n] for tensor in slot.outputs}
+
+    def _abandon(self, engine: _Engine, slot: _Slot) -> None:
+        """Free the slot of a batch that failed, once nothing uses it; a device that is lost shows here, too."""
+        slot.ticket = None
+        slot.is_busy = False
+        try:
+            engine.cuda.synchronise(slot.stream)
+        except DeviceError:
+            engine.is_lost = True
+            raise
+
+
+class _Engine:
+    """An engine in TensorRT's hands, on its device; what TensorRT refuses becomes an error with the reasons that it logged.
+
+    Attributes:
+        is_lost: the device was lost under it, and whoever used it was told.
+    """
+
+    def __init__(self, name: str, library: Library, cuda: Cuda) -> None:
+        self.name = name
+        self.library = library
+        self.cuda = cuda
+        self.slots: list[_Slot] = []
+        self.is_lost = False
+        self._runtime: Any = None
+        self._engine: Any = None
+
+    def load(self, plan: bytes) -> None:
+        """Hand the plan to TensorRT.
+
+        Raises:
+            DeviceMissingError: the library does not start.
+            EngineMissingError: the library says that the plan does not fit.
+            ModelError: the library cannot load it.
+            DeviceMemoryError: the device has no memory for its weights.
+        """
+        module = self.library.module
+        self.library.log.clear()
+        try:
+            self._runtime = module.Runtime(self.library.logger)
+        except TypeError as error:  # pybind, where the library answered nullptr
+            raise DeviceMissingError(f"{self.library.label} finds no device: {self._reasons()} [device.missing]") from error
+        if self.library.differences.validity:
+            self._check_validity(plan)
+        self._engine = self._runtime.deserialize_cuda_engine(plan)
+        if self._engine is None:
+            raise self._refusal(f"{self.library.label} cannot load the engine", ModelError, "engine.invalid")
+
+    def _check_validity(self, plan: bytes) -> None:
+        module, device = self.library.module, self.cuda.device
+        validity, found = self._runtime.get_engine_validity(plan)
+        if validity == module.EngineValidity.INVALID:
+            reasons = [name for name, bit in module.EngineInvalidityDiagnostics.__members__.items() if int(bit) & int(found)]
+            raise EngineMissingError(
+                f"{self.name}: the engine is not for {device.name} {device.compute_capability}, {self.library.label} and "
+                f"driver {device.driver_version}: {', '.join(reasons) or self._reasons()}: "
+                f"run edged engines build [engine.stale]"
+            )
+
+    def read_specs(self) -> tuple[dict[str, TensorSpec], dict[str, TensorSpec]]:
+        """Inputs and outputs, the batch axis None.
+
+        Raises:
+            ModelError: one is not an array of the device with the batch as its first axis and the others fixed.
+        """
+        engine, module = self._engine, self.library.module
+        inputs, outputs = {}, {}
+        for index in range(engine.num_io_tensors):
+            tensor = engine.get_tensor_name(index)
+            if engine.get_tensor_mode(tensor) == module.TensorIOMode.INPUT:
+                inputs[tensor] = self._read_spec(tensor, "input")
+            else:
+                outputs[tensor] = self._read_spec(tensor, "output")
+        if not inputs:
+            raise ModelError(f"{self.name}: the engine has no input, so nothing that it computes could change [model.shape]")
+        return inputs, outputs
+
+    def _read_spec(self, tensor: str, side: str) -> TensorSpec:
+        engine, module = self._engine, self.library.module
+        where = f"{self.name}: {side} {tensor!r}"
+        kind = engine.get_tensor_dtype(tensor).name
+        if kind not in _DTYPES:
+            raise ModelError(f"{where} is of type {kind}, known are {', '.join(_DTYPES)} [model.shape]")
+        if engine.get_tensor_location(tensor) != module.TensorLocation.DEVICE:
+            raise ModelError(f"{where} is a shape that lies with the host: export the network without it [model.shape]")
+        shape = tuple(engine.get_tensor_shape(tensor))
+        if not shape or -1 in shape[1:]:
+            raise ModelError(f"{where} is {shape}: only its first axis, the batch, may be free (-1) [model.shape]")
+        return TensorSpec(_DTYPES[kind], (None, *shape[1:]))
+
+    def check_batches(self, inputs: Mapping[str, TensorSpec], max_batch: int) -> int:
+        """The smallest batch that the engine takes; one for a DLA takes a single size.
+
+        Raises:
+            ModelError: it was not built for batches of `max_batch`.
+        """
+        fewest, most = 1, max_batch
+        for tensor in inputs:
+            n = self._engine.get_tensor_shape(tensor)[0]
+            shapes = self._engine.get_tensor_profile_shape(tensor, 0) if n == -1 else [(n,)]
+            fewest, most = max(fewest, shapes[0][0]), min(most, shapes[-1][0])
+        if most < max_batch:
+            raise ModelError(
+                f"{self.name}: built for batches of up to {most}, expected {max_batch}: "
+                f"run edged engines build with --batch, or set detector.tensorrt.max_batch [engine.batch]"
+            )
+        return fewest
+
+    def add_slot(
+        self, inputs: Mapping[str, TensorSpec], outputs: Mapping[str, TensorSpec], *, largest: int, use_graphs: bool
+    ) -> None:
+        """One more context, with memory for batches of up to `largest`.
+
+        Raises:
+            ModelError: TensorRT makes no context, or the size of an output depends on more than that of the batch.
+            DeviceMemoryError: the device has too little memory.
+        """
+        label = self.library.label
+        slot = _Slot(self._make_context(use_graphs=use_graphs), self.cuda.stream(), self.cuda.event())
+        self.slots.append(slot)
+        if slot.context is None:
+            raise self._refusal(f"{label} makes no execution context", ModelError, "engine.invalid")
+        slot.inputs = [self._make_tensor(name, (largest, *spec.shape[1:]), spec.dtype) for name, spec in inputs.items()]
+        slot.outputs = [self._make_tensor(name, (largest, *spec.shape[1:]), spec.dtype) for name, spec in outputs.items()]
+        self.set_batch(slot, largest)
+        for tensor in slot.outputs:
+            shape = tuple(slot.context.get_tensor_shape(tensor.name))
+            if shape != tensor.host.shape:
+                raise ModelError(
+                    f"{self.name}: output {tensor.name!r} is {shape} for a batch of {largest}, expected {tensor.host.shape}: "
+                    f"a size that depends on the data cannot be fetched: export the network without suppression [model.shape]"
+                )
+        for tensor in (*slot.inputs, *slot.outputs):
+            if not slot.context.set_tensor_address(tensor.name, tensor.address):
+                raise self._refusal(f"{label} refuses the memory of {tensor.name!r}", ModelError, "engine.invalid")
+
+    def _make_context(self, *, use_graphs: bool) -> Any:
+        """TensorRT's IExecutionContext, or None.
+
+        TensorRT-RTX compiles kernels for a size of batch while others compute it already: only it knows when to capture.
+        Source: NVIDIA TensorRT-RTX documentation, Working with RTX CUDA Graphs.
+        """
+        if not (use_graphs and self.library.differences.portable):
+            return self._engine.create_execution_context()
+        config = self._engine.create_runtime_config()
+        config.cuda_graph_strategy = self.library.module.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        return self._engine.create_execution_context(config)
+
+    def _make_tensor(self, name: str, shape: tuple[int, ...], dtype: str) -> _Tensor:
+        host = self.cuda.pinned(shape, dtype, mapped=self.cuda.device.is_integrated)
+        host.array.fill(0)
+        if host.device_address is not None:
+            return _Tensor(name, host.array, host.device_address, is_mapped=True)
+        return _Tensor(name, host.array, self.cuda.allocate(host.array.nbytes).address, is_mapped=False)
+
+    def set_batch(self, slot: _Slot, n: int) -> None:
+        """Set the size of the next batch that is queued call by call."""
+        if slot.batch == n:
+            return
+        slot.batch = 0
+        for tensor in slot.inputs:
+            shape = (n, *tensor.host.shape[1:])
+            if not slot.context.set_input_shape(tensor.name, shape):
+                raise self._refusal(f"{self.library.label} refuses {shape} for input {tensor.name!r}", InferenceError)
+        slot.batch = n
+
+    def enqueue(self, slot: _Slot, n: int) -> None:
+        """Queue a batch of the size that is set: its inputs to the device, the engine, its outputs back."""
+        for tensor in slot.inputs:
+            if not tensor.is_mapped:
+                self.cuda.copy_to_device(tensor.address, tensor.host[:n], slot.stream)
+        if not slot.context.execute_async_v3(slot.stream):
+            raise self._refusal(f"{self.library.label} failed on a batch of {n}", InferenceError)
+        for tensor in slot.outputs:
+            if not tensor.is_mapped:
+                self.cuda.copy_to_host(tensor.host[:n], tensor.address, slot.stream)
+
+    def poison(self, slot: _Slot) -> None:
+        """Set every bit of the outputs, on both sides: NaN in floats."""
+        for tensor in slot.outputs:
+            tensor.host.view(np.uint8).fill(0xFF)
+            if not tensor.is_mapped:
+                self.cuda.copy_to_device(tensor.address, tensor.host, slot.stream)
+
+    def close(self) -> None:
+        """Wait for what is in flight and free everything: graphs, what they came from, then the CUDA context of both.
+
+        References to slots may live on, in the frames of an error that somebody keeps, but to contexts only the slot's own.
+        """
+        try:
+            for slot in () if self.is_lost else self.slots:
+                if slot.is_busy:
+                    self.cuda.synchronise(slot.stream)
+                for graph in slot.graphs.values():
+                    graph.close()
+        finally:
+            for slot in self.slots:
+                slot.context = None
+            self._engine = self._runtime = None
+            self.cuda.close()
+
+    def _reasons(self) -> str:
+        return "; ".join(self.library.log.errors()[:_TOLD_REASONS]) or "it gives no reason"
+
+    def _refusal(self, what: str, kind: type[InferenceError] | type[ModelError], code: str = "") -> InferenceError | ModelError:
+        said = f"{self.name}: {what}: {self._reasons()}"
+        if any(words in said.lower() for words in _MEMORY_WORDS):
+            return DeviceMemoryError(f"{said} [device.memory]")
+        return kind(f"{said} [{code}]" if code else said)

@@ -1,0 +1,478 @@
+"""Built engines on disk: found by what they were built from, and refused when they are not what was built."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edged.backends.tensorrt import cache as cache_module
+from edged.backends.tensorrt.builder import BuildOptions
+from edged.backends.tensorrt.cache import (
+    PORTABLE,
+    EngineCache,
+    EngineKey,
+    EngineRecord,
+    ParityRecord,
+    Target,
+    check_verified,
+    describe_difference,
+)
+from edged.errors import BuildCancelledError, EngineMissingError, ModelError, StateError
+
+ORIN = Target("Orin", "8.7", "12.6")
+KEY = EngineKey("detector", "1" * 64, "tensorrt", "10.3.0", ORIN, BuildOptions("fp16", workspace_bytes=1 << 30))
+PLAN = bytes(range(256)) * 8
+TWO_DIGESTS = r"expected sha256 \S{1,64}, found [0-9a-f]{64}"
+
+
+def never() -> None:
+    raise AssertionError("nobody else writes here")
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> EngineCache:
+    return EngineCache(tmp_path / "state" / "tensorrt")
+
+
+def write(cache: EngineCache, key: EngineKey = KEY, plan: bytes = PLAN) -> EngineRecord:
+    """Put an engine there as a build does."""
+    with cache.lock(never):
+        return cache.write(
+            key, plan, directory=Path("/engines/detector"), seconds=1.5, types={"float16": 3}, fell_back=("a",), edged_version="9"
+        )
+
+
+def names(cache: EngineCache) -> set[str]:
+    return {path.name for path in cache.path.iterdir()} - {"lock"}
+
+
+def record_path(cache: EngineCache, record: EngineRecord) -> Path:
+    return cache.path / f"{record.key.stem}.json"
+
+
+def test_engine_written_is_found_and_read_by_its_key(cache: EngineCache) -> None:
+    """Another process finds what one wrote, whole."""
+    written = write(cache)
+
+    record, plan = EngineCache(cache.path).load_plan(KEY)
+
+    assert (record, plan) == (written, PLAN)
+    assert (record.plan_bytes, record.types, record.fell_back, record.parity) == (2048, {"float16": 3}, ("a",), None)
+    assert oct(cache.path.stat().st_mode)[-3:] == "700"
+    assert {oct(path.stat().st_mode)[-3:] for path in cache.path.iterdir()} == {"600"}
+
+
+def test_engine_never_built_is_missing_with_the_command(cache: EngineCache) -> None:
+    """The first start on a device says what to do; nothing is made by looking."""
+    with pytest.raises(EngineMissingError, match=r"detector fp16: no engine in .*run edged engines build detector .*missing"):
+        cache.find(KEY)
+    assert cache.stems() == []
+    assert not cache.path.exists()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "difference"),
+    [
+        pytest.param(
+            replace(KEY, library_version="10.16.2", target=replace(ORIN, driver="13.2")),
+            "built with tensorrt 10.3.0 for Orin (8.7), driver 12.6, here is tensorrt 10.16.2 for Orin (8.7), driver 13.2",
+            id="after an upgrade",
+        ),
+        pytest.param(
+            replace(KEY, onnx_sha256="2" * 64),
+            "built from the network of sha256 111111111111…, which now is 222222222222…",
+            id="another network",
+        ),
+        pytest.param(
+            replace(KEY, options=replace(KEY.options, batch=(1, 8, 16))),
+            "built for batch 1/4/8 on the GPU with 1024 MiB at level 3, wanted is batch 1/8/16 on the GPU",
+            id="another batch",
+        ),
+        pytest.param(replace(KEY, library="tensorrt_rtx", target=PORTABLE), "for any GPU", id="another library"),
+    ],
+)
+def test_engine_of_another_key_is_stale_and_both_are_named(cache: EngineCache, wanted: EngineKey, difference: str) -> None:
+    """Who upgraded something sees what, and what builds the engine that is wanted now."""
+    write(cache)
+
+    with pytest.raises(EngineMissingError, match=re.escape(difference)) as caught:
+        cache.find(wanted)
+
+    assert str(caught.value).endswith(f"run {wanted.command} [engine.stale]")
+
+
+def test_engine_in_another_precision_is_not_stale_but_missing(cache: EngineCache) -> None:
+    """A precision that was never built was never right."""
+    write(cache)
+
+    with pytest.raises(EngineMissingError, match=r"engine\.missing"):
+        cache.find(replace(KEY, options=replace(KEY.options, precision="int8")))
+
+
+def test_same_key_has_no_difference() -> None:
+    """What is the same is not described."""
+    assert describe_difference(KEY, KEY) == ""
+
+
+def test_command_of_a_key_builds_that_key() -> None:
+    """Options that are not the defaults are on the line that people copy."""
+    options = BuildOptions("int8", (4, 4, 4), workspace_bytes=256 << 20, dla_core=1)
+
+    command = replace(KEY, options=options).command
+
+    assert command == "edged engines build detector --precision int8 --batch 4/4/4 --workspace-mib 256 --dla-core 1"
+
+
+def test_any_changed_byte_of_a_record_is_refused_with_both_digests(cache: EngineCache) -> None:
+    """Its own digest covers it whole, the digest included, whether or not it still is JSON."""
+    record = write(cache)
+    path = record_path(cache, record)
+    content = path.read_bytes()
+
+    for position in range(len(content)):
+        path.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
+        with pytest.raises(ModelError, match=rf"{path.name}: {TWO_DIGESTS}.*engine\.digest"):
+            cache.find(KEY)
+
+
+@pytest.mark.parametrize("position", [0, 1, 1000, len(PLAN) - 1])
+def test_any_changed_byte_of_a_plan_is_refused_with_both_digests(cache: EngineCache, position: int) -> None:
+    """It never gets to TensorRT."""
+    record = write(cache)
+    path = cache.path / record.plan_name
+    path.write_bytes(PLAN[:position] + bytes([PLAN[position] ^ 128]) + PLAN[position + 1 :])
+
+    with pytest.raises(ModelError, match=rf"{record.plan_name}: expected sha256 {record.plan_sha256}, found [0-9a-f]{{64}}"):
+        cache.load_plan(KEY)
+
+
+@pytest.mark.parametrize("content", [pytest.param(PLAN[:-1], id="cut"), pytest.param(b"", id="empty")])
+def test_plan_that_is_not_whole_is_refused(cache: EngineCache, content: bytes) -> None:
+    """A disk that was full, or a copy that was cut."""
+    record = write(cache)
+    (cache.path / record.plan_name).write_bytes(content)
+
+    with pytest.raises(ModelError, match=TWO_DIGESTS):
+        cache.read(record)
+
+
+def test_plan_that_is_gone_is_refused(cache: EngineCache) -> None:
+    """The record alone is no engine."""
+    record = write(cache)
+    (cache.path / record.plan_name).unlink()
+
+    with pytest.raises(ModelError, match=r"cannot be read: No such file.*engine\.unreadable"):
+        cache.load_plan(KEY)
+
+
+def test_record_under_another_name_is_refused(cache: EngineCache) -> None:
+    """A whole record of something else is not taken for what its name says."""
+    record = write(cache)
+    other = replace(KEY, onnx_sha256="2" * 64)
+    record_path(cache, record).rename(cache.path / f"{other.stem}.json")
+
+    with pytest.raises(ModelError, match=rf"it is the record of {KEY.stem}"):
+        cache.find(other)
+
+
+def test_record_of_another_edged_is_stale(cache: EngineCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an update that writes records in another form, engines are built anew."""
+    write(cache)
+    monkeypatch.setattr(cache_module, "_FORM", 2)
+
+    with pytest.raises(EngineMissingError, match=r"written by another edged \(9\).*engine\.stale"):
+        cache.find(KEY)
+
+
+@pytest.mark.parametrize(
+    ("which", "mode", "said"),
+    [
+        pytest.param("directory", 0o777, "mode 0777, expected 0700", id="directory of all"),
+        pytest.param("directory", 0o770, "mode 0770, expected 0700", id="directory of a group"),
+        pytest.param("plan", 0o666, "mode 0666, expected 0600", id="plan"),
+        pytest.param("record", 0o620, "mode 0620, expected 0600", id="record"),
+    ],
+)
+def test_engine_that_others_could_write_is_refused(cache: EngineCache, which: str, mode: int, said: str) -> None:
+    """Whoever can change it could run code as us; both modes are named."""
+    record = write(cache)
+    paths = {"directory": cache.path, "plan": cache.path / record.plan_name, "record": record_path(cache, record)}
+    paths[which].chmod(mode)
+
+    with pytest.raises(ModelError, match=rf"{paths[which]}: {said}.*engine\.mode"):
+        cache.load_plan(KEY)
+
+
+def test_engine_that_others_can_read_is_used(cache: EngineCache) -> None:
+    """Reading it harms nobody."""
+    write(cache)
+    cache.path.chmod(0o755)
+
+    assert cache.load_plan(KEY)[1] == PLAN
+
+
+def test_engine_of_another_user_is_refused(cache: EngineCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was built by somebody who is not us."""
+    write(cache)
+    us = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: us + 1)
+
+    with pytest.raises(ModelError, match=rf"owned by user {us}, expected {us + 1}.*engine\.owner"):
+        cache.find(KEY)
+
+
+@pytest.mark.parametrize("which", ["directory", "plan", "record"])
+def test_link_in_the_place_of_an_engine_is_refused(cache: EngineCache, tmp_path: Path, which: str) -> None:
+    """What lies behind it, and who may change it there, is not ours to know."""
+    record = write(cache)
+    paths = {"directory": cache.path, "plan": cache.path / record.plan_name, "record": record_path(cache, record)}
+    paths[which].rename(tmp_path / "elsewhere")
+    paths[which].symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(ModelError, match=rf"{paths[which]}: cannot be .*engine\.unreadable"):
+        cache.load_plan(KEY)
+
+
+def test_pipe_in_the_place_of_a_plan_is_refused_at_once(cache: EngineCache) -> None:
+    """Nobody waits for whoever writes into it."""
+    record = write(cache)
+    path = cache.path / record.plan_name
+    path.unlink()
+    os.mkfifo(path, 0o600)
+
+    with pytest.raises(ModelError, match="is no file"):
+        cache.load_plan(KEY)
+
+
+def test_engine_built_anew_takes_the_place_of_the_old_one(cache: EngineCache) -> None:
+    """One record and one plan stay."""
+    write(cache)
+
+    newer = write(cache, plan=b"newer")
+
+    assert cache.load_plan(KEY) == (newer, b"newer")
+    assert names(cache) == {f"{KEY.stem}.json", newer.plan_name}
+
+
+def test_engine_built_anew_while_it_is_loaded_is_loaded_new(cache: EngineCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon that starts during a build starts."""
+    old = write(cache)
+    newer = write(cache, plan=b"newer")
+    answers = iter([old, newer])
+    monkeypatch.setattr(cache, "find", lambda wanted: next(answers))
+
+    assert cache.load_plan(KEY) == (newer, b"newer")
+
+
+@pytest.mark.parametrize("n_done", [0, 1], ids=["before the plan has its name", "before the record has its name"])
+def test_writer_killed_between_its_renames_leaves_the_old_engine(
+    cache: EngineCache, monkeypatch: pytest.MonkeyPatch, n_done: int
+) -> None:
+    """A power cut at any moment costs the new engine only, and what is left of it goes with the next prune."""
+    old = write(cache)
+    real, done = os.replace, []
+
+    class KilledError(BaseException):
+        """What no handler of ours catches."""
+
+    def replace_or_die(*arguments: object, **more: object) -> None:
+        if len(done) == n_done:
+            raise KilledError
+        done.append(arguments)
+        real(*arguments, **more)
+
+    monkeypatch.setattr(os, "replace", replace_or_die)
+    with pytest.raises(KilledError):
+        write(cache, plan=b"newer")
+    monkeypatch.undo()
+
+    assert cache.load_plan(KEY) == (old, PLAN)
+    with cache.lock(never):
+        removed = cache.prune(lambda record: None)
+    assert {each.reason for each in removed} == {"no whole record names it"}
+    assert names(cache) == {f"{KEY.stem}.json", old.plan_name}
+
+
+def test_full_disk_leaves_the_old_engine_and_no_part(cache: EngineCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message says what failed on which file."""
+    old = write(cache)
+    before = names(cache)
+
+    def full(file: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StateError, match=r"plan: could not be written: No space left"):
+        write(cache, plan=b"newer")
+
+    assert names(cache) == before
+    assert cache.load_plan(KEY) == (old, PLAN)
+
+
+def test_second_writer_waits_for_the_first(cache: EngineCache) -> None:
+    """Builders of one cache take turns, and each finds what the other did."""
+    other = EngineCache(cache.path)
+    waits = []
+    with cache.lock(never):
+
+        def wait() -> None:
+            waits.append(1)
+            if len(waits) == 3:
+                raise BuildCancelledError("no longer")
+
+        with pytest.raises(BuildCancelledError), other.lock(wait):
+            pass
+
+    with other.lock(never):
+        pass
+    assert len(waits) == 3
+
+
+def test_writers_at_once_do_not_spoil_each_other(cache: EngineCache) -> None:
+    """Whoever was last, the engine is whole, and nothing of the others is left."""
+    plans = [bytes([number]) * 5000 for number in range(6)]
+
+    def work(plan: bytes) -> None:
+        own = EngineCache(cache.path)
+        with own.lock(lambda: time.sleep(0.001)):
+            own.write(KEY, plan, directory=Path("/e"), seconds=1, types={}, fell_back=(), edged_version="9")
+
+    threads = [threading.Thread(target=work, args=(plan,)) for plan in plans]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    record, plan = cache.load_plan(KEY)
+    assert plan in plans
+    assert names(cache) == {f"{KEY.stem}.json", record.plan_name}
+
+
+def test_cache_that_cannot_be_made_says_where(tmp_path: Path) -> None:
+    """A file is in its way."""
+    (tmp_path / "state").write_text("")
+
+    with pytest.raises(StateError, match=r"state/tensorrt: cannot be made"), EngineCache(tmp_path / "state/tensorrt").lock(never):
+        pass
+
+
+def test_lock_of_a_directory_that_others_could_write_is_refused(cache: EngineCache) -> None:
+    """Nothing is built into it either."""
+    cache.path.mkdir(parents=True)
+    cache.path.chmod(0o777)
+
+    with pytest.raises(ModelError, match=r"mode 0777, expected 0700"), cache.lock(never):
+        pass
+
+
+PASSED = ParityRecord(ORIN, ap50=0.9991, mean_iou=0.98, pictures=24, is_passed=True)
+
+
+@pytest.mark.parametrize(
+    ("parity", "said"),
+    [
+        pytest.param(None, r"not compared with ONNX Runtime: run edged engines verify detector .*unverified", id="never"),
+        pytest.param(
+            replace(PASSED, target=replace(ORIN, driver="13.2")),
+            r"on Orin \(8\.7\), driver 12\.6, only on Orin \(8\.7\), driver 13\.2.*unverified",
+            id="on another device",
+        ),
+        pytest.param(replace(PASSED, is_passed=False), r"AP50 0\.9991, mean IoU 0\.9800 on 24 pictures.*parity", id="failed"),
+    ],
+)
+def test_engine_without_passed_parity_on_this_device_is_refused(
+    cache: EngineCache, parity: ParityRecord | None, said: str
+) -> None:
+    """What was not seen to compute the same is not used."""
+    record = replace(write(cache), parity=parity)
+
+    with pytest.raises(EngineMissingError, match=said):
+        check_verified(record, ORIN)
+
+
+def test_parity_noted_is_found_with_the_engine(cache: EngineCache) -> None:
+    """The record stays whole when it grows, and the engine may be used."""
+    record = write(cache)
+    with cache.lock(never):
+        noted = cache.record_parity(record, PASSED)
+
+    found, plan = cache.load_plan(KEY)
+
+    assert (found, plan) == (noted, PLAN)
+    assert found.parity == PASSED
+    check_verified(found, ORIN)
+
+
+def test_parity_of_an_engine_that_was_built_anew_is_not_noted(cache: EngineCache) -> None:
+    """It says nothing of the new one."""
+    old = write(cache)
+    write(cache, plan=b"newer")
+
+    with cache.lock(never), pytest.raises(EngineMissingError, match="compare it again"):
+        cache.record_parity(old, PASSED)
+
+    assert cache.find(KEY).parity is None
+
+
+def test_prune_removes_what_is_stale_damaged_or_of_nothing(cache: EngineCache) -> None:
+    """Engines that are right stay, and so does what is not ours to judge."""
+    right = write(cache)
+    stale = write(cache, replace(KEY, onnx_sha256="2" * 64), b"stale")
+    damaged = write(cache, replace(KEY, onnx_sha256="3" * 64), b"damaged")
+    (cache.path / damaged.plan_name).write_bytes(b"changed")
+    (cache.path / "old.0123456789ab.plan").write_bytes(b"orphan")
+    (cache.path / "notes.txt").write_text("mine")
+
+    with cache.lock(never):
+        removed = cache.prune(lambda record: "another network" if record.key.onnx_sha256[0] == "2" else None)
+
+    reasons = {each.name: each.reason for each in removed}
+    assert reasons == {
+        f"{stale.key.stem}.json": "another network",
+        stale.plan_name: "another network",
+        f"{damaged.key.stem}.json": "it or its plan is damaged",
+        damaged.plan_name: "no whole record names it",
+        "old.0123456789ab.plan": "no whole record names it",
+    }
+    assert names(cache) == {f"{KEY.stem}.json", right.plan_name, "notes.txt"}
+
+
+def test_clear_removes_every_engine_and_timing(cache: EngineCache) -> None:
+    """What others put there stays."""
+    write(cache)
+    (cache.path / "notes.txt").write_text("mine")
+    with cache.lock(never):
+        cache.write_timing_cache("tensorrt", "10.3.0", ORIN, b"timings")
+
+        removed = cache.clear()
+
+    assert len(removed) == 3
+    assert names(cache) == {"notes.txt"}
+
+
+def test_timings_are_kept_by_library_and_device(cache: EngineCache) -> None:
+    """Another version, or another device, must measure for itself."""
+    with cache.lock(never):
+        assert cache.timing_cache("tensorrt", "10.3.0", ORIN) is None
+        cache.write_timing_cache("tensorrt", "10.3.0", ORIN, b"timings")
+
+    assert cache.timing_cache("tensorrt", "10.3.0", ORIN) == b"timings"
+    assert cache.timing_cache("tensorrt", "10.16.2", ORIN) is None
+    assert cache.timing_cache("tensorrt", "10.3.0", replace(ORIN, driver="13.2")) is None
+
+
+def test_stems_come_oldest_first(cache: EngineCache) -> None:
+    """The newest is the likeliest to be meant."""
+    keys = [replace(KEY, onnx_sha256=digit * 64) for digit in "123"]
+    for age, key in enumerate(reversed(keys)):
+        path = record_path(cache, write(cache, key))
+        os.utime(path, (1000 + age, 1000 + age))
+
+    assert cache.stems() == [key.stem for key in reversed(keys)]
