@@ -50,7 +50,6 @@ from edged.vision.draw import draw_overlay
 from edged.vision.motion import MotionGate, MotionSettings
 
 _WEEKDAYS = {name: number for number, name in enumerate(("mon", "tue", "wed", "thu", "fri", "sat", "sun"))}
-_CPU_BATCH = 1
 
 
 def parse_overrides(texts: Iterable[str]) -> dict[str, str]:
@@ -76,17 +75,27 @@ def find_manifest(config: Config) -> tuple[Path, Manifest]:
     """
     try:
         directory = find_engine(config.detector.engine, config_dir=config.directory, state_dir=config.state_dir)
-        manifest = load_manifest(directory, precision=config.detector.precision)
+        manifest = load_manifest(directory, precision=config.detector.named_precision)
     except ModelError as error:
         raise ConfigError(config.source, [config.mistake_at("config.engine", ("detector", "engine"), str(error))]) from error
     mistakes = check_against_manifest(config, manifest.classes)
     try:
-        manifest.network(config.detector.precision)
+        _check_precision(config, manifest)
     except ModelError as error:
         mistakes = [config.mistake_at("config.precision", ("detector", "precision"), str(error)), *mistakes]
     if mistakes:
         raise ConfigError(config.source, mistakes)
     return directory, manifest
+
+
+def _check_precision(config: Config, manifest: Manifest) -> None:
+    """Refuse a precision that the engine lacks, or that is nothing for what computes."""
+    settings = config.detector
+    if settings.precision == "fp16" and settings.backend == "cpu":
+        raise ModelError("a processor gains nothing by fp16: choose fp32, or int8, or backend: tensorrt [model.precision]")
+    if settings.precision == "auto" and settings.backend == "tensorrt":
+        raise ModelError("auto is measured on processors only: choose fp32, fp16 or int8 for TensorRT [model.precision]")
+    manifest.network(settings.named_precision, symmetric=settings.backend == "tensorrt")
 
 
 def open_detector(directory: Path, *, precision: Precision = "fp32", threads: int = 1) -> Detector:
@@ -107,11 +116,6 @@ def open_detector(directory: Path, *, precision: Precision = "fp32", threads: in
         backend.close()
         raise
     return detector
-
-
-def batch_size(config: Config) -> int:
-    """The most frames computed at once."""
-    return _CPU_BATCH if config.detector.batch == "auto" else config.detector.batch
 
 
 def make_source(settings: AnySource, *, timeout_s: float) -> FrameSource:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from edged.assembly import find_manifest, parse_overrides
 from edged.config import Config, load_config
 from edged.config.source import FolderSourceConfig, source_path
-from edged.errors import EXIT_CONFIG, ConfigError, Mistake
+from edged.engine_opening import find_usable_engine
+from edged.errors import EXIT_CONFIG, ConfigError, DeviceMissingError, EngineMissingError, Mistake, ModelError
 from edged.models.manifest import Manifest
 from edged.sources.url import redact
 
@@ -30,32 +32,62 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         overrides = parse_overrides(arguments.set)
         config = load_config(arguments.file, overrides=overrides, reads_secrets=not arguments.skip_secrets)
-        manifest = check_surroundings(config)
+        surroundings = check_surroundings(config)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return EXIT_CONFIG
     for warning in config.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     print(f"{arguments.file}: ok")
-    for line in _summary(config, manifest):
+    if surroundings.fallback:
+        print(f"warning: detector.backend: the processor would compute: {surroundings.fallback}", file=sys.stderr)
+    for line in _summary(config, surroundings.manifest):
         print(f"  {line}")
     return 0
 
 
-def check_surroundings(config: Config) -> Manifest:
-    """The engine's manifest, once everything that the configuration names was found.
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a configuration names, found.
+
+    Attributes:
+        fallback: why the processor would compute though TensorRT should; None where it is as configured.
+    """
+
+    manifest: Manifest
+    fallback: str | None = None
+
+
+def check_surroundings(config: Config) -> Surroundings:
+    """What the configuration names.
 
     Raises:
-        ConfigError: an engine, a class or a recording is not there.
+        ConfigError: an engine, a class or a recording is not there, or TensorRT could not compute and nothing else may.
     """
     mistakes = list(_missing_recordings(config))
+    fallback = None
     try:
-        _, manifest = find_manifest(config)
+        directory, manifest = find_manifest(config)
+        fallback = _find_fallback(config, directory)
     except ConfigError as error:
         mistakes += error.mistakes
     if mistakes:
         raise ConfigError(config.source, sorted(mistakes, key=lambda found: found.line or 0))
-    return manifest
+    return Surroundings(manifest, fallback)
+
+
+def _find_fallback(config: Config, directory: Path) -> str | None:
+    settings = config.detector
+    if settings.backend == "cpu":
+        return None
+    try:
+        find_usable_engine(directory, settings, state_dir=config.state_dir)
+    except ModelError as error:
+        if settings.fallback == "cpu" and isinstance(error, DeviceMissingError | EngineMissingError):
+            return str(error)
+        mistake = config.mistake_at("config.backend", ("detector", "backend"), str(error))
+        raise ConfigError(config.source, [mistake]) from error
+    return None
 
 
 def _missing_recordings(config: Config) -> Iterator[Mistake]:
@@ -73,7 +105,8 @@ def _missing_recordings(config: Config) -> Iterator[Mistake]:
 def _summary(config: Config, manifest: Manifest) -> Iterator[str]:
     yield f"device {config.device}, state in {config.state_dir}"
     size = f"{manifest.input.width}x{manifest.input.height}"
-    yield f"engine {manifest.name} ({size}, {config.detector.precision}): {', '.join(manifest.classes)}"
+    computing = f"{config.detector.precision} on TensorRT" if config.detector.backend == "tensorrt" else config.detector.precision
+    yield f"engine {manifest.name} ({size}, {computing}): {', '.join(manifest.classes)}"
     yield f"  its licence, from its training data: {manifest.licence}"
     for name, camera in config.cameras.items():
         parts = [f"{len(camera.zones)} zones" if len(camera.zones) != 1 else "1 zone"]

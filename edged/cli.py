@@ -8,14 +8,25 @@ import sys
 from collections.abc import Callable, Sequence
 
 import edged
-from edged.errors import EXIT_CONFIG, ConfigError, EdgedError, InputError, ModelError
+from edged.errors import (
+    EXIT_CANCELLED,
+    EXIT_CONFIG,
+    EXIT_DEVICE,
+    BuildCancelledError,
+    ConfigError,
+    DeviceError,
+    EdgedError,
+    InputError,
+    ModelError,
+)
 
-EPILOG = "exit status: 0 done, 1 failed, 78 wrong configuration, network or input"
+EPILOG = "exit status: 0 done, 1 failed, 70 CUDA device lost, 78 wrong configuration, network or input, 130 cancelled"
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of every command."""
-    from edged import check, daemon, demo, init, probe, replay, watch  # here, so that a signal meets its handler first
+    # here, so that a signal meets its handler first
+    from edged import check, daemon, demo, engine_commands, init, probe, replay, watch
 
     parser = argparse.ArgumentParser(prog="edged", description=edged.__doc__, epilog=EPILOG)
     parser.add_argument("--version", action="version", version=f"edged {edged.__version__}")
@@ -26,6 +37,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add(commands, "probe", "try one camera and show what it sends", probe.add_arguments, probe.run)
     _add(commands, "watch", "show the events of a broker as they come", watch.add_arguments, watch.run)
     _add(commands, "replay", "send a recording through the pipeline", replay.add_arguments, replay.run)
+    _add(commands, "engines", "build, list and verify TensorRT engines", engine_commands.add_arguments, engine_commands.run)
     _add(commands, "demo", "watch a drawn street, or any source, for a minute", demo.add_arguments, demo.run)
     return parser
 
@@ -53,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_CONFIG
     except EdgedError as error:
         print(f"edged: {error}", file=sys.stderr)
-        return 1
+        if isinstance(error, DeviceError):
+            return EXIT_DEVICE
+        return EXIT_CANCELLED if isinstance(error, BuildCancelledError) else 1
     except KeyboardInterrupt:
-        return 130
+        return EXIT_CANCELLED

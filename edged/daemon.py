@@ -19,7 +19,8 @@ from pathlib import Path
 from edged import __version__, assembly
 from edged.clock import SystemClock, read_clock_quality
 from edged.config import CameraConfig, Config, load_config
-from edged.errors import EXIT_CONFIG, ConfigError, EdgedError, ModelError
+from edged.engine_opening import open_configured_detector
+from edged.errors import EXIT_CONFIG, EXIT_DEVICE, ConfigError, DeviceError, EdgedError, ModelError
 from edged.events.event import Event, EventType
 from edged.log import configure_logging
 from edged.models.manifest import Manifest
@@ -135,6 +136,7 @@ class Daemon:
         self._statuses: dict[str, CameraStatus] = {}
         self._published: dict[str, tuple[int, float, FrameCounts]] = {}  # number of changes, time, counts
         self._analysis_ready = threading.Event()
+        self._fallback: str | None = None
 
     @property
     def left_running(self) -> list[str]:
@@ -209,9 +211,10 @@ class Daemon:
         listeners: list[Callable[[FrameResult], None]],
     ) -> None:
         """The analysis thread opens, uses and closes the detector."""
-        settings = self._config.detector
-        with assembly.open_detector(engine, precision=settings.precision, threads=settings.threads) as detector:
-            logger.info("detector ready: %s, %s", detector.label, settings.precision)
+        opened = open_configured_detector(engine, self._config.detector, state_dir=self._config.state_dir)
+        with opened.detector as detector:
+            logger.info("detector ready: %s, %s", detector.label, self._config.detector.precision)
+            self._fallback = opened.fallback
             self._analysis_ready.set()
             Analysis(
                 board=self._board,
@@ -220,7 +223,7 @@ class Daemon:
                 detector=detector,
                 journal=self._journal,
                 clock=self._clock,
-                batch=assembly.batch_size(self._config),
+                batch=opened.batch,
                 absent_s=ABSENT_S,
                 listeners=listeners,
             ).run(loop)
@@ -305,6 +308,7 @@ class Daemon:
                 snapshot,
                 fps_captured=(snapshot.frames.captured - last.captured) / passed_s,
                 fps_analysed=(snapshot.frames.analysed - last.analysed) / passed_s,
+                fallback=self._fallback,
             )
 
     def _on_clock_step(self, step_s: float) -> None:
@@ -325,6 +329,8 @@ class Daemon:
     def _report(self, failure: LoopFailureError) -> int:
         cause = failure.__cause__
         logger.error("edged stops: %s%s", failure, f": {cause}" if isinstance(cause, EdgedError) else "")
+        if isinstance(cause, DeviceError):
+            return EXIT_DEVICE
         return EXIT_CONFIG if isinstance(cause, ConfigError | ModelError) else 1
 
     def _summary(self, sinks: list[Sink]) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 
 from edged import assembly
 from edged.config import CameraConfig, Config, load_config, parse_config
+from edged.engine_opening import open_configured_detector
 from edged.errors import InputError, SourceCause, SourceError
 from edged.events.event import Event
 from edged.events.golden import compare
@@ -140,7 +141,7 @@ class Replay:
         self._camera = camera
         settings = config.cameras[camera]
         self._engine, manifest = assembly.find_manifest(config)
-        self._settings = config.detector
+        self._settings, self._state_dir = config.detector, config.state_dir
         self._pipeline = assembly.make_pipeline(settings, config, manifest, reports_weak=reports_weak)
         self._pacer = Pacer(None if every_frame else settings.fps)
         self._clock = StreamClock(start_at)
@@ -156,7 +157,7 @@ class Replay:
             SourceError: it cannot be read, or holds no frame.
         """
         last_s = 0.0
-        with assembly.open_detector(self._engine, precision=self._settings.precision, threads=self._settings.threads) as detector:
+        with open_configured_detector(self._engine, self._settings, state_dir=self._state_dir).detector as detector:
             for frame in self._frames(source):
                 last_s = frame.captured_s
                 (result,) = process([frame], {self._camera: self._pipeline}, detector, now_s=self._clock.now_s)

@@ -2,7 +2,15 @@
 
 from edged.config.classes import check_against_manifest
 from edged.config.models import CameraConfig, Config
-from edged.config.reading import load_config, parse_config
+from edged.config.reading import find_state_directory, load_config, parse_config
 from edged.config.secret import Secret
 
-__all__ = ["CameraConfig", "Config", "Secret", "check_against_manifest", "load_config", "parse_config"]
+__all__ = [
+    "CameraConfig",
+    "Config",
+    "Secret",
+    "check_against_manifest",
+    "find_state_directory",
+    "load_config",
+    "parse_config",
+]

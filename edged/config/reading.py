@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticCustomError
 
-from edged.config.context import ReadingContext
+from edged.config.context import ReadingContext, default_state_directory
 from edged.config.models import Config, Reading, is_below
 from edged.config.schema import describe, known_keys, make_schema
 from edged.config.warnings import find_warnings
-from edged.errors import ConfigError, Mistake
+from edged.errors import ConfigError, InputError, Mistake
 from edged.strict_yaml import MAX_BYTES, Document, KeyPath, format_path, load_yaml, read_yaml, shorten
 
 _HIDDEN = frozenset({"password", "url", "source", "detect_source", "pipeline", "username"})
@@ -117,6 +117,18 @@ def parse_config(
     )
     config = config.with_reading(reading)
     return config.with_reading(replace(reading, warnings=tuple(find_warnings(config))))
+
+
+def find_state_directory(*, environ: Mapping[str, str] = os.environ) -> Path:
+    """Where state is kept when no configuration says where.
+
+    Raises:
+        InputError: it cannot be guessed.
+    """
+    try:
+        return default_state_directory(ReadingContext(environ=environ))
+    except PydanticCustomError as error:
+        raise InputError(f"no state directory: it {error.message()}, or name one with --state-dir") from error
 
 
 def _validate(data: Any, context: ReadingContext) -> tuple[Config | None, list[ErrorDetails]]:

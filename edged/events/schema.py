@@ -129,6 +129,9 @@ class CameraStateMessage(WireModel):
     frames: FrameTotals
     reconnects: Amount = Field(0, description="connections made after the first")
     next_retry_s: Seconds | None = Field(None, description="offline: seconds until the next try, from `at`")
+    fallback: str | None = Field(
+        None, max_length=300, description="why the processor computes instead of TensorRT; absent where it is as configured"
+    )
 
 
 class LineTotals(WireModel):

@@ -126,6 +126,7 @@ def encode_camera_state(
     frames: Mapping[str, int],
     reconnects: int,
     next_retry_s: float | None,
+    fallback: str | None = None,
 ) -> bytes:
     """The body of a camera's state message.
 
@@ -142,6 +143,7 @@ def encode_camera_state(
         frames: captured, skipped, dropped, gated and detected since the start.
         reconnects: connections made after the first.
         next_retry_s: seconds until the next try, None where none is due.
+        fallback: why the processor computes instead of TensorRT; what is too long is cut.
     """
     return _encode(
         CameraStateMessage(
@@ -162,6 +164,7 @@ def encode_camera_state(
             frames=FrameTotals(**frames),
             reconnects=reconnects,
             next_retry_s=None if next_retry_s is None else round(next_retry_s, 1),
+            fallback=fallback and fallback[:MAX_MESSAGE_CHARACTERS],
         )
     )
 

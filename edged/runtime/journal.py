@@ -69,8 +69,10 @@ class Journal:
         )
         self._send(Message(MessageKind.STATE, counters_topic(camera), body))
 
-    def publish_camera_state(self, camera: str, snapshot: CameraSnapshot, *, fps_captured: float, fps_analysed: float) -> None:
-        """Send how a camera is."""
+    def publish_camera_state(
+        self, camera: str, snapshot: CameraSnapshot, *, fps_captured: float, fps_analysed: float, fallback: str | None = None
+    ) -> None:
+        """Send how a camera is, and why the processor computes for it where TensorRT should."""
         now_s, at = self._clock.now_s(), self._clock.at
         frames = snapshot.frames
         body = wire.encode_camera_state(
@@ -96,6 +98,7 @@ class Journal:
             },
             reconnects=snapshot.reconnects,
             next_retry_s=None if snapshot.next_try_s is None else max(0.0, snapshot.next_try_s - now_s),
+            fallback=fallback,
         )
         self._send(Message(MessageKind.STATE, camera_state_topic(camera), body))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edged import check
-from edged.errors import ConfigError
+from edged.errors import ConfigError, DeviceMissingError, EngineMissingError, ModelError
 from edged.models.manifest import Manifest, OnnxFile, QuantisedFile, digest_file, dump_manifest, load_manifest
 
 MANIFEST = {
@@ -71,6 +71,41 @@ def test_check_right_file_prints_ok_and_a_summary(site: Path, capsys: pytest.Cap
     assert "camera door: file" in said.out
     assert "1 zone, 0 lines, 5 fps" in said.out
     assert "broker broker:1883, not encrypted, topics edged/gate/" in said.out
+
+
+@pytest.mark.parametrize("missing", [DeviceMissingError("no device"), EngineMissingError("no engine")])
+def test_check_of_what_tensorrt_could_not_compute_says_so_and_gives_78(
+    site: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, missing: ModelError
+) -> None:
+    """It would not start; with a fallback it would, and a warning says on what."""
+
+    def find(*_: object, **__: object) -> None:
+        raise missing
+
+    monkeypatch.setattr(check, "find_usable_engine", find)
+    on_device = ("--set", "detector.backend=tensorrt")
+
+    status = run(site, GOOD, *on_device)
+    said = capsys.readouterr()
+    assert (status, said.out) == (78, "")
+    assert f"detector.backend: {missing} [config.backend]" in said.err
+
+    status = run(site, GOOD, *on_device, "--set", "detector.fallback=cpu")
+    said = capsys.readouterr()
+    assert status == 0
+    assert said.err == f"warning: detector.backend: the processor would compute: {missing}\n"
+    assert "(64x64, fp32 on TensorRT)" in said.out
+
+
+def test_check_of_fp16_on_a_processor_is_refused(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It would compute in float all the same."""
+    status = run(site, GOOD, "--set", "detector.precision=fp16")
+
+    assert status == 78
+    assert (
+        "detector.precision: a processor gains nothing by fp16: choose fp32, or int8, or backend: tensorrt"
+        in capsys.readouterr().err
+    )
 
 
 def test_check_without_broker_says_where_events_go(site: Path, capsys: pytest.CaptureFixture[str]) -> None:

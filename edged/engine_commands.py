@@ -1,0 +1,524 @@
+"""`edged engines`: TensorRT engines built, listed, verified and pruned; and what is fastest where there is only a CPU."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TextIO, get_args
+
+from edged.backends.tensorrt.builder import BuildOptions
+from edged.backends.tensorrt.cache import EngineCache, EngineRecord, ParityRecord, Removed, Target
+from edged.backends.tensorrt.driver import DeviceFacts
+from edged.backends.tensorrt.layers import Layer
+from edged.backends.tensorrt.library import Library, LibraryName, import_library
+from edged.config import find_state_directory, load_config
+from edged.config.models import DetectorConfig, TensorrtConfig
+from edged.cpu_choice import measure_cpu, store_choice
+from edged.engine_building import BuildResult, build_engine, make_cache, make_options, make_target, target_of
+from edged.engine_verification import check_fresh, compare_on_device, find_device
+from edged.errors import (
+    EXIT_CONFIG,
+    DeviceMissingError,
+    EngineMissingError,
+    InputError,
+    ModelError,
+    SourceCause,
+    SourceError,
+)
+from edged.models.manifest import PRECISIONS, Manifest, find_engine, list_engines, load_manifest
+from edged.parity import draw_pictures, limits_of
+from edged.sources.folder import FolderSource
+from edged.state import StateDirectory
+from edged.types import Pixels
+
+MOST_PICTURES = 500
+"""Of a folder that `verify` is shown."""
+_MOST_THREADS = 4
+_REWRITTEN_EVERY_S, _LINE_EVERY_S = 0.2, 10.0
+"""How often the progress of a build is told, on a terminal and elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where a command works.
+
+    Attributes:
+        cache: the built engines of its state directory.
+        settings: of the detector; the defaults without a configuration.
+        config_dir: where the configuration lies.
+    """
+
+    state_dir: Path
+    cache: EngineCache
+    settings: DetectorConfig
+    config_dir: Path | None
+
+    def find(self, name: str) -> Path:
+        """The directory of an engine; see `find_engine`."""
+        return find_engine(name, config_dir=self.config_dir, state_dir=self.state_dir)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What engines must fit here.
+
+    Attributes:
+        library: None where there is no TensorRT.
+        device: None where there is none that can be used.
+        missing: why there is no library or no device; empty where there are both.
+    """
+
+    library: Library | None
+    device: DeviceFacts | None
+    missing: str
+
+    @classmethod
+    def find(cls, settings: TensorrtConfig) -> Surroundings:
+        """Look for both; where there is none, nothing is wrong."""
+        try:
+            library = import_library(settings.library)
+        except DeviceMissingError as error:
+            return cls(None, None, str(error))
+        try:
+            return cls(library, find_device(settings), "")
+        except DeviceMissingError as error:
+            return cls(library, None, str(error))
+
+    @property
+    def target(self) -> Target | None:
+        """What engines must have been built for; None where nobody can say."""
+        if self.library is None or (self.device is None and not self.library.differences.portable):
+            return None
+        return make_target(self.library, self.device)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `edged engines`."""
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    build = _add(actions, "build", "build TensorRT engines for this device, where they are not built yet", _run_build)
+    _add_engine_names(build)
+    _add_build_arguments(build)
+    _add(actions, "list", "show what is built", _run_list)
+    verify = _add(actions, "verify", "check that engines are what was built, and compute what ONNX Runtime does", _run_verify)
+    _add_engine_names(verify)
+    _add_library_arguments(verify)
+    verify.add_argument(
+        "--pictures", type=Path, metavar="DIR", help="compare on the pictures of this folder (default: the drawn street)"
+    )
+    prune = _add(actions, "prune", "remove engines that are damaged or fit no longer", _run_prune)
+    prune.add_argument("--all", action="store_true", help="remove every built engine")
+    _add_library_arguments(prune)
+    bench = _add(actions, "bench", "measure in which precision and with how many threads the CPU is fastest", _run_bench)
+    _add_engine_names(bench)
+    bench.add_argument("--all", action="store_true", help="every engine that can be found")
+    bench.add_argument(
+        "--threads", type=_count, metavar="N", help=f"try 1 to N (default: as many as there are cores, at most {_MOST_THREADS})"
+    )
+
+
+def _add_build_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--all", action="store_true", help="every engine that can be found")
+    parser.add_argument(
+        "--precision",
+        choices=[*PRECISIONS, "all"],
+        help="what it computes in; all: whatever the engine has (default: the configuration's, or fp32)",
+    )
+    parser.add_argument(
+        "--batch", type=_batch, metavar="MIN/USUAL/MAX", help="pictures at once, e.g. 1/4/8 (default: by max_batch)"
+    )
+    parser.add_argument("--workspace-mib", type=_count, metavar="N", help="most scratch memory of a layer (default: 1024)")
+    parser.add_argument("--dla-core", type=int, metavar="N", help="build for this DLA core of a Jetson instead of its GPU")
+    parser.add_argument("--force", action="store_true", help="build again what is built")
+    parser.add_argument("--report", action="store_true", help="show the layers of what is built")
+    _add_library_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the action that was named."""
+    return arguments.run_action(arguments)
+
+
+def _add(
+    actions: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    help_text: str,
+    run_action: Callable[[argparse.Namespace], int],
+) -> argparse.ArgumentParser:
+    parser = actions.add_parser(name, help=help_text, description=help_text[0].upper() + help_text[1:] + ".")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="take state directory, engine and settings from this one")
+    parser.add_argument("--state-dir", type=Path, metavar="DIR", help="where built engines are kept")
+    parser.set_defaults(run_action=run_action)
+    return parser
+
+
+def _add_engine_names(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("engines", nargs="*", metavar="ENGINE", help="name or directory, e.g. detector")
+
+
+def _add_library_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--library", choices=get_args(LibraryName), help="which TensorRT (default: the configuration's)")
+    bindings = TensorrtConfig.model_fields["cuda"].annotation
+    parser.add_argument("--cuda", choices=get_args(bindings), help="which CUDA binding (default: the configuration's)")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number above 0")
+    return int(text)
+
+
+def _batch(text: str) -> tuple[int, int, int]:
+    sizes = text.split("/")
+    if len(sizes) != 3 or not all(size.isdecimal() for size in sizes):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected three numbers such as 1/4/8")
+    fewest, usual, most = map(int, sizes)
+    return fewest, usual, most
+
+
+def _find_site(arguments: argparse.Namespace) -> Site:
+    """Where to work and with which settings: those of the command line before those of the configuration."""
+    config = load_config(arguments.config, reads_secrets=False) if arguments.config else None
+    state_dir = arguments.state_dir or (config.state_dir if config else find_state_directory())
+    settings = config.detector if config else DetectorConfig()
+    given = {name: getattr(arguments, name, None) for name in TensorrtConfig.model_fields}
+    changes = {name: value for name, value in given.items() if value is not None}
+    tensorrt = settings.tensorrt.model_copy(update=changes)
+    settings = settings.model_copy(update={"tensorrt": tensorrt})
+    return Site(state_dir, make_cache(state_dir), settings, config.directory if config else None)
+
+
+def _find_directories(arguments: argparse.Namespace, site: Site) -> list[Path]:
+    """The engines that a command is about."""
+    if arguments.all:
+        return list_engines(state_dir=site.state_dir)
+    names = arguments.engines or ([site.settings.engine] if arguments.config else [])
+    if not names:
+        raise InputError("which engine? Name it, e.g. detector; or give --all, or --config with a file that names it")
+    return [site.find(name) for name in names]
+
+
+# -- build
+
+
+def _run_build(arguments: argparse.Namespace) -> int:
+    """Build one after the other; what cannot be built is told, and the others are built all the same."""
+    site = _find_site(arguments)
+    jobs = [
+        (directory, options)
+        for directory in _find_directories(arguments, site)
+        for options in _make_all_options(arguments, site, load_manifest(directory))
+    ]
+    settings = site.settings.tensorrt
+    library = import_library(settings.library)
+    target = make_target(library, None if library.differences.portable else find_device(settings))
+    print(f"{library.label} for {target}, into {site.cache.path}")
+    status = n_built = 0
+    with _cancelling() as cancelled:
+        for directory, options in jobs:
+            try:
+                with ProgressLine(f"{directory.name} {options.precision}", sys.stderr) as line:
+                    result = build_engine(
+                        directory,
+                        options,
+                        cache=site.cache,
+                        library=library,
+                        target=target,
+                        settings=settings,
+                        force=arguments.force,
+                        report=line.show,
+                        cancelled=cancelled,
+                    )
+            except ModelError as error:
+                print(f"edged: {error}", file=sys.stderr)
+                status = EXIT_CONFIG
+                continue
+            _print_result(result, with_layers=arguments.report)
+            n_built += result.layers is not None
+    if n_built:
+        print("not used yet: edged engines verify compares them with ONNX Runtime, on the device that will run them")
+    return status
+
+
+def _make_all_options(arguments: argparse.Namespace, site: Site, manifest: Manifest) -> list[BuildOptions]:
+    """What to build of one engine."""
+    wanted = arguments.precision or site.settings.named_precision
+    precisions = list(manifest.networks) if wanted == "all" else [wanted]
+    options = [make_options(site.settings.tensorrt, precision) for precision in precisions]
+    if arguments.batch is None:
+        return options
+    return [
+        BuildOptions(each.precision, arguments.batch, workspace_bytes=each.workspace_bytes, dla_core=each.dla_core)
+        for each in options
+    ]
+
+
+def _print_result(result: BuildResult, *, with_layers: bool) -> None:
+    record = result.record
+    megabytes = f"{record.plan_bytes / 1e6:.1f} MB"
+    if result.replaced:
+        print(f"{record.key.label}: took the place of a damaged one: {result.replaced}")
+    if result.layers is None:
+        print(f"{record.key.label}: is built and whole ({megabytes}); --force builds it again")
+        return
+    types = ", ".join(f"{count} {name}" for name, count in record.types.items())
+    print(f"{record.key.label}: built in {record.seconds:.1f} s, {megabytes}; layers by what they write: {types}")
+    if record.key.options.dla_core is not None:
+        fell_back = ", ".join(record.fell_back) or "none"
+        print(f"  layers on the GPU instead of the DLA: {fell_back}")
+    if with_layers:
+        for line in _describe_layers(result.layers):
+            print(f"  {line}")
+
+
+def _describe_layers(layers: Sequence[Layer]) -> Iterator[str]:
+    """One line a layer: its kind, from which types to which, and the nodes that it computes."""
+    for layer in layers:
+        inputs, outputs = (",".join(dict.fromkeys(each.dtype for each in side)) for side in (layer.inputs, layer.outputs))
+        nodes = ", ".join(layer.nodes) or layer.name
+        yield f"{layer.kind:12} {inputs or '-':>16} -> {outputs or '-':16} {nodes}"
+
+
+class ProgressLine:
+    """How far a build is, while the context is open: a line that is rewritten on a terminal, elsewhere a line now and then.
+
+    Args:
+        name: what is built.
+        stream: usually standard error.
+    """
+
+    def __init__(self, name: str, stream: TextIO) -> None:
+        self._name = name
+        self._stream = stream
+        self._is_terminal = stream.isatty()
+        self._due_s = 0.0 if self._is_terminal else _LINE_EVERY_S
+        self._width = 0
+
+    def show(self, phase: str, done_ratio: float, elapsed_s: float) -> None:
+        """Tell how far it is, unless that was told a moment ago."""
+        if elapsed_s < self._due_s:
+            return
+        self._due_s = elapsed_s + (_REWRITTEN_EVERY_S if self._is_terminal else _LINE_EVERY_S)
+        minutes, seconds = divmod(int(elapsed_s), 60)
+        text = f"{self._name}  {done_ratio:4.0%}  {minutes}:{seconds:02}  {phase}"
+        if self._is_terminal:
+            text = text[: shutil.get_terminal_size().columns - 1]
+            self._stream.write(f"\r{text:{self._width}}")
+            self._width = len(text)
+        else:
+            self._stream.write(text + "\n")
+        self._stream.flush()
+
+    def __enter__(self) -> ProgressLine:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        if self._width:
+            self._stream.write(f"\r{'':{self._width}}\r")
+            self._stream.flush()
+
+
+@contextmanager
+def _cancelling() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set while the context is open."""
+    cancelled = threading.Event()
+    before = {number: signal.signal(number, lambda *_: cancelled.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield cancelled
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+# -- list
+
+
+def _run_list(arguments: argparse.Namespace) -> int:
+    """One line an engine, in words for its state; why it is so is `verify`'s to tell."""
+    site = _find_site(arguments)
+    cache, surroundings = site.cache, Surroundings.find(site.settings.tensorrt)
+    rows = [("ENGINE", "PRECISION", "BATCH", "BUILT WITH", "FOR", "MB", "STATE")]
+    for stem in cache.stems():
+        try:
+            record = cache.load(stem)
+        except ModelError:
+            rows.append((stem, "?", "?", "?", "?", "?", "damaged"))
+            continue
+        key = record.key
+        rows.append(
+            (
+                key.name,
+                key.options.precision,
+                "/".join(map(str, key.options.batch)),
+                f"{key.library} {key.library_version}",
+                str(key.target),
+                f"{record.plan_bytes / 1e6:.1f}",
+                _state(record, surroundings),
+            )
+        )
+    if len(rows) == 1:
+        print(f"no engines in {cache.path}: edged engines build --all builds them")
+        return 0
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(f"{text:{width}}" for text, width in zip(row, widths, strict=True)).rstrip())
+    return 0
+
+
+def _state(record: EngineRecord, here: Surroundings) -> str:
+    try:
+        check_fresh(record, library=here.library, target=here.target)
+    except ModelError:
+        return "stale"
+    if record.parity is None:
+        return "not compared"
+    if here.device is not None and record.parity.target != target_of(here.device):
+        return f"compared on {record.parity.target} only"
+    return "verified" if record.parity.is_passed else "failed"
+
+
+# -- verify
+
+
+def _run_verify(arguments: argparse.Namespace) -> int:
+    """Check every engine, newest first; one that is stale is no mistake beside a newer one in its place."""
+    site = _find_site(arguments)
+    asked = arguments.engines or ([site.settings.engine] if arguments.config else [])
+    names = {load_manifest(site.find(name)).name for name in asked}
+    here = Surroundings.find(site.settings.tensorrt)
+    if here.library is None:
+        raise DeviceMissingError(here.missing)
+    pictures: list[Pixels] = []
+    if arguments.pictures:
+        pictures = _read_pictures(arguments.pictures)
+    elif here.device is not None:
+        pictures = list(draw_pictures())
+    seen: set[str] = set()
+    status = 0
+    for stem in reversed(site.cache.stems()):
+        try:
+            record = site.cache.load(stem)
+            if names and record.key.name not in names:
+                continue
+            _verify(record, site, here, pictures)
+        except ModelError as error:
+            if isinstance(error, EngineMissingError) and record.key.label in seen:
+                print(f"{record.key.label}: an older one is stale; edged engines prune removes it")
+                continue
+            print(f"edged: {error}", file=sys.stderr)
+            status = EXIT_CONFIG
+            continue
+        seen.add(record.key.label)
+    if seen and here.device is None:
+        print(f"parity: not run, {here.missing}")
+    if not seen and not status:
+        what = " ".join(sorted(names)) or "--all"
+        raise EngineMissingError(f"no engine in {site.cache.path}: run edged engines build {what} [engine.missing]")
+    return status
+
+
+def _verify(record: EngineRecord, site: Site, here: Surroundings, pictures: Sequence[Pixels]) -> None:
+    """Check one engine and say so; where there is a device, compare and note the outcome.
+
+    Raises:
+        ModelError: something is wrong with it.
+    """
+    label = record.key.label
+    plan = site.cache.read(record)
+    manifest = check_fresh(record, library=here.library, target=here.target)
+    print(f"{label}: engine, record and network are what was built with {here.library.label} for {record.key.target}")
+    if here.device is None:
+        return
+    parity = compare_on_device(record, plan, manifest, pictures, library=here.library, settings=site.settings.tensorrt)
+    limits = limits_of(manifest, record.key.options.precision)
+    outcome = ParityRecord(target_of(here.device), parity.ap50, parity.mean_iou, parity.pictures, parity.reaches(limits))
+    with site.cache.lock(_wait):
+        site.cache.record_parity(record, outcome)
+    said = (
+        f"AP50 {parity.ap50:.4f} (at least {limits.ap50}), mean IoU {parity.mean_iou:.4f} (at least {limits.mean_iou}), "
+        f"{parity.found} of {parity.objects} objects on {parity.pictures} pictures"
+    )
+    if not outcome.is_passed:
+        raise ModelError(
+            f"{label}: parity on {outcome.target}: {said}: it will not be used; try another precision [engine.parity]"
+        )
+    print(f"  parity on {outcome.target}: {said}")
+
+
+def _read_pictures(folder: Path) -> list[Pixels]:
+    """The pictures of a folder, in the order of their names, so many at most.
+
+    Raises:
+        InputError: there is none.
+    """
+    pictures: list[Pixels] = []
+    try:
+        with FolderSource(folder).open() as stream:
+            while len(pictures) < MOST_PICTURES:
+                pictures.append(stream.read().make_pixels_rgb())
+    except SourceError as error:
+        if error.cause is not SourceCause.EOF or not pictures:
+            raise InputError(f"--pictures {folder}: {error}") from error
+    return pictures
+
+
+def _wait() -> None:
+    time.sleep(_REWRITTEN_EVERY_S)
+
+
+# -- prune
+
+
+def _run_prune(arguments: argparse.Namespace) -> int:
+    """What went, and why."""
+    site = _find_site(arguments)
+    cache, here = site.cache, Surroundings.find(site.settings.tensorrt)
+    removed: list[Removed] = []
+    if os.path.lexists(cache.path):
+        with cache.lock(_wait):
+            removed = cache.clear() if arguments.all else cache.prune(lambda record: _why_stale(record, here))
+    for each in removed:
+        print(f"removed {each.name} ({each.n_bytes / 1e6:.1f} MB): {each.reason}")
+    if not removed:
+        print(f"nothing to remove in {cache.path}")
+    return 0
+
+
+def _why_stale(record: EngineRecord, here: Surroundings) -> str | None:
+    try:
+        check_fresh(record, library=here.library, target=here.target)
+    except ModelError as error:
+        return str(error)
+    return None
+
+
+# -- bench
+
+
+def _run_bench(arguments: argparse.Namespace) -> int:
+    """Measure while no daemon of this state directory runs, and keep what is fastest."""
+    site = _find_site(arguments)
+    directories = _find_directories(arguments, site)
+    most_threads = arguments.threads or min(_MOST_THREADS, len(os.sched_getaffinity(0)))
+    with StateDirectory(site.state_dir) as state:
+        for directory in directories:
+            timings = measure_cpu(directory, most_threads=most_threads)
+            choice = store_choice(state, load_manifest(directory), timings)
+            print(f"{directory.name}: the network alone, one picture, median")
+            for timing in timings:
+                mark = "  <- kept" if (timing.precision, timing.threads) == choice else ""
+                print(f"  {timing.precision}  {_threads(timing.threads):10} {timing.network_ms:7.2f} ms{mark}")
+    return 0
+
+
+def _threads(n: int) -> str:
+    return "1 thread" if n == 1 else f"{n} threads"

@@ -1,0 +1,113 @@
+"""Whether a built engine is what was built, still is the one that is wanted, and computes what ONNX Runtime computes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from edged.assembly import open_detector
+from edged.backends.tensorrt.cache import EngineRecord, Target, describe_difference
+from edged.backends.tensorrt.cuda import open_cuda
+from edged.backends.tensorrt.driver import DeviceFacts
+from edged.backends.tensorrt.library import Library
+from edged.backends.tensorrt.runner import open_tensorrt_backend
+from edged.config.models import TensorrtConfig
+from edged.errors import EngineMissingError, ModelError
+from edged.models.detector import Detector
+from edged.models.manifest import Manifest, load_manifest
+from edged.parity import Parity, check_parity
+from edged.types import Pixels
+
+
+def find_device(settings: TensorrtConfig) -> DeviceFacts:
+    """What is known of the CUDA device that the settings name.
+
+    Raises:
+        DeviceMissingError: there is none, or nothing to reach it by.
+    """
+    with open_cuda(settings.cuda, device=settings.device) as cuda:
+        return cuda.device
+
+
+def open_candidate(
+    record: EngineRecord,
+    plan: bytes,
+    manifest: Manifest,
+    *,
+    library: Library,
+    settings: TensorrtConfig,
+    max_batch: int | None = None,
+) -> Detector:
+    """The detector of a built engine on the device; close it after use.
+
+    Args:
+        max_batch: memory is taken for so many pictures; None: for as many as the engine was built for.
+
+    Raises:
+        DeviceMissingError: there is no device.
+        ModelError: the engine cannot be loaded, or is not what the manifest describes.
+        InferenceError, DeviceError: it fails.
+    """
+    cuda = open_cuda(settings.cuda, device=settings.device)
+    backend = open_tensorrt_backend(  # closes the device with itself
+        plan,
+        name=record.key.label,
+        library=library,
+        cuda=cuda,
+        max_batch=max_batch or record.key.options.batch[2],
+        use_graphs=settings.graphs,
+    )
+    try:
+        return Detector(manifest, backend)
+    except ModelError:
+        backend.close()
+        raise
+
+
+def check_fresh(record: EngineRecord, *, library: Library | None, target: Target | None) -> Manifest:
+    """Refuse an engine that is not the one that would be built now; returns its manifest.
+
+    Args:
+        library: the TensorRT that is here; None where there is none to compare with.
+        target: what it builds for; None likewise.
+
+    Raises:
+        EngineMissingError: its network, the library or the device is another one.
+        ModelError: the manifest or the network was changed, or is not there any more.
+    """
+    key = record.key
+    manifest = load_manifest(Path(record.directory), precision=key.options.precision)
+    wanted = replace(
+        key,
+        name=manifest.name,
+        onnx_sha256=manifest.network(key.options.precision, symmetric=True).sha256,
+        library=library.name if library else key.library,
+        library_version=library.version if library else key.library_version,
+        target=target or key.target,
+    )
+    if wanted != key:
+        raise EngineMissingError(f"{key.label}: {describe_difference(key, wanted)}: run {wanted.command} [engine.stale]")
+    return manifest
+
+
+def compare_on_device(
+    record: EngineRecord,
+    plan: bytes,
+    manifest: Manifest,
+    pictures: Sequence[Pixels],
+    *,
+    library: Library,
+    settings: TensorrtConfig,
+) -> Parity:
+    """How an engine on the device compares with its network in float in ONNX Runtime, on batches as large as it takes.
+
+    Raises:
+        InputError: the pictures show nothing.
+        ModelError, InferenceError, DeviceError: see `open_candidate`.
+    """
+    with (
+        open_candidate(record, plan, manifest, library=library, settings=settings) as candidate,
+        open_detector(Path(record.directory)) as reference,
+    ):
+        return check_parity(reference, candidate, pictures, batch=record.key.options.batch[2])

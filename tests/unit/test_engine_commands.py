@@ -1,0 +1,572 @@
+"""`edged engines`: what is said, what is written, and how it exits. Library, building process and device are stand-ins."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from models_onnx import make_manifest, save_engine
+
+from edged import cli, engine_building, engine_commands, engine_verification
+from edged.assembly import open_detector
+from edged.backends.tensorrt.builder import Built
+from edged.backends.tensorrt.driver import DeviceFacts
+from edged.backends.tensorrt.layers import Layer, LayerTensor
+from edged.backends.tensorrt.library import Differences, Library, MessageLog
+from edged.config import find_state_directory
+from edged.engine_building import make_cache
+from edged.engine_commands import ProgressLine
+from edged.errors import BuildCancelledError, DeviceError, DeviceMissingError, InputError, ModelError
+from edged.models.detector import Detector
+from edged.models.manifest import dump_manifest, load_manifest
+from edged.probe import write_picture
+from edged.state import StateDirectory
+
+PORTABLE_LIBRARY = Library(None, "tensorrt_rtx", "1.7.1", Differences(True, False, False, True, True, True), None, MessageLog())
+LIBRARY = Library(None, "tensorrt", "10.3.0", Differences(True, True, True, True, False, False), None, MessageLog())
+ORIN = DeviceFacts("Orin", (8, 7), "12.6", 8 << 30, True)
+LAYERS = (Layer("conv", "kgen", (LayerTensor("images", "uint8"),), (LayerTensor("y", "float16"),), ("/stem/Conv",)),)
+BOXES, SCORES = [[2, 2, 30, 30], [34, 2, 60, 30]], [[0.9, 0], [0, 0.8]]
+
+
+class StandIns:
+    """What a test says of the library, the building process and the device.
+
+    Attributes:
+        built: options of each engine that was built.
+        failure: what building raises, by precision.
+        device: None: there is none.
+    """
+
+    def __init__(self) -> None:
+        self.library = PORTABLE_LIBRARY
+        self.built: list = []
+        self.failure: dict[str, Exception] = {}
+        self.device: DeviceFacts | None = None
+        self.candidate: Path | None = None  # the engine that answers on the device; None: the one that was built
+
+    def import_library(self, name: str) -> Library:
+        if self.library is None:
+            raise DeviceMissingError(f"no TensorRT: cannot import {name} [backend.missing]")
+        return self.library
+
+    def build_apart(self, job, onnx, timing_cache, *, report, cancelled) -> Built:
+        report("Building engine", 0.5, 0.0)
+        if job.options.precision in self.failure:
+            raise self.failure[job.options.precision]
+        self.built.append(job.options)
+        return Built(
+            plan=f"plan {len(self.built)}".encode(),
+            layers=LAYERS,
+            fell_back=() if job.options.dla_core is None else ("conv",),
+            timing_cache=None if self.library.differences.portable else b"timings",
+            seconds=1.5,
+        )
+
+    def find_device(self, settings) -> DeviceFacts:
+        if self.device is None:
+            raise DeviceMissingError("no CUDA device 0: no driver [device.missing]")
+        return self.device
+
+    def open_candidate(self, record, plan, manifest, *, library, settings) -> Detector:
+        """ONNX Runtime in the place of the device."""
+        return open_detector(self.candidate or Path(record.directory))
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> StandIns:
+    stand_ins = StandIns()
+    monkeypatch.setattr(engine_commands, "import_library", stand_ins.import_library)
+    monkeypatch.setattr(engine_commands, "find_device", stand_ins.find_device)
+    monkeypatch.setattr(engine_building, "_build_apart", stand_ins.build_apart)
+    monkeypatch.setattr(engine_verification, "open_candidate", stand_ins.open_candidate)
+    return stand_ins
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A state directory with an engine of its own, `tiny`, that sees a person and a car on whatever is bright."""
+    save_engine(tmp_path / "engines" / "tiny", make_manifest(), boxes=BOXES, scores=SCORES)
+    return tmp_path
+
+
+def run(site: Path, *arguments: str) -> int:
+    """The exit status of `edged engines ACTION … --state-dir SITE`."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        return cli.main(["engines", *arguments, "--state-dir", str(site)])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def change_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def plan_path(site: Path) -> Path:
+    (path,) = (site / "tensorrt").glob("tiny-*.plan")
+    return path
+
+
+def record_path(site: Path) -> Path:
+    (path,) = (site / "tensorrt").glob("tiny-*.json")
+    return path
+
+
+def save_pictures(site: Path) -> Path:
+    """A folder of three pictures on which `tiny` sees all that it can."""
+    folder = site / "pictures"
+    folder.mkdir()
+    for name in ("a", "b", "c"):
+        write_picture(folder / f"{name}.png", np.full((32, 64, 3), 255, np.uint8))
+    return folder
+
+
+def add_fp16(site: Path) -> None:
+    """Give the engine an FP16 network: its own, as far as these tests look."""
+    engine = site / "engines" / "tiny"
+    manifest = load_manifest(engine)
+    fp16 = manifest.onnx.model_copy(update={"file": "model.fp16.onnx"})
+    (engine / "model.fp16.onnx").write_bytes((engine / "model.onnx").read_bytes())
+    (engine / "model.yaml").write_text(dump_manifest(manifest.model_copy(update={"fp16": fp16})))
+
+
+def test_build_writes_the_engine_and_says_so(site: Path, here: StandIns, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was built, with what, for what, where, and what is to be done next."""
+    status = run(site, "build", "tiny")
+
+    said = capsys.readouterr()
+    assert status == 0
+    assert said.out == (
+        f"TensorRT-RTX 1.7.1 for any GPU, into {site}/tensorrt\n"
+        "tiny fp32: built in 1.5 s, 0.0 MB; layers by what they write: 1 float16\n"
+        "not used yet: edged engines verify compares them with ONNX Runtime, on the device that will run them\n"
+    )
+    assert plan_path(site).read_bytes() == b"plan 1"
+    assert here.built[0].batch == (1, 4, 8)
+
+
+def test_build_again_finds_it_whole(site: Path, here: StandIns, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is built twice unless it is asked for."""
+    run(site, "build", "tiny")
+    run(site, "build", "tiny")
+    assert "tiny fp32: is built and whole" in capsys.readouterr().out
+
+    status = run(site, "build", "tiny", "--force")
+
+    assert status == 0
+    assert len(here.built) == 2
+    assert plan_path(site).read_bytes() == b"plan 2"
+
+
+def test_build_of_a_damaged_engine_takes_its_place(site: Path, here: StandIns, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command that the message names mends it, and tells what it found."""
+    run(site, "build", "tiny")
+    change_byte(plan_path(site))
+
+    status = run(site, "build", "tiny")
+
+    assert status == 0
+    assert "tiny fp32: took the place of a damaged one: " in capsys.readouterr().out
+    assert run(site, "verify") == 0
+
+
+def test_build_of_a_changed_network_is_refused_with_both_digests(
+    site: Path, here: StandIns, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No engine is built of what its manifest does not describe."""
+    change_byte(site / "engines" / "tiny" / "model.onnx")
+
+    status = run(site, "build", "tiny")
+
+    assert status == 78
+    assert "expected sha256" in (said := capsys.readouterr().err)
+    assert "[model.hash]" in said
+    assert here.built == []
+
+
+def test_build_options_reach_the_builder(site: Path, here: StandIns, capsys: pytest.CaptureFixture[str]) -> None:
+    """Batch, scratch memory and DLA are what was asked for, and layers that fell back are told."""
+    add_fp16(site)
+
+    status = run(
+        site, "build", "tiny", "--precision", "fp16", "--batch", "4/4/4", "--workspace-mib", "64", "--dla-core", "0", "--report"
+    )
+
+    said = capsys.readouterr().out
+    assert status == 0
+    (options,) = here.built
+    assert (options.precision, options.batch, options.workspace_bytes, options.dla_core) == ("fp16", (4, 4, 4), 64 << 20, 0)
+    assert "layers on the GPU instead of the DLA: conv" in said
+    assert "kgen                    uint8 -> float16          /stem/Conv\n" in said
+
+
+def test_build_takes_what_the_configuration_says(site: Path, here: StandIns) -> None:
+    """State directory, engine, precision and sizes, so that the daemon finds what was built."""
+    add_fp16(site)
+    (site / "edged.yaml").write_text(
+        f"state_dir: {site}\n"
+        "detector: {engine: tiny, backend: tensorrt, precision: fp16, tensorrt: {max_batch: 5, workspace_mib: 32}}\n"
+        "cameras: {door: {source: 'street:1'}}\n"
+    )
+
+    status = cli.main(["engines", "build", "--config", str(site / "edged.yaml")])
+
+    assert status == 0
+    (options,) = here.built
+    assert (options.precision, options.batch, options.workspace_bytes) == ("fp16", (1, 3, 5), 32 << 20)
+    assert plan_path(site).exists()
+
+
+def test_build_all_precisions_goes_on_after_one_that_fails(
+    site: Path, here: StandIns, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The others are built all the same, and the exit status tells."""
+    add_fp16(site)
+    here.failure["fp32"] = ModelError("tiny fp32: TensorRT-RTX 1.7.1 cannot build it: no reason [engine.build]")
+
+    status = run(site, "build", "tiny", "--precision", "all")
+
+    said = capsys.readouterr()
+    assert status == 78
+    assert "edged: tiny fp32: TensorRT-RTX 1.7.1 cannot build it" in said.err
+    assert [options.precision for options in here.built] == ["fp16"]
+    assert "tiny fp16: built" in said.out
+
+
+def test_build_in_a_precision_that_the_engine_lacks_is_refused(
+    site: Path, here: StandIns, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the command that makes it."""
+    assert run(site, "build", "tiny", "--precision", "int8") == 78
+    assert "tools.quantise" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        pytest.param(["build"], "which engine?", id="no engine"),
+        pytest.param(["build", "nope"], "no engine 'nope'", id="no such engine"),
+        pytest.param(["build", "tiny", "--batch", "4/2/8"], "expected 1 <= fewest <= usual <= most", id="batch"),
+        pytest.param(["build", "tiny", "--dla-core", "0"], "fp16 and int8 only", id="DLA in float"),
+        pytest.param(["bench"], "which engine?", id="bench of nothing"),
+        pytest.param(["verify", "nope"], "no engine 'nope'", id="verify of no such engine"),
+        pytest.param(["verify"], "run edged engines build --all [engine.missing]", id="verify of nothing"),
+        pytest.param(["verify", "tiny"], "run edged engines build tiny [engine.missing]", id="verify of what is not built"),
+        pytest.param(["verify", "--pictures", "/nowhere"], "--pictures /nowhere: ", id="no pictures"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_with_its_mend(
+    site: Path, here: StandIns, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    """Before anything is built."""
+    assert run(site, *arguments) == 78
+    assert said in capsys.readouterr().err
+    assert here.built == []
+
+
+@pytest.mark.parametrize("arguments", [["--batch", "1/4"], ["--batch", "a/b/c"], ["--workspace-mib", "0"]])
+def test_build_arguments_that_are_no_numbers_are_refused(site: Path, here: StandIns, arguments: list[str]) -> None:
+    """By the parser, as everywhere."""
+    with pytest.raises(SystemExit, match="2"):
+        run(site, "build", "tiny", *arguments)
+
+
+def test_build_without_tensorrt_says_what_to_install(site: Path, here: StandIns, capsys: pytest.CaptureFixture[str]) -> None:
+    """And exits as for a wrong configuration: a restart mends nothing."""
+    here.library = None
+
+    assert run(site, "build", "tiny") == 78
+    assert "no TensorRT" in capsys.readouterr().err
+
+
+def test_build_with_a_library_that_needs_a_device_is_for_that_device(
+    site: Path, here: StandIns, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its name, capability and driver are in the key, and what was measured for building is kept."""
+    here.library, here.device = LIBRARY, ORIN
+
+    status = run(site, "build", "tiny")
+
+    assert status == 0
+    assert "TensorRT 10.3.0 for Orin (8.7), driver 12.6, into" in capsys.readouterr().out
+    assert len(list((site / "tensorrt").glob("timing-tensorrt-10.3.0-*.cache"))) == 1
+
+
+def test_build_with_a_library_that_needs_a_device_and_none_here_is_refused(
+    site: Path, here: StandIns, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Asked before the library is, which could crash."""
+    here.library = LIBRARY
+
+    assert run(site, "build", "tiny") == 78
+    assert "no CUDA device 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        pytest.param(BuildCancelledError("tiny fp32: cancelled after 3 s; nothing was written"), 130, id="cancelled"),
+        pytest.param(DeviceError(700, "the device is lost"), 70, id="device lost"),
+    ],
+)
+def test_build_that_ends_early_has_its_own_status(
+    site: Path, here: StandIns, capsys: pytest.CaptureFixture[str], error: Exception, status: int
+) -> None:
+    """Nothing is left of it, and the handlers of the signals are those from before."""
+    before = signal.getsignal(signal.SIGINT)
+    here.failure["fp32"] = error
+
+    assert run(site, "build", "tiny") == status
+    assert f"edged: {error}\n" in capsys.readouterr().err
+    assert os.listdir(site / "tensorrt") == ["lock"]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_build_that_waits_for_another_can_be_cancelled(
+    site: Path, here: StandIns, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C ends the waiting; the other builder goes on."""
+    monkeypatch.setattr(engine_building, "POLL_S", 0.01)
+    timer = threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT))
+
+    with make_cache(site).lock(lambda: None):
+        timer.start()
+        status = run(site, "build", "tiny")
+
+    timer.join()
+    assert status == 130
+    assert "tiny fp32: cancelled while another build went on; nothing was written" in capsys.readouterr().err
+
+
+def test_list_shows_what_is_built_and_its_state(site: Path, here: StandIns, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line an engine; a damaged one by its file's name."""
+    add_fp16(site)
+    run(site, "build", "tiny", "--precision", "all")
+    change_byte(next((site / "tensorrt").glob("tiny-fp16*.json")))
+    capsys.readouterr()
+
+    status = run(site, "list")
+
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert status == 0
+    assert head.split() == ["ENGINE", "PRECISION", "BATCH", "BUILT", "WITH", "FOR", "MB", "STATE"]
+    assert sorted(" ".join(row.split()) for row in rows)[0].startswith(
+        "tiny fp32 1/4/8 tensorrt_rtx 1.7.1 any GPU 0.0 not compared"
+    )
+    assert sum(row.endswith("damaged") for row in rows) == 1
+
+
+def test_list_of_nothing_says_what_to_do(site: Path, here: StandIns, capsys: pytest.CaptureFixture[str]) -> None:
+    """And makes nothing."""
+    assert run(site, "list") == 0
+    assert capsys.readouterr().out == f"no engines in {site}/tensorrt: edged engines build --all builds them\n"
+    assert not (site / "tensorrt").exists()
+
+
+def test_verify_without_a_device_checks_all_else(site: Path, here: StandIns, capsys: pytest.CaptureFixture[str]) -> None:
+    """It passes, says that parity was not run and why, and the engine stays one that is not used."""
+    run(site, "build", "tiny")
+    capsys.readouterr()
+
+    status = run(site, "verify")
+
+    said = capsys.readouterr()
+    assert (status, said.err) == (0, "")
+    assert said.out == (
+        "tiny fp32: engine, record and network are what was built with TensorRT-RTX 1.7.1 for any GPU\n"
+        "parity: not run, no CUDA device 0: no driver [device.missing]\n"
+    )
+    (record,) = [make_cache(site).load(stem) for stem in make_cache(site).stems()]
+    assert record.parity is None
+
+
+@pytest.mark.parametrize("which", ["plan", "record", "network"])
+def test_verify_of_one_changed_byte_gives_78_and_both_digests(
+    site: Path, here: StandIns, capsys: pytest.CaptureFixture[str], which: str
+) -> None:
+    """Wherever the byte is."""
+    run(site, "build", "tiny")
+    network = site / "engines" / "tiny" / "model.onnx"
+    change_byte({"plan": plan_path(site), "record": record_path(site), "network": network}[which])
+    capsys.readouterr()
+
+    status = run(site, "verify")
+
+    said = capsys.readouterr()
+    assert (status, said.out) == (78, "")
+    assert "expected sha256 " in said.err
+    assert ", found " in said.err
+
+
+def test_verify_of_a_directory_that_others_can_write_gives_78(
+    site: Path, here: StandIns, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both modes are named."""
+    run(site, "build", "tiny")
+    (site / "tensorrt").chmod(0o777)
+
+    assert run(site, "verify") == 78
+    assert "mode 0777, expected 0700" in capsys.readouterr().err
+
+
+def test_verify_after_an_upgrade_names_both_versions(site: Path, here: StandIns, capsys: pytest.CaptureFixture[str]) -> None:
+    """Until it is built anew; then the old one is only a thing to remove."""
+    run(site, "build", "tiny")
+    here.library = replace(PORTABLE_LIBRARY, version="1.8.0")
+
+    assert run(site, "verify") == 78
+    assert "tensorrt_rtx 1.7.1 for any GPU, here is tensorrt_rtx 1.8.0 for any GPU: run edged engines" in capsys.readouterr().err
+    run(site, "build", "tiny")
+    assert run(site, "verify") == 0
+    assert "an older one is stale; edged engines prune removes it" in capsys.readouterr().out
+
+
+def test_verify_on_a_device_notes_that_the_engine_passed(site: Path, here: StandIns, capsys: pytest.CaptureFixture[str]) -> None:
+    """From then on it may be used there."""
+    run(site, "build", "tiny")
+    here.device = ORIN
+
+    status = run(site, "verify", "tiny", "--pictures", str(save_pictures(site)))
+
+    assert status == 0
+    assert (
+        "parity on Orin (8.7), driver 12.6: AP50 1.0000 (at least 0.999), mean IoU 1.0000 (at least 0.99), "
+        "6 of 6 objects on 3 pictures"
+    ) in capsys.readouterr().out
+    run(site, "list")
+    assert capsys.readouterr().out.rstrip().endswith("verified")
+
+
+def test_verify_on_a_device_refuses_an_engine_that_sees_other_things(
+    site: Path, here: StandIns, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It stays refused, in words."""
+    save_engine(site / "other", make_manifest(), boxes=[[2, 2, 30, 30], [2, 2, 9, 9]], scores=SCORES)
+    run(site, "build", "tiny")
+    here.device, here.candidate = ORIN, site / "other"
+
+    status = run(site, "verify", "--pictures", str(save_pictures(site)))
+
+    said = capsys.readouterr().err
+    assert status == 78
+    assert "AP50 0.5000 (at least 0.999)" in said
+    assert "3 of 6 objects on 3 pictures: it will not be used" in said
+    run(site, "list")
+    assert capsys.readouterr().out.rstrip().endswith("failed")
+
+
+def test_prune_removes_what_fits_no_longer(site: Path, here: StandIns, capsys: pytest.CaptureFixture[str]) -> None:
+    """After an upgrade the old engine goes, with the reason; a second time there is nothing."""
+    run(site, "build", "tiny")
+    here.library = replace(PORTABLE_LIBRARY, version="1.8.0")
+    run(site, "build", "tiny")
+    capsys.readouterr()
+
+    status = run(site, "prune")
+
+    said = capsys.readouterr().out.splitlines()
+    assert status == 0
+    assert len(said) == 2
+    assert all("built with tensorrt_rtx 1.7.1" in line for line in said)
+    assert plan_path(site).read_bytes() == b"plan 2"
+    run(site, "prune")
+    assert capsys.readouterr().out == f"nothing to remove in {site}/tensorrt\n"
+
+
+def test_prune_where_there_is_no_tensorrt_keeps_what_it_cannot_judge(
+    site: Path, here: StandIns, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A broken environment is no reason to throw engines away; a network that is gone is one."""
+    run(site, "build", "tiny")
+    here.library = None
+    run(site, "prune")
+    assert plan_path(site).exists()
+    (site / "engines" / "tiny" / "model.yaml").unlink()
+
+    run(site, "prune")
+
+    assert list((site / "tensorrt").glob("tiny-*")) == []
+
+
+def test_prune_all_removes_every_engine(site: Path, here: StandIns) -> None:
+    """For whoever wants the room."""
+    run(site, "build", "tiny")
+
+    assert run(site, "prune", "--all") == 0
+    assert os.listdir(site / "tensorrt") == ["lock"]
+
+
+def test_prune_of_nothing_makes_nothing(site: Path, here: StandIns) -> None:
+    """A look at a fresh device leaves no trace."""
+    assert run(site, "prune") == 0
+    assert not (site / "tensorrt").exists()
+
+
+def test_bench_stores_what_was_fastest(site: Path, here: StandIns, capsys: pytest.CaptureFixture[str]) -> None:
+    """Measured for real, on a network that is fast; needs no TensorRT."""
+    here.library = None
+
+    status = run(site, "bench", "tiny", "--threads", "1")
+
+    said = capsys.readouterr().out
+    assert status == 0
+    assert said.startswith("tiny: the network alone, one picture, median\n  fp32  1 thread")
+    assert said.endswith("ms  <- kept\n")
+    assert (site / "cpu-choice.json").exists()
+
+
+def test_bench_beside_a_daemon_is_refused(site: Path, here: StandIns, capsys: pytest.CaptureFixture[str]) -> None:
+    """It would measure the daemon, too."""
+    with StateDirectory(site):
+        status = run(site, "bench", "tiny")
+
+    assert status == 1
+    assert "in use by another edged" in capsys.readouterr().err
+
+
+def test_state_directory_is_guessed_or_asked_for() -> None:
+    """As a configuration without one would have it."""
+    assert find_state_directory(environ={"STATE_DIRECTORY": "/var/lib/edged:/more"}) == Path("/var/lib/edged")
+    assert find_state_directory(environ={"HOME": "/home/me"}) == Path("/home/me/.local/state/edged")
+    with pytest.raises(InputError, match=r"no state directory: .*--state-dir"):
+        find_state_directory(environ={})
+
+
+class Terminal(io.StringIO):
+    """A terminal that keeps what was written to it."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_on_a_terminal_is_one_line_that_is_rewritten() -> None:
+    """No faster than anybody reads, and gone at the end."""
+    terminal = Terminal()
+
+    with ProgressLine("tiny fp16", terminal) as line:
+        line.show("Timing graph nodes", 0.5, 61.0)
+        line.show("Timing graph nodes", 0.6, 61.1)
+        line.show("Done", 0.75, 62.0)
+
+    first, second = "tiny fp16   50%  1:01  Timing graph nodes", "tiny fp16   75%  1:02  Done"
+    assert terminal.getvalue() == f"\r{first}\r{second:{len(first)}}\r{'':{len(second)}}\r"
+
+
+def test_progress_elsewhere_is_a_line_now_and_then() -> None:
+    """A log of a long build stays short, that of a short one silent."""
+    log = io.StringIO()
+
+    with ProgressLine("tiny fp16", log) as line:
+        for elapsed_s in range(25):
+            line.show("Timing graph nodes", elapsed_s / 100, float(elapsed_s))
+
+    assert log.getvalue() == "tiny fp16   10%  0:10  Timing graph nodes\ntiny fp16   20%  0:20  Timing graph nodes\n"

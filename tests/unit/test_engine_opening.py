@@ -1,0 +1,165 @@
+"""Which detector a configuration opens: on the processor, on a device, or on the processor instead of one."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from models_onnx import make_manifest, save_engine
+
+from edged import engine_opening
+from edged.assembly import open_detector
+from edged.config.models import DetectorConfig, TensorrtConfig
+from edged.cpu_choice import CpuChoice
+from edged.engine_opening import UsableEngine, open_configured_detector
+from edged.errors import DeviceMemoryError, DeviceMissingError, EngineMissingError, InferenceError, ModelError
+from edged.models.detector import Detector
+from edged.models.manifest import load_manifest
+
+ON_DEVICE = DetectorConfig(backend="tensorrt", tensorrt=TensorrtConfig(max_batch=8))
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Path:
+    """An engine that sees one thing in every bright picture."""
+    save_engine(
+        tmp_path / "tiny", make_manifest(), boxes=np.array([[1, 1, 9, 9], [0, 0, 1, 1]]), scores=np.array([[1, 0], [0, 0]])
+    )
+    return tmp_path / "tiny"
+
+
+class DeviceStandIn:
+    """What a test says of the device: ONNX Runtime answers in its place.
+
+    Attributes:
+        fitting: the most pictures that its memory holds.
+        missing: why there is no engine or device; None: there are both.
+        opened: batches that memory was asked for.
+    """
+
+    def __init__(self, engine: Path) -> None:
+        self._engine = engine
+        self.fitting = 64
+        self.missing: ModelError | None = None
+        self.failure: InferenceError | None = None
+        self.opened: list[int] = []
+
+    def find_usable_engine(self, directory: Path, settings: DetectorConfig, *, state_dir: Path) -> UsableEngine:
+        if self.missing:
+            raise self.missing
+        record = SimpleNamespace(key=SimpleNamespace(label="tiny fp32"))
+        return UsableEngine(record, b"plan", load_manifest(directory), library=None)
+
+    def open_candidate(self, record, plan, manifest, *, library, settings, max_batch) -> Detector:
+        self.opened.append(max_batch)
+        if max_batch > self.fitting:
+            raise DeviceMemoryError(f"no memory for {max_batch} pictures")
+        detector = open_detector(self._engine)
+        if self.failure:
+            detector.warm_up = self._fail
+        return detector
+
+    def _fail(self) -> None:
+        raise self.failure
+
+
+@pytest.fixture
+def device(engine: Path, monkeypatch: pytest.MonkeyPatch) -> DeviceStandIn:
+    stand_in = DeviceStandIn(engine)
+    monkeypatch.setattr(engine_opening, "find_usable_engine", stand_in.find_usable_engine)
+    monkeypatch.setattr(engine_opening, "open_candidate", stand_in.open_candidate)
+    return stand_in
+
+
+@pytest.mark.parametrize(("batch", "most"), [pytest.param("auto", 1, id="auto"), pytest.param(4, 4, id="as told")])
+def test_open_on_the_processor_takes_the_batch_of_the_configuration(
+    engine: Path, tmp_path: Path, batch: object, most: int
+) -> None:
+    """Auto is one at a time: a processor gains nothing by more."""
+    opened = open_configured_detector(engine, DetectorConfig(batch=batch), state_dir=tmp_path)
+
+    with opened.detector as detector:
+        assert (opened.batch, opened.fallback) == (most, None)
+        assert "onnxruntime" in detector.label
+
+
+@pytest.mark.parametrize(
+    ("fitting", "batch", "expected"),
+    [
+        pytest.param(8, "auto", ([8], 8), id="as large as built for"),
+        pytest.param(8, 2, ([8], 2), id="smaller by configuration"),
+        pytest.param(4, "auto", ([8, 4], 4), id="halved"),
+        pytest.param(4, 6, ([8, 4], 4), id="halved below the configuration's"),
+    ],
+)
+def test_open_on_a_device_halves_the_batch_once(
+    device: DeviceStandIn, engine: Path, fitting: int, batch: object, expected: tuple[list[int], int]
+) -> None:
+    """Where the memory is too small for what the engine was built for, half of it is tried."""
+    device.fitting = fitting
+
+    opened = open_configured_detector(engine, ON_DEVICE.model_copy(update={"batch": batch}), state_dir=engine.parent)
+
+    opened.detector.close()
+    assert (device.opened, opened.batch) == expected
+    assert opened.fallback is None
+
+
+def test_open_on_a_device_that_is_too_small_for_half_fails(device: DeviceStandIn, engine: Path, tmp_path: Path) -> None:
+    """It is not tried again and again."""
+    device.fitting = 2
+
+    with pytest.raises(DeviceMemoryError, match="no memory for 4 pictures"):
+        open_configured_detector(engine, ON_DEVICE, state_dir=tmp_path)
+    assert device.opened == [8, 4]
+
+
+def test_open_of_an_engine_that_fails_on_grey_is_refused(device: DeviceStandIn, engine: Path, tmp_path: Path) -> None:
+    """A network that does not compute is a wrong network, told before any camera is opened."""
+    device.failure = InferenceError("enqueue failed")
+
+    with pytest.raises(ModelError, match="tiny fp32: fails on a grey picture: enqueue failed"):
+        open_configured_detector(engine, ON_DEVICE, state_dir=tmp_path)
+
+
+@pytest.mark.parametrize("kind", [DeviceMissingError, EngineMissingError])
+def test_open_without_a_device_or_an_engine_is_refused_or_falls_back(
+    device: DeviceStandIn, engine: Path, caplog: pytest.LogCaptureFixture, kind: type[ModelError]
+) -> None:
+    """Never silently: without `fallback: cpu` nothing starts, with it the log and the result say why."""
+    device.missing = kind("run edged engines build tiny")
+
+    with pytest.raises(kind, match="run edged engines build tiny"):
+        open_configured_detector(engine, ON_DEVICE, state_dir=engine.parent)
+    with caplog.at_level(logging.WARNING):
+        opened = open_configured_detector(engine, ON_DEVICE.model_copy(update={"fallback": "cpu"}), state_dir=engine.parent)
+
+    with opened.detector as detector:
+        assert "onnxruntime" in detector.label
+    assert (opened.batch, opened.fallback) == (1, "run edged engines build tiny")
+    assert "the processor computes instead of TensorRT: run edged engines build tiny" in caplog.text
+
+
+def test_open_of_a_changed_engine_is_refused_in_spite_of_a_fallback(device: DeviceStandIn, engine: Path, tmp_path: Path) -> None:
+    """Somebody wrote where only edged should: that is not to be passed over."""
+    device.missing = ModelError("expected sha256 1, found 2 [engine.digest]")
+
+    with pytest.raises(ModelError, match=r"engine\.digest"):
+        open_configured_detector(engine, ON_DEVICE.model_copy(update={"fallback": "cpu"}), state_dir=tmp_path)
+
+
+def test_open_with_precision_auto_takes_what_was_measured_here(
+    engine: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a measurement float; with one its precision and threads."""
+    settings = DetectorConfig(precision="auto", threads=1)
+    with caplog.at_level(logging.INFO), open_configured_detector(engine, settings, state_dir=tmp_path).detector as detector:
+        assert detector.label.endswith("1 thread")
+    assert "nothing was measured on this processor, run edged engines bench" in caplog.text
+
+    monkeypatch.setattr(engine_opening, "chosen_precision", lambda state_dir, manifest: CpuChoice("fp32", 2))
+    with open_configured_detector(engine, settings, state_dir=tmp_path).detector as detector:
+        assert detector.label.endswith("2 threads")

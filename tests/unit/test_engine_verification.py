@@ -1,0 +1,115 @@
+"""An engine on a device is compared through the real runner, over stand-ins for TensorRT and for the device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from models_onnx import make_manifest, save_engine
+from stand_ins.device import open_stand_in_device
+from stand_ins.tensorrt import StandInTensorrt, make_detector_network
+
+from edged import engine_verification
+from edged.backends.tensorrt.builder import BuildOptions
+from edged.backends.tensorrt.cache import EngineKey, EngineRecord
+from edged.config.models import TensorrtConfig
+from edged.engine_building import target_of
+from edged.engine_verification import check_fresh, compare_on_device, find_device
+from edged.errors import EngineMissingError, ModelError
+from edged.models.manifest import Manifest
+from edged.parity import Parity
+
+BOXES = np.array([[2, 2, 30, 30], [34, 2, 60, 30]], np.float32)
+SCORES = np.array([[0.9, 0], [0, 0.8]], np.float32)
+PICTURES = [np.full((32, 64, 3), 255, np.uint8)] * 3
+SETTINGS = TensorrtConfig()
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Manifest:
+    return save_engine(tmp_path, make_manifest(), boxes=BOXES, scores=SCORES)
+
+
+class Device:
+    """A stand-in device on which an engine answers these boxes.
+
+    Attributes:
+        record: of that engine.
+    """
+
+    def __init__(self, directory: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch, **network: Any) -> None:
+        self._network = make_detector_network(manifest, **{"boxes": BOXES, "scores": SCORES, **network})
+        self.device, self.cuda = open_stand_in_device()
+        monkeypatch.setattr(engine_verification, "open_cuda", lambda binding, *, device: self.cuda)
+        self.library = StandInTensorrt(self._network, self.device).as_library()
+        options = BuildOptions("fp32", batch=(1, 1, 2))
+        target = target_of(self.cuda.device)
+        key = EngineKey("tiny", manifest.onnx.sha256, self.library.name, self.library.version, target, options)
+        plan = self._network.plan
+        self.record = EngineRecord(key, str(directory), "a.plan", "0" * 64, len(plan), 1.0, {}, (), "9")
+
+    def compare(self, manifest: Manifest) -> Parity:
+        return compare_on_device(self.record, self._network.plan, manifest, PICTURES, library=self.library, settings=SETTINGS)
+
+
+def test_engine_that_answers_as_its_network_does_has_full_parity(
+    tmp_path: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In batches up to the engine's largest, and nothing of the device is kept."""
+    here = Device(tmp_path, manifest, monkeypatch)
+
+    parity = here.compare(manifest)
+
+    assert (parity.ap50, parity.mean_iou, parity.objects, parity.found) == (1.0, 1.0, 6, 6)
+    assert +here.device.live == {}
+
+
+def test_engine_that_answers_otherwise_is_told_from_its_network(
+    tmp_path: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second box is somewhere else: half of what there is was found."""
+    moved = BOXES + np.array([[0], [12]], np.float32)
+    here = Device(tmp_path, manifest, monkeypatch, boxes=moved)
+
+    parity = here.compare(manifest)
+
+    assert (parity.objects, parity.found) == (6, 3)
+    assert parity.ap50 < 0.6
+
+
+def test_engine_that_is_not_what_the_manifest_describes_gives_the_device_back(
+    tmp_path: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where nothing is compared in the end."""
+    here = Device(tmp_path, manifest, monkeypatch)
+    other = manifest.model_copy(update={"classes": ("person", "car", "bus")})
+
+    with pytest.raises(ModelError, match=r"model\.classes"):
+        here.compare(other)
+
+    assert +here.device.live == {}
+
+
+def test_device_is_found_and_given_back(tmp_path: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its facts stay."""
+    here = Device(tmp_path, manifest, monkeypatch)
+
+    assert find_device(SETTINGS) == here.cuda.device
+    assert +here.device.live == {}
+
+
+def test_engine_is_fresh_while_nothing_that_it_was_built_from_changes(
+    tmp_path: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a library or a device here, those of the record are believed; the network never is."""
+    here = Device(tmp_path, manifest, monkeypatch)
+    key = here.record.key
+
+    assert check_fresh(here.record, library=here.library, target=key.target) == manifest
+    assert check_fresh(here.record, library=None, target=None) == manifest
+    here.cuda.close()
+    save_engine(tmp_path, make_manifest(), boxes=BOXES + 1, scores=SCORES)
+    with pytest.raises(EngineMissingError, match=r"tiny fp32: built from the network of sha256 .*engine\.stale"):
+        check_fresh(here.record, library=None, target=None)
