@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from onnx import numpy_helper
 
 from edged.errors import InputError
 from edged.models.manifest import MANIFEST_NAME, DataSource, load_manifest
+from tools.datasets.classes import place_of, same_name
 from tools.narrowing import Weights, narrow
 from tools.nets.convolution import convolutions
 from tools.nets.mobilenet_v2 import MobileNetV2
@@ -25,21 +27,24 @@ log = logging.getLogger(__name__)
 def initialise(network: Yolo, path: Path) -> list[str]:
     """Take over what the file holds for this network; returns, and logs, what it lacks: that keeps its random start.
 
-    A file of a wider network gives its strongest channels (`tools/narrowing.py`).
+    A file of a wider network gives its strongest channels (`tools/narrowing.py`). Where the classes of a file are known, those of
+    the same name are taken over whatever their order; a head is told as lacking if one of its classes is new.
 
     Raises:
-        InputError: the file cannot be read, or has nothing for this network.
+        InputError: the file cannot be read, is of another design, or has nothing for this network.
+        ModelError: the manifest beside the file is damaged.
     """
     if path.suffix == ".npz":
         missing = _take(network, _read_imagenet(path), path)
         if strange := [name for name in missing if name.startswith("backbone.")]:
             raise InputError(f"{path}: {strange[0]} does not fit, the network is wider or the file is another network's")
     elif path.suffix == ".onnx":
-        missing = _take(network, _read_onnx(path), path)
+        missing = _take(network, _read_onnx(path), path, classes=_read_classes(path))
     elif path.suffix == ".cfg":
         missing = _take(network, read_darknet(network, path), path)
     else:
-        missing = _take_state(network, load_checkpoint(path)["averaged"], path)
+        state = load_checkpoint(path)
+        missing = _take_state(network, state["averaged"], path, classes=state["settings"].get("classes"))
     log.info("weights taken from %s", path)
     return missing
 
@@ -73,17 +78,18 @@ def _read_imagenet(path: Path) -> Weights:
     return {f"backbone.{name}.{part}": weights[f"{layer}.{part}"] for name, layer in ours for part in ("weight", "bias")}
 
 
-def _take_state(network: Yolo, state: dict[str, torch.Tensor], path: Path) -> list[str]:
-    """A checkpoint of the very same shapes is taken as it is, its scales as well."""
+def _take_state(network: Yolo, state: dict[str, torch.Tensor], path: Path, *, classes: Sequence[str] | None) -> list[str]:
+    """A checkpoint of the very same shapes and classes is taken as it is, its scales as well."""
     own = network.state_dict()
-    if own.keys() == state.keys() and all(own[name].shape == tensor.shape for name, tensor in state.items()):
+    fits = own.keys() == state.keys() and all(own[name].shape == tensor.shape for name, tensor in state.items())
+    if fits and (classes is None or _are_same(classes, network.settings.classes)):
         network.load_state_dict(state)
         return []
     folded = {}
     for name in (key.removesuffix(".scale") for key in state if key.endswith(".scale")):
         folded[f"{name}.weight"] = (state[f"{name}.weight"] * state[f"{name}.scale"]).numpy()
         folded[f"{name}.bias"] = state[f"{name}.bias"].numpy()
-    return _take(network, folded, path)
+    return _take(network, folded, path, classes=classes)
 
 
 def _read_onnx(path: Path) -> Weights:
@@ -94,9 +100,21 @@ def _read_onnx(path: Path) -> Weights:
     return {tensor.name: numpy_helper.to_array(tensor).astype(np.float32) for tensor in graph.initializer}
 
 
-def _take(network: Yolo, weights: Weights, path: Path) -> list[str]:
+def _read_classes(path: Path) -> tuple[str, ...] | None:
+    """Those of the manifest beside an engine's network; a file on its own does not tell."""
+    if not (path.parent / MANIFEST_NAME).exists():
+        return None
+    manifest = load_manifest(path.parent)
+    return manifest.classes if manifest.onnx.file == path.name else None
+
+
+def _take(network: Yolo, weights: Weights, path: Path, *, classes: Sequence[str] | None = None) -> list[str]:
+    """classes: those that the rows of the file's heads are of; None: ours."""
+    _check_backbone(network, weights, path)
     weights = narrow(network, weights)
-    missing = []
+    missing, fresh = [], []
+    if classes is not None and not _are_same(classes, network.settings.classes):
+        weights, fresh = _match_heads(network, weights, place_of(classes))
     for name, conv in convolutions(network).items():
         weight, bias = weights.get(f"{name}.weight"), weights.get(f"{name}.bias")
         if weight is None or bias is None or weight.shape != tuple(conv.weight.shape):
@@ -107,7 +125,49 @@ def _take(network: Yolo, weights: Weights, path: Path) -> list[str]:
         raise InputError(f"{path}: none of its tensors fits this network; expected names such as {missing[0]}.weight")
     if missing:
         log.warning("%s: nothing that fits for %s: they start at random", path, ", ".join(missing))
-    return missing
+    if fresh:
+        log.warning("%s: knows no %s: their rows in the heads start at random", path, ", ".join(fresh))
+    return [name for name in convolutions(network) if name in missing or (fresh and name.startswith("heads."))]
+
+
+def _check_backbone(network: Yolo, weights: Weights, path: Path) -> None:
+    """Both designs name their layers alike, but pad and bound them otherwise: every feature would shift."""
+    ours = {f"{name}.weight" for name in convolutions(network) if name.startswith("backbone.")}
+    theirs = {name for name in weights if name.startswith("backbone.") and name.endswith(".weight")}
+    if theirs and theirs != ours:
+        odd = min(theirs ^ ours)
+        raise InputError(
+            f"{path}: {'has' if odd in theirs else 'lacks'} {odd}: it is of another design than this network's, "
+            f"{network.settings.design}; change `design` or the first weights"
+        )
+
+
+def _are_same(classes: Sequence[str], others: Sequence[str]) -> bool:
+    return list(map(same_name, classes)) == list(map(same_name, others))
+
+
+def _match_heads(network: Yolo, weights: Weights, theirs: dict[str, int]) -> tuple[Weights, list[str]]:
+    """Heads with the rows of their classes in our order, and our classes that they lack, whose rows stay the network's own.
+
+    Args:
+        theirs: places of the classes in the weights. Rows of boxes and of the objectness are taken over in any case; a head with
+            another number of anchors, or with an objectness that ours lacks or without one that it has, is left out.
+    """
+    ours, n_anchors = network.settings.classes, len(network.settings.anchors[0])
+    known = [place for place, name in enumerate(ours) if same_name(name) in theirs]
+    before = 4 + network.settings.objectness
+    rows = [*range(before), *(before + place for place in known)]
+    their_rows = [*range(before), *(before + theirs[same_name(ours[place])] for place in known)]
+    matched = dict(weights)
+    for number, head in enumerate(network.heads):
+        for part, own in (("weight", head.plain_weight()), ("bias", head.bias)):
+            found = matched.pop(f"heads.{number}.{part}", None)
+            if found is None or found.shape != (n_anchors * (before + len(theirs)), *own.shape[1:]):
+                continue
+            by_anchor = own.detach().numpy().reshape(n_anchors, before + len(ours), *own.shape[1:]).copy()
+            by_anchor[:, rows] = found.reshape(n_anchors, before + len(theirs), *own.shape[1:])[:, their_rows]
+            matched[f"heads.{number}.{part}"] = by_anchor.reshape(own.shape)
+    return matched, [name for name in ours if same_name(name) not in theirs]
 
 
 def load_engine(folder: Path) -> Yolo:

@@ -7,18 +7,19 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the networks need the training environment: pip install torch")
 
-from tools.narrowing import ANSWERS, PICTURE, Weights, channel_groups, narrow  # noqa: E402
+from tools.narrowing import ANSWERS, PICTURE, Passage, Weights, channel_groups, narrow  # noqa: E402
 from tools.nets.convolution import Conv  # noqa: E402
-from tools.nets.yolo import Yolo, YoloSettings  # noqa: E402
+from tools.nets.yolo import Design, Yolo, YoloSettings  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
+DESIGNS = pytest.mark.parametrize("design", ["pan", "spp"])
 ANCHORS = (((12.0, 12.0),), ((24.0, 24.0),), ((48.0, 48.0),))
 
 
-def _make(width: float, neck: int) -> Yolo:
+def _make(width: float, neck: int, *, design: Design = "pan") -> Yolo:
     torch.manual_seed(int(100 * width))
-    return Yolo(YoloSettings(("person", "car"), ANCHORS, width=width, neck=neck)).eval()
+    return Yolo(YoloSettings(("person", "car"), ANCHORS, design=design, width=width, neck=neck)).eval()
 
 
 def _weights(network: Yolo) -> Weights:
@@ -36,32 +37,34 @@ def _load(network: Yolo, weights: Weights) -> None:
             conv.set_weights(torch.from_numpy(weights[f"{name}.weight"]), torch.from_numpy(weights[f"{name}.bias"]))
 
 
-def test_channel_groups_name_every_convolution_and_agree_on_their_sizes() -> None:
-    """Nothing is left out, and all channels of a group are as many."""
-    network = _make(0.5, 24)
+@DESIGNS
+def test_channel_groups_name_every_convolution_and_agree_on_their_sizes(design: Design) -> None:
+    """Nothing is left out, and all channels of a group are as many; a joint reads as many as its groups have together."""
+    network = _make(0.5, 24, design=design)
     groups = channel_groups(network)
-    sizes: dict[str, set[int]] = {}
-    for name, conv in network.named_modules():
-        if isinstance(conv, Conv):
-            inputs, outputs = groups.pop(name)
-            sizes.setdefault(outputs, set()).add(conv.weight.shape[0])
-            sizes.setdefault(inputs, set()).add(conv.weight.shape[1] * conv.groups)
+    convolutions = _convolutions(network)
+    sizes = {PICTURE: 3} | {outputs: len(convolutions[name].bias) for name, (_, outputs) in groups.items()}
 
-    assert groups == {}
-    assert {group: len(found) for group, found in sizes.items()} == dict.fromkeys(sizes, 1)
+    assert groups.keys() == convolutions.keys()
+    for name, (inputs, outputs) in groups.items():
+        conv = convolutions[name]
+        assert len(conv.bias) == sizes[outputs], name
+        assert conv.weight.shape[1] * conv.groups == sum(sizes[group] for group in inputs), name
 
 
-def test_narrow_to_the_same_width_is_the_identity() -> None:
+@DESIGNS
+def test_narrow_to_the_same_width_is_the_identity(design: Design) -> None:
     """What fits is not touched."""
-    network = _make(0.5, 24)
+    network = _make(0.5, 24, design=design)
     weights = _weights(network)
 
     assert narrow(network, weights) is weights
 
 
-def test_narrow_network_computes_what_the_wide_one_does_with_its_dropped_channels_at_zero() -> None:
+@DESIGNS
+def test_narrow_network_computes_what_the_wide_one_does_with_its_dropped_channels_at_zero(design: Design) -> None:
     """Random channels of every group are set to zero; the others are kept, everywhere the same, in their order."""
-    wide, thin = _make(0.75, 32), _make(0.5, 24)
+    wide, thin = _make(0.75, 32, design=design), _make(0.5, 24, design=design)
     weights = _weights(wide)
     _zero_channels(weights, channel_groups(wide), {name: len(conv.bias) for name, conv in _convolutions(thin).items()})
     images = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
@@ -80,21 +83,19 @@ def _convolutions(network: Yolo) -> dict[str, Conv]:
     return {name: module for name, module in network.named_modules() if isinstance(module, Conv)}
 
 
-def _zero_channels(weights: Weights, groups: dict[str, tuple[str, str]], wanted: dict[str, int]) -> None:
-    """Leave as many channels of each group as the thin network has."""
+def _zero_channels(weights: Weights, groups: dict[str, Passage], wanted: dict[str, int]) -> None:
+    """Leave as many channels of each group as the thin network has, on the side that makes and on those that read them."""
     rng = np.random.default_rng(4)
-    dropped: dict[str, np.ndarray] = {}
+    kept = {PICTURE: np.ones(3, bool)}
     for name, (_, outputs) in groups.items():
-        if outputs not in dropped and outputs not in (PICTURE, ANSWERS):
-            n = len(weights[f"{name}.bias"])
-            dropped[outputs] = rng.permutation(n)[wanted[name] :]
+        n = len(weights[f"{name}.bias"])
+        kept.setdefault(outputs, rng.permutation(n) < (n if outputs == ANSWERS else wanted[name]))
     for name, (inputs, outputs) in groups.items():
         weight = weights[f"{name}.weight"]
-        if outputs in dropped:
-            weight[dropped[outputs]] = 0
-            weights[f"{name}.bias"][dropped[outputs]] = 0
-        if inputs in dropped and weight.shape[1] > 1:
-            weight[:, dropped[inputs]] = 0
+        weight[~kept[outputs]] = 0
+        weights[f"{name}.bias"][~kept[outputs]] = 0
+        if weight.shape[1] > 1:
+            weight[:, ~np.concatenate([kept[group] for group in inputs])] = 0
 
 
 def test_narrow_drops_the_channels_of_the_smallest_weights() -> None:
@@ -105,7 +106,7 @@ def test_narrow_drops_the_channels_of_the_smallest_weights() -> None:
     for name, (inputs, outputs) in groups.items():
         if outputs == "mix 0":
             weights[f"{name}.weight"][5] *= 1e-3
-        if inputs == "mix 0":
+        if inputs == ("mix 0",):
             weights[f"{name}.weight"][:, 5] *= 1e-3
             weights[f"{name}.weight"][:, 6] *= 1e-3
 
@@ -114,6 +115,21 @@ def test_narrow_drops_the_channels_of_the_smallest_weights() -> None:
     assert cut["mix.0.1.bias"].shape == (24,)
     assert weights["mix.0.1.bias"][5] not in cut["mix.0.1.bias"]
     np.testing.assert_array_equal(cut["heads.0.bias"], weights["heads.0.bias"])
+
+
+def test_narrow_counts_a_channel_wherever_it_is_read() -> None:
+    """The coarsest feature is read by the joint of the pools four times: who matters there alone is kept."""
+    wide, thin = _make(0.5, 24, design="spp"), _make(0.35, 24, design="spp")
+    weights = _weights(wide)
+    for name, (inputs, outputs) in channel_groups(wide).items():
+        if "row 5" in (*inputs, outputs) and name != "neck.pooled":
+            side = weights[f"{name}.weight"] if outputs == "row 5" else weights[f"{name}.weight"].swapaxes(0, 1)
+            side[7] *= 1e-3
+    weights["neck.pooled.weight"][:, 3 * 80 + 7] *= 10
+
+    cut = narrow(thin, weights)
+
+    assert weights["backbone.rows.5.2.project.bias"][7] in cut["backbone.rows.5.2.project.bias"]
 
 
 def test_narrow_without_a_part_of_the_network_narrows_the_rest() -> None:
