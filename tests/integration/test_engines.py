@@ -24,7 +24,7 @@ pytest.importorskip("tensorrt_rtx", reason="engines are built by TensorRT-RTX: p
 
 pytestmark = pytest.mark.tensorrt
 
-SHIPPED = ("detector", "detector-wide")
+SHIPPED = ("detector", "detector-small", "detector-wide")
 ENGINES = Path(__file__).parents[2] / "engines"
 LIBRARY = ("--library", "tensorrt_rtx")
 

@@ -265,7 +265,7 @@ def test_make_fp16_of_an_fp16_network_raises(engine: Path) -> None:
         make_fp16(make_fp16(read(engine)))
 
 
-@pytest.mark.parametrize("name", ["detector", "detector-wide"])
+@pytest.mark.parametrize("name", ["detector", "detector-small", "detector-wide"])
 def test_make_fp16_of_a_shipped_network_has_every_layer_but_the_heads_in_half(name: str) -> None:
     """Of 65 convolutions three are heads; the file is little more than half as large."""
     path = Path(__file__).parents[3] / "engines" / name / "model.onnx"
