@@ -311,10 +311,12 @@ class _Session:
     def _has_left(self, *, until_s: float) -> bool:
         """Wait until then for the client to leave or to end its session; whatever else it says is not answered."""
         while (rest_s := until_s - time.monotonic()) > 0:
-            if select.select([self.connection], [], [], rest_s)[0]:
-                received = self.connection.recv(4096)
-                if not received or b"TEARDOWN" in received:
-                    return True
+            try:
+                received = self.connection.recv(4096) if select.select([self.connection], [], [], rest_s)[0] else None
+            except (OSError, ValueError):  # the server has closed it meanwhile
+                return True
+            if received is not None and (not received or b"TEARDOWN" in received):
+                return True
         return False
 
     def _schedule(self) -> Iterator[list[bytes]]:
