@@ -96,22 +96,24 @@ class Report:
 def describe_machine() -> dict[str, object]:
     """Where and on what this is measured, and how busy it was before."""
     return {
-        "cpu": _cpu_model(),
+        "cpu": cpu_model(),
         "cores": os.cpu_count() or 0,
         "load": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
         **{name: version(name) for name in ("onnxruntime", "numpy", "av", "opencv-python-headless")},
-        "revision": _revision(),
+        "revision": revision(),
     }
 
 
-def _cpu_model() -> str:
+def cpu_model() -> str:
+    """What the kernel calls the processor."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return models[0] if models else platform.machine()
 
 
-def _revision() -> str:
+def revision() -> str:
+    """What git calls the checkout, `unknown` where there is none."""
     command = ["git", "describe", "--always", "--dirty"]
     try:
         done = subprocess.run(command, cwd=Path(__file__).parent, check=True, capture_output=True, text=True)
