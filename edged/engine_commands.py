@@ -18,7 +18,7 @@ from typing import TextIO, get_args
 
 from edged.backends.tensorrt.builder import BuildOptions
 from edged.backends.tensorrt.cache import EngineCache, EngineRecord, ParityRecord, Removed, Target
-from edged.backends.tensorrt.driver import DeviceFacts
+from edged.backends.tensorrt.driver import Binding, DeviceFacts
 from edged.backends.tensorrt.layers import Layer
 from edged.backends.tensorrt.library import Library, LibraryName, import_library
 from edged.config import find_state_directory, load_config
@@ -167,8 +167,7 @@ def _add_engine_names(parser: argparse.ArgumentParser) -> None:
 
 def _add_library_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--library", choices=get_args(LibraryName), help="which TensorRT (default: the configuration's)")
-    bindings = TensorrtConfig.model_fields["cuda"].annotation
-    parser.add_argument("--cuda", choices=get_args(bindings), help="which CUDA binding (default: the configuration's)")
+    parser.add_argument("--cuda", choices=get_args(Binding), help="which CUDA binding (default: the configuration's)")
 
 
 def _count(text: str) -> int:

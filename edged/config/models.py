@@ -18,6 +18,8 @@ from pydantic import (
     field_validator,
 )
 
+from edged.backends.tensorrt.driver import Binding
+from edged.backends.tensorrt.library import LibraryName
 from edged.config.broker import MqttConfig
 from edged.config.context import ReadingContext, default_state_directory, mistake
 from edged.config.rules import LineConfig, ObjectsConfig, SizeLimits, ZoneConfig
@@ -115,12 +117,8 @@ class ClassThresholdsConfig(Section):
 class TensorrtConfig(Section):
     """How TensorRT computes, with `backend: tensorrt`."""
 
-    library: Literal["auto", "tensorrt", "tensorrt_rtx"] = setting(
-        "auto", "Which TensorRT; auto is tensorrt, or tensorrt_rtx where that is missing."
-    )
-    cuda: Literal["auto", "pycuda", "cuda-bindings"] = setting(
-        "auto", "Which Python binding of CUDA; auto is pycuda, or cuda-bindings where that is missing."
-    )
+    library: LibraryName = setting("auto", "Which TensorRT; auto is tensorrt, or tensorrt_rtx where that is missing.")
+    cuda: Binding = setting("auto", "Which Python binding of CUDA; auto is pycuda, or cuda-bindings where that is missing.")
     device: Whole = setting(0, "Number of the CUDA device.", unit="count", ge=0, le=63)
     max_batch: Whole = setting(8, "Most pictures that an engine is built to compute at once.", unit="count", ge=1, le=MAX_CAMERAS)
     graphs: Flag = setting(True, "Whether a batch is replayed as one CUDA graph once its size was seen.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 
 import numpy as np
@@ -17,12 +18,12 @@ def make_feed(n: int, start: float = 0.0) -> dict[str, np.ndarray]:
     return {"x": start + np.arange(2 * n, dtype=np.float32).reshape(n, 2)}
 
 
-class BackendContract:
+class BackendContract(ABC):
     """Any backend over `y = x + 1` of (N, 2) float32, for batches of 1 to 8 at least."""
 
+    @abstractmethod
     def open_add(self) -> AbstractContextManager[Backend]:
         """The backend over that network."""
-        raise NotImplementedError
 
     @pytest.fixture
     def backend(self):
@@ -121,12 +122,12 @@ class BackendContract:
                 backend.infer(make_feed(1))
 
 
-class FailingBackendContract:
+class FailingBackendContract(ABC):
     """Any backend over `y = x + 1` of (N, 2) float32 that fails on a batch of 3."""
 
+    @abstractmethod
     def open_failing(self) -> AbstractContextManager[Backend]:
         """The backend over that network."""
-        raise NotImplementedError
 
     def test_infer_of_a_failing_batch_raises_and_the_next_is_computed(self) -> None:
         """What fails gives no outputs, not those of an earlier batch either, and spoils nothing of what comes after it."""

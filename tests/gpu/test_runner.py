@@ -112,7 +112,7 @@ class _RealContract(DeviceBackendContract):
 
     @pytest.fixture(autouse=True)
     def _fixture_add(self, binding: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-        pytest.importorskip("onnx")
+        pytest.importorskip("onnx", reason="the network under test is written with onnx: pip install onnx")
         self._binding = binding
         self._path = save_add_network(tmp_path_factory.getbasetemp() / "add.onnx")
 

@@ -51,7 +51,7 @@ class BareEngine:
                     f"{library.label} cannot load the engine: {'; '.join(library.log.errors()[:3])} [engine.invalid]"
                 )
             self._slots = [_Slot(self._engine, feeds, outputs, cuda=cuda) for _ in range(SLOTS)]
-        except BaseException:
+        except BaseException:  # an interruption would keep the device's memory just the same; it goes on up
             self.close()
             raise
 

@@ -14,16 +14,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Literal
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from edged.backends.tensorrt.driver import DeviceFacts, Driver
+from edged.backends.tensorrt.driver import Binding, DeviceFacts, Driver
 from edged.backends.tensorrt.graphs import Graphs, load_graphs
 from edged.errors import DeviceError, DeviceMemoryError, DeviceMissingError, InferenceError
-
-Binding = Literal["auto", "pycuda", "cuda-bindings"]
 
 
 @dataclass(frozen=True, slots=True)

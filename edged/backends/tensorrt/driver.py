@@ -8,12 +8,15 @@ Source: CUDA Driver API Reference 13.0.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edged.errors import DeviceError, DeviceMemoryError, InferenceError
+
+Binding = Literal["auto", "pycuda", "cuda-bindings"]
+"""A Python package to go through; `auto` is the first that can be imported."""
 
 OUT_OF_MEMORY = 2
 INVALID_HANDLE = 400

@@ -32,8 +32,7 @@ class Graphs:
         check(library.cuStreamBeginCapture_v2(ctypes.c_void_p(stream), _THREAD_LOCAL), "cuStreamBeginCapture")
         try:
             work()
-        except BaseException:
-            # The capture must end, whatever became of it; the error of `work` says more than the driver's.
+        except BaseException:  # the capture must end, whatever became of it; the error of `work` says more than the driver's
             library.cuStreamEndCapture(ctypes.c_void_p(stream), ctypes.byref(graph))
             if graph.value is not None:
                 library.cuGraphDestroy(graph)

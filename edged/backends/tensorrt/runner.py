@@ -79,7 +79,7 @@ def open_tensorrt_backend(
     engine = _Engine(name, library, cuda)
     try:
         return _open(engine, plan, max_batch=max_batch, use_graphs=use_graphs, poison=poison)
-    except BaseException:
+    except BaseException:  # an interruption would keep the device's memory just the same; it goes on up
         engine.close()
         raise
 

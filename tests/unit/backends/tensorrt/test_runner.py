@@ -103,7 +103,7 @@ class TestOverCudaBindings(DeviceBackendContract, FailingBackendContract):
 
     @pytest.fixture(autouse=True)
     def _fixture_driver(self, stand_in_driver: StandInDriver) -> None:
-        pytest.importorskip("cuda.bindings")
+        pytest.importorskip("cuda.bindings", reason="the binding under test is cuda-bindings: pip install cuda-bindings")
         self._driver = stand_in_driver
 
     def open_add(self) -> TensorrtBackend:
@@ -544,7 +544,7 @@ def test_infer_with_rtx_leaves_graphs_to_the_library(use_graphs: bool) -> None:
 @pytest.mark.tensorrt
 def test_rtx_has_the_graphs_that_it_is_told_to_make() -> None:
     """The real library, which cannot run here, has the members that the stand-in has."""
-    module = pytest.importorskip("tensorrt_rtx")
+    module = pytest.importorskip("tensorrt_rtx", reason="needs TensorRT-RTX: pip install tensorrt-rtx")
 
     assert hasattr(module.ICudaEngine, "create_runtime_config")
     assert hasattr(module.IRuntimeConfig, "cuda_graph_strategy")
