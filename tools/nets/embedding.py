@@ -1,8 +1,8 @@
 """An encoder: a picture becomes numbers of unit length, near for what has one label, far for what has not.
 
-Sources: MobileNetV2 with its last layer of 1280 channels, Sandler et al., CVPR 2018, table 2; a filter as large as the last features
-in the place of their average, and a stride less so that these are larger, Chen et al., MobileFaceNets, CCBR 2018, section 3; unit
-length, Schroff et al., FaceNet, CVPR 2015.
+Sources: MobileNetV2 with its last layer of 1280 channels, Sandler et al., CVPR 2018, table 2; a filter as large as the last
+features in the place of their average, and a halving less so that these are larger, Chen et al., MobileFaceNets, CCBR 2018,
+section 3; unit length, Schroff et al., FaceNet, CVPR 2015.
 """
 
 from __future__ import annotations
