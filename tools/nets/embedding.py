@@ -106,23 +106,40 @@ class Embedding(nn.Module):
         self.project.set_weights(weight[:, :, None, None].float(), -(weight @ mean).float())
 
 
-class GlobalFilter(nn.Module):
-    """One number a channel: the sum over all places, each weighted. It begins as the average.
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """What a classifier says of N pictures.
 
-    Weights are stored as multiples of the average's, at the size at which other layers' are.
+    Attributes:
+        embeddings: (N, dimension) of unit length.
+        cosines: (N, labels) of the angles to each label's direction.
     """
 
-    def __init__(self, channels: int, *, side: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels, 1, side, side))
-        self.register_buffer("scale", torch.tensor(1 / side**2))
+    embeddings: Tensor
+    cosines: Tensor
 
-    def fold(self) -> None:
-        """Make `weight` the plain convolution weights for export."""
-        with torch.no_grad():
-            self.weight.mul_(self.scale)
-            self.scale.fill_(1.0)
+
+class EmbeddingClassifier(nn.Module):
+    """An encoder with a direction for each label of its training; only the encoder is kept."""
+
+    def __init__(self, settings: EmbeddingSettings, *, labels: int) -> None:
+        super().__init__()
+        self.encoder = Embedding(settings)
+        self.directions = nn.Parameter(torch.randn(labels, settings.dimension))
+
+    def forward(self, images: Tensor) -> Answers:
+        """images: (N, 3, input_px, input_px) uint8 RGB."""
+        embeddings = self.encoder(images)
+        return Answers(embeddings, embeddings @ F.normalize(self.directions, dim=1).T)
+
+
+class GlobalFilter(Conv):
+    """One number a channel: the sum over all places, each weighted. It begins as the average."""
+
+    def __init__(self, channels: int, *, side: int) -> None:
+        super().__init__(channels, channels, kernel=side, groups=channels, linear=True)
+        self.set_weights(torch.full_like(self.weight, 1 / side**2), torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (N, channels, side, side). Returns (N, channels, 1, 1)."""
-        return F.conv2d(x, self.weight * self.scale, groups=len(self.weight))
+        return F.conv2d(x, self.plain_weight(), self.bias, groups=self.groups)
