@@ -6,8 +6,9 @@ that leaves some out would gain little and could miss the runner-up, on which th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal, get_args
 
 import numpy as np
@@ -50,6 +51,7 @@ class Matcher:
         version: of the gallery it was taken from.
         model_digest: SHA-256 of the encoder that the templates come from, hex.
         combination: how several templates of one person count.
+        names: what people are called, by id; for those who show an answer.
 
     Raises:
         ValueError: the shapes do not fit, or a template is not finite or not of unit length: one row of NaN would make everybody
@@ -64,6 +66,7 @@ class Matcher:
         version: int,
         model_digest: str,
         combination: Combination = "best",
+        names: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         if combination not in get_args(Combination):
             raise ValueError(f"combination: expected one of {', '.join(get_args(Combination))}, got {combination!r}")
@@ -72,6 +75,7 @@ class Matcher:
             raise ValueError(f"expected a person for each of {len(templates)} templates, got {len(person_ids)}")
         self.version = version
         self.model_digest = model_digest
+        self.names = names
         self.dimension = templates.shape[1]
         self.person_ids, starts, templates = _group(templates, person_ids)
         if combination == "average" and len(starts) < len(templates):
