@@ -11,7 +11,6 @@ from typing import Annotated, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import nn
 from torch.utils.data import DataLoader
@@ -25,7 +24,7 @@ from tools.crop_data import CropBatch, Crops, LabelPlan, TrainingCrops, collate_
 from tools.datasets.opening import load_set
 from tools.face_crops import crop_faces
 from tools.metric_loss import AngularSettings, TripletSettings, angular_loss, triplet_loss
-from tools.nets.embedding import Answers, Dimension, Embedding, EmbeddingClassifier, EmbeddingSettings, Pooling
+from tools.nets.embedding import Answers, Dimension, Embedding, EmbeddingClassifier, EmbeddingSettings, Pooling, Stride
 from tools.processes import Processes
 from tools.roc import make_roc
 from tools.settings_file import read_document, validate_settings
@@ -33,7 +32,7 @@ from tools.training import Part, ScheduleSettings, StepLoss, Trainer
 from tools.training_data import make_loader
 from tools.training_journal import Journal, JournalSettings
 from tools.training_run import add_sources, check_folders, freeze, make_parser, origins, parameter_groups, run_command, run_epochs
-from tools.verification import Pairs, all_pairs
+from tools.verification import all_pairs
 from tools.weights import initialise_encoder
 
 log = logging.getLogger("tools.train_encoder")
@@ -53,7 +52,7 @@ class EncoderSettings(BaseModel):
         task: what the checkpoint is of.
         seed: of the order, the changes and the fresh weights.
         template: where the points of a face lie in a crop, by name (`edged/vision/alignment.py`); its side is the input's.
-        width, dimension, pooling, dropout: of the network.
+        stride, width, dimension, pooling, dropout: of the network.
         sets: folders of pictures labelled by identity; whoever has the same name in two of them is one person.
         held_out: share of the training identities that is kept back to choose settings by; 0 in the training that counts.
         labels_per_batch, crops_per_label, most_groups, least_crops: of `LabelPlan`, the first two also called P and K.
@@ -68,6 +67,7 @@ class EncoderSettings(BaseModel):
     task: Literal["face_encoder"] = "face_encoder"
     seed: int = 1
     template: str = "mean96"
+    stride: Stride = 32
     width: float = 1.0
     dimension: Dimension = 128
     pooling: Pooling = "filter"
@@ -105,6 +105,7 @@ class EncoderSettings(BaseModel):
         """What the network is built from."""
         return EmbeddingSettings(
             input_px=TEMPLATES[self.template].side_px,
+            stride=self.stride,
             width=self.width,
             dimension=self.dimension,
             pooling=self.pooling,
@@ -287,17 +288,14 @@ def measure(trainer: Trainer, validation: tuple[str, Crops]) -> dict[str, dict[s
     images = torch.from_numpy(np.stack(crops.pixels).transpose(0, 3, 1, 2).copy())
     embeddings = torch.cat([trainer.averaged.encoder(part.to(trainer.processes.device)) for part in images.split(64)])
     pairs = all_pairs(crops.labels)
-    scores = _cosines(embeddings.cpu().numpy(), pairs)
+    embeddings = embeddings.cpu().numpy()
+    scores = (embeddings @ embeddings.T)[pairs.first, pairs.second]
     roc = make_roc(scores[pairs.same], scores[~pairs.same])
     figures = {"equal_error": roc.equal_error}
     for share in (1e-2, 1e-3):
         kept = 1 - roc.false_rejects[int(np.argmax(roc.false_accepts <= share))]
         figures[f"tar_at_{share:g}"] = kept
     return {name: {kind: round(float(value), 4) for kind, value in figures.items()}}
-
-
-def _cosines(embeddings: NDArray[np.float32], pairs: Pairs) -> NDArray[np.float32]:
-    return (embeddings @ embeddings.T)[pairs.first, pairs.second]
 
 
 if __name__ == "__main__":
