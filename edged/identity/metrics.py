@@ -6,7 +6,6 @@ person may use any: what is asked then is a single pair.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -39,8 +38,8 @@ class PairClassifier:
         weights: one a dimension.
         bias: added to the weighted sum.
 
-    Source: |f(a) - f(b)|, Koch, Zemel, Salakhutdinov, Siamese Neural Networks for One-shot Image Recognition, 2015; the chi-square
-    form, Taigman, Yang, Ranzato, Wolf, DeepFace, CVPR 2014, section 4.2.
+    Sources: |f(a) - f(b)|, Koch, Zemel, Salakhutdinov, Siamese Neural Networks for One-shot Image Recognition, 2015; the
+    chi-square form, Taigman, Yang, Ranzato, Wolf, DeepFace, CVPR 2014, section 4.2.
     """
 
     form: PairForm
@@ -88,7 +87,7 @@ def compare(
 
 
 def pair_form(a: NDArray[np.floating], b: NDArray[np.floating], form: PairForm) -> NDArray[np.float64]:
-    """(N, D) what sets the pairs apart, dimension by dimension, never negative: |a - b|, or (p - q)^2 / (p + q) of their histograms."""
+    """(N, D) what sets pairs apart, by dimension, never negative: |a - b|, or (p - q)^2 / (p + q) of their histograms."""
     if form is PairForm.ABSOLUTE:
         return np.abs(np.asarray(a, np.float64) - b)
     p, q = histogram(a), histogram(b)
@@ -103,12 +102,3 @@ def histogram(embeddings: NDArray[np.floating]) -> NDArray[np.float64]:
     embeddings = np.asarray(embeddings, np.float64)
     powers = np.exp(np.sqrt(embeddings.shape[-1]) * (embeddings - embeddings.max(axis=-1, keepdims=True)))
     return powers / powers.sum(axis=-1, keepdims=True)
-
-
-def choose_metric(names: Sequence[str]) -> tuple[Metric, ...]:
-    """Metrics by name.
-
-    Raises:
-        ValueError: there is none of a name.
-    """
-    return tuple(Metric(name) for name in names)
