@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edged.backends.base import Backend, Tensors, TensorSpec
 from edged.errors import InferenceError, ModelError
-from edged.models.manifest import SCORE_FLOOR, Manifest
+from edged.models.manifest import SCORE_FLOOR, DetectorManifest
 from edged.types import Detections, Pixels
 from edged.vision.boxes import Anchor, anchor_points, to_norm
 from edged.vision.letterbox import GREY, LetterboxTransform, make_transform, resize
@@ -52,7 +52,7 @@ class DetectorThresholds:
         return {class_id: self.nms_iou_by_class.get(class_id, self.nms_iou) for class_id in range(n_classes)}
 
 
-def thresholds_of(manifest: Manifest) -> DetectorThresholds:
+def thresholds_of(manifest: DetectorManifest) -> DetectorThresholds:
     """The thresholds that a network ships with."""
     shipped = manifest.thresholds
     ids = {name: class_id for class_id, name in enumerate(manifest.classes)}
@@ -119,7 +119,7 @@ class Detector:
     `detect` is `prepare`, `infer` and `decode`; a pipeline calls the three itself to time them apart.
     """
 
-    def __init__(self, manifest: Manifest, backend: Backend) -> None:
+    def __init__(self, manifest: DetectorManifest, backend: Backend) -> None:
         """Join a manifest and a backend.
 
         Raises:
@@ -288,7 +288,7 @@ def _decode_one(
     return detections if is_visible.all() else detections[is_visible.all(axis=1)]
 
 
-def _check_fit(manifest: Manifest, backend: Backend) -> None:
+def _check_fit(manifest: DetectorManifest, backend: Backend) -> None:
     """Refuse a network that is not the one its manifest describes."""
     wanted = manifest.input
     expected_inputs = {wanted.name: TensorSpec(wanted.dtype, (None, 3, wanted.height, wanted.width))}

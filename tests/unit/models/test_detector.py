@@ -20,7 +20,7 @@ from edged.models.detector import (
     filter_detections,
     thresholds_of,
 )
-from edged.models.manifest import Manifest, load_manifest
+from edged.models.manifest import DetectorManifest, load_manifest
 from edged.types import Detections
 from edged.vision.letterbox import GREY, letterbox, make_transform
 
@@ -33,7 +33,7 @@ class FakeBackend:
 
     label = "fake"
 
-    def __init__(self, manifest: Manifest, answers: Tensors | None = None, **specs: TensorSpec) -> None:
+    def __init__(self, manifest: DetectorManifest, answers: Tensors | None = None, **specs: TensorSpec) -> None:
         side = manifest.input
         self.inputs: Mapping[str, TensorSpec] = {"images": TensorSpec(side.dtype, (None, 3, side.height, side.width))}
         self.outputs: Mapping[str, TensorSpec] = {
@@ -54,7 +54,7 @@ class FakeBackend:
         self.is_closed = True
 
 
-def make_detector(manifest: Manifest | None = None, **answers: np.ndarray) -> Detector:
+def make_detector(manifest: DetectorManifest | None = None, **answers: np.ndarray) -> Detector:
     manifest = manifest or make_manifest()
     return Detector(manifest, FakeBackend(manifest, answers))
 
