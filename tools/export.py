@@ -27,7 +27,7 @@ from tools.nets.yolo import STRIDES, ExportedYolo
 from tools.train_detector import TrainSettings
 from tools.training import load_checkpoint
 
-TOLD_ELSEWHERE = {"data", "anchors"}
+TOLD_ELSEWHERE = {"data", "anchors", "points"}
 """Settings that have keys of their own in the manifest."""
 LICENCES = {"R": "research-only", "D": "evaluation-only", "P": "Apache-2.0"}
 """The licence that a network gets from the worst mark among its data, worst first."""
@@ -134,8 +134,9 @@ def _manifest(out: Path, settings: TrainSettings, network: ExportedYolo, *, epoc
         licence=licence_of(settings.data),
         onnx=OnnxFile(file=ONNX_NAME, sha256=digest, opset=OPSET),
         input=InputSpec(name="images", width=network.width, height=network.height, colour="rgb", layout="nchw", dtype="uint8"),
-        outputs=OutputNames(boxes="boxes", scores="scores"),
+        outputs=OutputNames(boxes="boxes", scores="scores", points="points" if network.settings.points else None),
         classes=network.settings.classes,
+        points=network.settings.points,
         strides=STRIDES,
         anchors=network.settings.anchors,
         thresholds=Thresholds(score=0.3, nms_iou=0.5),
