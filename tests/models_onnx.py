@@ -81,9 +81,18 @@ def _common_fields(name: str, task: str, *, width: int, height: int) -> dict[str
 
 
 def save_engine(
-    directory: Path, manifest: DetectorManifest, *, boxes: np.ndarray, scores: np.ndarray, batch: str | int = "n"
+    directory: Path,
+    manifest: DetectorManifest,
+    *,
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    points: np.ndarray | None = None,
+    batch: str | int = "n",
 ) -> DetectorManifest:
     """Write an engine that answers the same boxes (R, 4) for every picture, with scores (R, C) times its mean brightness.
+
+    Args:
+        points: (R, K, 2) that it answers likewise, if its manifest has points.
 
     Returns:
         The manifest as written, its digest that of the network.
@@ -107,14 +116,17 @@ def save_engine(
         "shipped_scores": np.asarray(scores, np.float32)[None],
         "shipped_boxes": np.asarray(boxes, np.float32)[None],
     }
+    answers = {manifest.outputs.boxes: boxes, manifest.outputs.scores: scores}
+    if points is not None:
+        weights |= {"shipped_points": np.asarray(points, np.float32)[None], "fourth": np.array([3], np.int64)}
+        nodes.append(helper.make_node("Unsqueeze", ["zero", "fourth"], ["zero_of_points"]))
+        nodes.append(helper.make_node("Add", ["zero_of_points", "shipped_points"], [manifest.outputs.points]))
+        answers[manifest.outputs.points] = points
     graph = helper.make_graph(
         nodes,
         "tiny",
         [helper.make_tensor_value_info(wanted.name, kind, [batch, 3, wanted.height, wanted.width])],
-        [
-            helper.make_tensor_value_info(manifest.outputs.boxes, TensorProto.FLOAT, [batch, *np.shape(boxes)]),
-            helper.make_tensor_value_info(manifest.outputs.scores, TensorProto.FLOAT, [batch, *np.shape(scores)]),
-        ],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, *np.shape(values)]) for name, values in answers.items()],
         [numpy_helper.from_array(array, name) for name, array in weights.items()],
     )
     return _save(directory, manifest, graph)
