@@ -27,7 +27,7 @@ from tools.nets.yolo import STRIDES, ExportedYolo
 from tools.train_detector import TrainSettings
 from tools.training import load_checkpoint
 
-TOLD_ELSEWHERE = {"data", "anchors"}
+TOLD_ELSEWHERE = {"data", "anchors", "points"}
 """Settings that have keys of their own in the manifest."""
 LICENCES = {"R": "research-only", "D": "evaluation-only", "P": "Apache-2.0"}
 """The licence that a network gets from the worst mark among its data, worst first."""
@@ -85,6 +85,7 @@ def make_onnx(network: ExportedYolo) -> bytes:
     for conv in convolutions(network).values():
         conv.fold()
     file = io.BytesIO()
+    outputs = ["boxes", "scores", *(["points"] if network.settings.points else [])]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own successor
         torch.onnx.export(
@@ -94,8 +95,8 @@ def make_onnx(network: ExportedYolo) -> bytes:
             dynamo=False,
             opset_version=OPSET,
             input_names=["images"],
-            output_names=["boxes", "scores"],
-            dynamic_axes={name: {0: "n"} for name in ("images", "boxes", "scores")},
+            output_names=outputs,
+            dynamic_axes={name: {0: "n"} for name in ("images", *outputs)},
             keep_initializers_as_inputs=True,  # else equal weights, such as two zero biases, are merged under one name
         )
     model = onnx.load_from_string(file.getvalue())
@@ -111,9 +112,9 @@ def make_onnx(network: ExportedYolo) -> bytes:
 
 def _fix_output_shapes(model: onnx.ModelProto, network: ExportedYolo) -> None:
     """Say the outputs' sizes, which follow from the input's and which the exporter leaves open."""
-    rows = len(network.centres)
-    for output, last in zip(model.graph.output, (4, len(network.settings.classes)), strict=True):
-        for axis, length in ((1, rows), (2, last)):
+    shapes = {"boxes": (4,), "scores": (len(network.settings.classes),), "points": (len(network.settings.points), 2)}
+    for output in model.graph.output:
+        for axis, length in enumerate((len(network.centres), *shapes[output.name]), start=1):
             output.type.tensor_type.shape.dim[axis].dim_value = length
 
 
@@ -133,8 +134,9 @@ def _manifest(out: Path, settings: TrainSettings, network: ExportedYolo, *, epoc
         licence=licence_of(settings.data),
         onnx=OnnxFile(file=ONNX_NAME, sha256=digest, opset=OPSET),
         input=InputSpec(name="images", width=network.width, height=network.height, colour="rgb", layout="nchw", dtype="uint8"),
-        outputs=OutputNames(boxes="boxes", scores="scores"),
+        outputs=OutputNames(boxes="boxes", scores="scores", points="points" if network.settings.points else None),
         classes=network.settings.classes,
+        points=network.settings.points,
         strides=STRIDES,
         anchors=network.settings.anchors,
         thresholds=Thresholds(score=0.3, nms_iou=0.5),
