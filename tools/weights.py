@@ -17,6 +17,7 @@ from edged.models.manifest import MANIFEST_NAME, DataSource, DetectorManifest, l
 from tools.datasets.classes import place_of, same_name
 from tools.narrowing import Weights, narrow
 from tools.nets.convolution import convolutions
+from tools.nets.embedding import Embedding
 from tools.nets.mobilenet_v2 import MobileNetV2
 from tools.nets.yolo import Yolo, YoloSettings
 from tools.training import load_checkpoint
@@ -46,6 +47,26 @@ def initialise(network: Yolo, path: Path) -> list[str]:
     else:
         state = load_checkpoint(path)
         missing = _take_state(network, state["averaged"], path, classes=state["settings"].get("classes"))
+    log.info("weights taken from %s", path)
+    return missing
+
+
+def initialise_encoder(network: Embedding, path: Path) -> list[str]:
+    """Take over what the file holds for this encoder: ImageNet's npz, a checkpoint of tools.train_encoder, an engine's ONNX file.
+
+    Returns, and logs, what it lacks: that keeps its random start.
+
+    Raises:
+        InputError: the file cannot be read, or has nothing for this network.
+    """
+    if path.suffix == ".npz":
+        weights = read_imagenet(path)
+    elif path.suffix == ".onnx":
+        weights = _read_onnx(path)
+    else:
+        state = {name.removeprefix("encoder."): tensor for name, tensor in load_checkpoint(path)["averaged"].items()}
+        weights = _fold(state)
+    missing = take_over(network, weights, path)
     log.info("weights taken from %s", path)
     return missing
 
@@ -86,11 +107,16 @@ def _take_state(network: Yolo, state: dict[str, torch.Tensor], path: Path, *, cl
     if fits and (classes is None or _are_same(classes, network.settings.classes)):
         network.load_state_dict(state)
         return []
+    return _take(network, _fold(state), path, classes=classes)
+
+
+def _fold(state: dict[str, torch.Tensor]) -> Weights:
+    """Plain weights and biases of every convolution in a checkpoint."""
     folded = {}
     for name in (key.removesuffix(".scale") for key in state if key.endswith(".scale")):
         folded[f"{name}.weight"] = (state[f"{name}.weight"] * state[f"{name}.scale"]).numpy()
         folded[f"{name}.bias"] = state[f"{name}.bias"].numpy()
-    return _take(network, folded, path, classes=classes)
+    return folded
 
 
 def _read_onnx(path: Path) -> Weights:

@@ -1,8 +1,8 @@
 """An encoder: a picture becomes numbers of unit length, near for what has one label, far for what has not.
 
 Sources: MobileNetV2 with its last layer of 1280 channels, Sandler et al., CVPR 2018, table 2; a filter as large as the last
-features in the place of their average, and a halving less so that these are larger, Chen et al., MobileFaceNets, CCBR 2018,
-section 3; unit length, Schroff et al., FaceNet, CVPR 2015.
+features in the place of their average, and a halving less to make these larger, Chen et al., MobileFaceNets, CCBR 2018, section 3;
+unit length, Schroff et al., FaceNet, CVPR 2015.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tools.nets.mobilenet_v2 import MobileNetV2, scale_channels
 LAST_CHANNELS = 1280
 Pooling = Literal["filter", "average"]
 Dimension = Literal[128, 256, 512]
+Stride = Literal[16, 32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,9 @@ class EmbeddingSettings:
     """What it takes to build the same network again.
 
     Attributes:
-        input_px: side of the square input; a multiple of 16.
+        input_px: side of the square input; a multiple of `stride`.
+        stride: pixels from one place of the last features to the next. 16: MobileNetV2's last halving is left out, which costs
+            half as much again and more.
         width: MobileNetV2's width multiplier; the last layer is never narrower than 1280, as in the paper.
         dimension: so many numbers are told about a picture.
         pooling: `filter`: each channel has a weight for each place. `average`: all places count alike.
@@ -35,14 +38,17 @@ class EmbeddingSettings:
     """
 
     input_px: int = 96
+    stride: Stride = 32
     width: float = 1.0
     dimension: Dimension = 128
     pooling: Pooling = "filter"
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.input_px < 32 or self.input_px % 16:
-            raise ValueError(f"input_px: expected a multiple of 16 from 32 on, got {self.input_px}")
+        if self.stride not in get_args(Stride):
+            raise ValueError(f"stride: expected 16 or 32, got {self.stride}")
+        if self.input_px < 32 or self.input_px % self.stride:
+            raise ValueError(f"input_px: expected a multiple of {self.stride}, 32 at least, got {self.input_px}")
         if not 0 < self.width <= 2:
             raise ValueError(f"width: expected more than 0, and 2 at most, got {self.width:g}")
         if self.dimension not in get_args(Dimension):
@@ -52,16 +58,16 @@ class EmbeddingSettings:
 
 
 class Embedding(nn.Module):
-    """Pictures in, unit vectors out. MobileNetV2's last halving is left out: its features keep a stride of 16."""
+    """Pictures in, unit vectors out."""
 
     def __init__(self, settings: EmbeddingSettings) -> None:
         super().__init__()
         self.settings = settings
-        self.backbone = MobileNetV2(width=settings.width, last_stride=1)
+        self.backbone = MobileNetV2(width=settings.width, last_stride=settings.stride // 16)
         channels = scale_channels(LAST_CHANNELS, max(1.0, settings.width))
         self.last = Conv(self.backbone.channels[-1], channels, kernel=1)
         if settings.pooling == "filter":
-            self.pool = GlobalFilter(channels, side=settings.input_px // 16)
+            self.pool = GlobalFilter(channels, side=settings.input_px // settings.stride)
         else:
             self.pool = nn.AdaptiveAvgPool2d(1)
         self.dropout = nn.Dropout(settings.dropout)
@@ -106,23 +112,40 @@ class Embedding(nn.Module):
         self.project.set_weights(weight[:, :, None, None].float(), -(weight @ mean).float())
 
 
-class GlobalFilter(nn.Module):
-    """One number a channel: the sum over all places, each weighted. It begins as the average.
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """What a classifier says of N pictures.
 
-    Weights are stored as multiples of the average's, at the size at which other layers' are.
+    Attributes:
+        embeddings: (N, dimension) of unit length.
+        cosines: (N, labels) of the angles to each label's direction.
     """
 
-    def __init__(self, channels: int, *, side: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels, 1, side, side))
-        self.register_buffer("scale", torch.tensor(1 / side**2))
+    embeddings: Tensor
+    cosines: Tensor
 
-    def fold(self) -> None:
-        """Make `weight` the plain convolution weights for export."""
-        with torch.no_grad():
-            self.weight.mul_(self.scale)
-            self.scale.fill_(1.0)
+
+class EmbeddingClassifier(nn.Module):
+    """An encoder with a direction for each label of its training; only the encoder is kept."""
+
+    def __init__(self, settings: EmbeddingSettings, *, labels: int) -> None:
+        super().__init__()
+        self.encoder = Embedding(settings)
+        self.directions = nn.Parameter(torch.randn(labels, settings.dimension))
+
+    def forward(self, images: Tensor) -> Answers:
+        """images: (N, 3, input_px, input_px) uint8 RGB."""
+        embeddings = self.encoder(images)
+        return Answers(embeddings, embeddings @ F.normalize(self.directions, dim=1).T)
+
+
+class GlobalFilter(Conv):
+    """One number a channel: the sum over all places, each weighted. It begins as the average."""
+
+    def __init__(self, channels: int, *, side: int) -> None:
+        super().__init__(channels, channels, kernel=side, groups=channels, linear=True)
+        self.set_weights(torch.full_like(self.weight, 1 / side**2), torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (N, channels, side, side). Returns (N, channels, 1, 1)."""
-        return F.conv2d(x, self.weight * self.scale, groups=len(self.weight))
+        return F.conv2d(x, self.plain_weight(), self.bias, groups=self.groups)
