@@ -92,9 +92,17 @@ def channel_groups(network: Yolo) -> dict[str, Passage]:
 
     A filter a channel has the same group on both sides; what reads features that were joined has several groups of inputs.
     """
-    if network.settings.design == "spp":
-        return _backbone_groups(network) | _spp_groups()
-    return _backbone_groups(network) | _pan_neck_groups() | _pan_head_groups()
+    heads = _spp_groups() if network.settings.design == "spp" else _pan_neck_groups() | _pan_head_groups()
+    return _backbone_groups(network) | heads | (_point_groups(heads) if network.settings.points else {})
+
+
+def _point_groups(heads: dict[str, Passage]) -> dict[str, Passage]:
+    """They read what the heads of the boxes read."""
+    groups = {}
+    for number in range(3):
+        (inputs,), answers = heads[f"heads.{number}"]
+        groups |= {f"points.{number}.0": _passage(inputs, inputs), f"points.{number}.1": _passage(inputs, answers)}
+    return groups
 
 
 def _backbone_groups(network: Yolo) -> dict[str, Passage]:

@@ -228,6 +228,7 @@ def load_engine(folder: Path) -> Yolo:
         neck=trained["neck"],
         design=trained.get("design", "pan"),
         objectness=trained.get("loss", {}).get("objectness", False),
+        points=manifest.points,
     )
     network = Yolo(settings)
     if missing := initialise(network, folder / manifest.onnx.file):
