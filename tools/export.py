@@ -19,19 +19,24 @@ from edged.models.manifest import (
     DataSource,
     DetectorManifest,
     InputSpec,
+    LivenessManifest,
+    LivenessThresholds,
     Manifest,
     OnnxFile,
     OutputNames,
+    ScoresOutput,
     Thresholds,
     digest_file,
 )
 from tools.engines import IR_VERSION, ONNX_NAME, OPSET, parse_size, write_manifest, write_whole
+from tools.nets.classifier import ExportedClassifier
 from tools.nets.convolution import convolutions
 from tools.nets.yolo import STRIDES, ExportedYolo
 from tools.train_detector import TrainSettings
+from tools.train_liveness import LivenessSettings
 from tools.training import load_checkpoint
 
-TOLD_ELSEWHERE = {"data", "anchors", "points"}
+TOLD_ELSEWHERE = {"data", "anchors", "points", "task", "margin"}
 """Settings that have keys of their own in the manifest."""
 LICENCES = {"R": "research-only", "D": "evaluation-only", "P": "Apache-2.0"}
 """The licence that a network gets from the worst mark among its data, worst first."""
@@ -67,7 +72,7 @@ class _Engine:
     """
 
     network: Exported
-    settings: TrainSettings
+    settings: TrainSettings | LivenessSettings
     form: type[Manifest]
     own: dict[str, Any]
 
@@ -102,8 +107,10 @@ def _describe(recipe: dict[str, Any], size: str | None) -> _Engine:
     match task := recipe.get("task", "detector"):
         case "detector":
             return _describe_detector(TrainSettings.model_validate(recipe), size)
+        case "liveness":
+            return _describe_liveness(LivenessSettings.model_validate(recipe), size)
         case _:
-            raise InputError(f"the checkpoint is of a network for {task!r}: expected one for detector")
+            raise InputError(f"the checkpoint is of a network for {task!r}: expected one for detector or liveness")
 
 
 def _describe_detector(settings: TrainSettings, size: str | None) -> _Engine:
@@ -119,6 +126,21 @@ def _describe_detector(settings: TrainSettings, size: str | None) -> _Engine:
         "thresholds": Thresholds(score=0.3, nms_iou=0.5),
     }
     return _Engine(network, settings, DetectorManifest, own)
+
+
+def _describe_liveness(settings: LivenessSettings, size: str | None) -> _Engine:
+    width, height = _choose_size(size, settings.input_px)
+    if width != height:
+        raise InputError(f"--input {size}: a liveness network is shown squares; expected one side, such as {settings.input_px}")
+    network = ExportedClassifier(settings.network(), width=width, height=height)
+    own = {
+        "task": "liveness",
+        "outputs": ScoresOutput(scores="scores"),
+        "classes": settings.classes,
+        "margin": settings.margin,
+        "thresholds": LivenessThresholds(live=0.5),
+    }
+    return _Engine(network, settings, LivenessManifest, own)
 
 
 def _choose_size(size: str | None, trained_px: int) -> tuple[int, int]:

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from edged.errors import InputError
 from edged.types import Pixels
-from edged.vision.crops import cut_square
-from tools.crop_data import Crops
 from tools.datasets.mistakes import Mistakes
 from tools.datasets.opening import read_set
 from tools.datasets.pictures import Part, Picture, PictureSet
@@ -110,36 +108,6 @@ def hold_back(presentations: Sequence[Presentation], share: float) -> tuple[list
         learnt += part[: len(part) - n_kept]
         kept += part[len(part) - n_kept :]
     return learnt, kept
-
-
-def cut_faces(
-    presentations: Sequence[Presentation], *, classes: Sequence[str], margin: float, side_px: int | None = None
-) -> Crops:
-    """The squares that a network is shown, with their labels.
-
-    Args:
-        classes: of the network, `live` among them; every attack that is none of them is a `spoof`.
-        margin: see `cut_square`.
-        side_px: of the squares; None: as many pixels as the picture has there.
-
-    Raises:
-        InputError: a picture cannot be decoded, or is of an attack that the network has no class for.
-    """
-    squares, labels = [], []
-    for one in presentations:
-        pixels_rgb, box = one.face()
-        longer_px = float(max(box[2] - box[0], box[3] - box[1]))
-        squares.append(cut_square(pixels_rgb, box, margin=margin, side_px=side_px or max(1, round(margin * longer_px))))
-        labels.append(_class_of(one, classes))
-    return Crops(squares, np.array(labels, np.int64), tuple(classes), tuple(one.picture.name for one in presentations))
-
-
-def _class_of(one: Presentation, classes: Sequence[str]) -> int:
-    if one.label in classes:
-        return list(classes).index(one.label)
-    if one.label != LIVE and SPOOF in classes:
-        return list(classes).index(SPOOF)
-    raise InputError(f"{one.picture.name}: is {one.label}, and the classes are {', '.join(classes)}: add it, or {SPOOF}")
 
 
 def kinds_of(presentations: Sequence[Presentation], kinds: Mapping[str, str]) -> list[str]:

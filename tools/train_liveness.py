@@ -18,9 +18,10 @@ from torch.utils.data import DataLoader
 
 from edged.errors import InputError
 from edged.models.manifest import DataSource
+from edged.vision.crops import cut_square
 from tools.augmentation.settings import AugmentationSettings
 from tools.crop_data import CropBatch, Crops, TrainingCrops, collate_crops
-from tools.liveness_data import LABELS, Presentation, cut_faces, hold_back, kinds_of, load_presentations
+from tools.liveness_data import LABELS, Presentation, hold_back, kinds_of, load_presentations
 from tools.liveness_figures import KINDS, LIVE, SPOOF, measure_liveness
 from tools.nets.classifier import Classifier, ClassifierSettings
 from tools.nets.yolo import Design
@@ -204,6 +205,36 @@ def load_split(data: Path, settings: LivenessSettings, *, split: str) -> list[Pr
         for name in settings.sets
     ]
     return [one for part in parts for one in part]
+
+
+def cut_faces(
+    presentations: Sequence[Presentation], *, classes: Sequence[str], margin: float, side_px: int | None = None
+) -> Crops:
+    """The squares that a network is shown, with their labels.
+
+    Args:
+        classes: of the network, `live` among them; every attack that is none of them is a `spoof`.
+        margin: see `cut_square`.
+        side_px: of the squares; None: as many pixels as the picture has there.
+
+    Raises:
+        InputError: a picture cannot be decoded, or is of an attack that the network has no class for.
+    """
+    squares, labels = [], []
+    for one in presentations:
+        pixels_rgb, box = one.face()
+        longer_px = float(max(box[2] - box[0], box[3] - box[1]))
+        squares.append(cut_square(pixels_rgb, box, margin=margin, side_px=side_px or max(1, round(margin * longer_px))))
+        labels.append(_class_of(one, classes))
+    return Crops(squares, np.array(labels, np.int64), tuple(classes), tuple(one.picture.name for one in presentations))
+
+
+def _class_of(one: Presentation, classes: Sequence[str]) -> int:
+    if one.label in classes:
+        return list(classes).index(one.label)
+    if one.label != LIVE and SPOOF in classes:
+        return list(classes).index(SPOOF)
+    raise InputError(f"{one.picture.name}: is {one.label}, and the classes are {', '.join(classes)}: add it, or {SPOOF}")
 
 
 def make_plan(crops: Crops, learnt: Sequence[Presentation], settings: LivenessSettings, *, share: tuple[int, int]) -> EpochPlan:
