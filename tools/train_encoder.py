@@ -20,7 +20,8 @@ from edged.models.manifest import DataSource
 from edged.types import Pixels
 from edged.vision.alignment import TEMPLATES, Template
 from tools.augmentation.settings import AugmentationSettings
-from tools.crop_data import CropBatch, Crops, LabelPlan, TrainingCrops, collate_crops, join_crops
+from tools.crop_data import CropBatch, LabelPlan, TrainingCrops, collate_crops
+from tools.crops import Crops, join_crops
 from tools.datasets.opening import load_set
 from tools.face_crops import crop_faces
 from tools.metric_loss import AngularSettings, TripletSettings, angular_loss, triplet_loss
@@ -37,8 +38,6 @@ from tools.weights import initialise_encoder
 
 log = logging.getLogger("tools.train_encoder")
 
-ENCODER = "encoder."
-"""What the names of the encoder's weights begin with in a checkpoint; the rest serves training alone."""
 ROOM_SHARE = 0.125
 """So much of its side is kept around a crop on each side, so that one that is turned or moved shows no grey corners."""
 SPREAD_CROPS = 2048

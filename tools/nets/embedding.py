@@ -7,6 +7,7 @@ section 3; unit length, Schroff et al., FaceNet, CVPR 2015.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -18,6 +19,8 @@ from tools.nets.convolution import Conv
 from tools.nets.mobilenet_v2 import MobileNetV2, scale_channels
 
 LAST_CHANNELS = 1280
+_ENCODER = "encoder."
+"""What the names of the encoder's weights begin with in a classifier's."""
 Pooling = Literal["filter", "average"]
 Dimension = Literal[128, 256, 512]
 Stride = Literal[16, 32]
@@ -92,14 +95,6 @@ class Embedding(nn.Module):
         return F.normalize(self.centre(self.project(features).flatten(1).float()), dim=1)
 
     @torch.no_grad()
-    def fold(self) -> None:
-        """Let the last layer do what `centre` does, for export; training goes on from the unfolded module only."""
-        deviation = (self.centre.running_var + self.centre.eps).sqrt()
-        weight = self.project.plain_weight() / deviation[:, None, None, None]
-        self.project.set_weights(weight, (self.project.bias - self.centre.running_mean) / deviation)
-        self.centre = nn.Identity()
-
-    @torch.no_grad()
     def spread(self, images: Tensor) -> None:
         """Let the last layer begin as the whitened main components of the pictures' features.
 
@@ -149,6 +144,32 @@ class EmbeddingClassifier(nn.Module):
         """images: (N, 3, input_px, input_px) uint8 RGB."""
         embeddings = self.encoder(images)
         return Answers(embeddings, embeddings @ F.normalize(self.directions, dim=1).T)
+
+
+class ExportedEmbedding(Embedding):
+    """The network as devices run it: its last layer does what `centre` did; see `encoder_weights`.
+
+    Attributes:
+        width, height: of the input, pixels.
+        outputs: name of what it answers, and its shape for one picture.
+    """
+
+    def __init__(self, settings: EmbeddingSettings) -> None:
+        super().__init__(settings)
+        self.centre = nn.Identity()
+        self.width = self.height = settings.input_px
+        self.outputs = {"embedding": (settings.dimension,)}
+
+
+def encoder_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The encoder's weights out of those of an `EmbeddingClassifier`, `centre` folded into the last layer."""
+    weights = {name.removeprefix(_ENCODER): one for name, one in state.items() if name.startswith(_ENCODER)}
+    mean, variance = weights.pop("centre.running_mean"), weights.pop("centre.running_var")
+    del weights["centre.num_batches_tracked"]
+    deviation = (variance + nn.BatchNorm1d(1).eps).sqrt()
+    weights["project.scale"] = weights["project.scale"] / deviation[:, None, None, None]
+    weights["project.bias"] = (weights["project.bias"] - mean) / deviation
+    return weights
 
 
 class GlobalFilter(Conv):
