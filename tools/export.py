@@ -22,22 +22,27 @@ from edged.models.manifest import (
     EmbeddingOutput,
     EncoderManifest,
     InputSpec,
+    LivenessManifest,
+    LivenessThresholds,
     Manifest,
     MatchThresholds,
     OnnxFile,
     OutputNames,
+    ScoresOutput,
     Thresholds,
     digest_file,
 )
 from tools.engines import IR_VERSION, ONNX_NAME, OPSET, parse_size, write_manifest, write_whole
+from tools.nets.classifier import ExportedClassifier
 from tools.nets.convolution import convolutions
 from tools.nets.embedding import ExportedEmbedding, encoder_weights
 from tools.nets.yolo import STRIDES, ExportedYolo
 from tools.train_detector import TrainSettings
 from tools.train_encoder import EncoderSettings
+from tools.train_liveness import LivenessSettings
 from tools.training import load_checkpoint
 
-TOLD_ELSEWHERE = {"data", "anchors", "points", "task", "template", "dimension"}
+TOLD_ELSEWHERE = {"data", "anchors", "points", "task", "template", "dimension", "margin"}
 """Settings that have keys of their own in the manifest."""
 LICENCES = {"R": "research-only", "D": "evaluation-only", "P": "Apache-2.0"}
 """The licence that a network gets from the worst mark among its data, worst first."""
@@ -74,7 +79,7 @@ class _Engine:
     """
 
     network: Exported
-    settings: TrainSettings | EncoderSettings
+    settings: TrainSettings | EncoderSettings | LivenessSettings
     form: type[Manifest]
     own: dict[str, Any]
     weights: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = lambda state: state
@@ -112,8 +117,10 @@ def _describe(recipe: dict[str, Any], size: str | None) -> _Engine:
             return _describe_detector(TrainSettings.model_validate(recipe), size)
         case "face_encoder":
             return _describe_encoder(EncoderSettings.model_validate(recipe), size)
+        case "liveness":
+            return _describe_liveness(LivenessSettings.model_validate(recipe), size)
         case _:
-            raise InputError(f"the checkpoint is of a network for {task!r}: expected one for detector or face_encoder")
+            raise InputError(f"the checkpoint is of a network for {task!r}: expected one for detector, face_encoder or liveness")
 
 
 def _describe_detector(settings: TrainSettings, size: str | None) -> _Engine:
@@ -143,6 +150,21 @@ def _describe_encoder(settings: EncoderSettings, size: str | None) -> _Engine:
         "thresholds": MatchThresholds(match=0.5, margin=0.0),
     }
     return _Engine(network, settings, EncoderManifest, own, encoder_weights)
+
+
+def _describe_liveness(settings: LivenessSettings, size: str | None) -> _Engine:
+    width, height = _choose_size(size, settings.input_px)
+    if width != height:
+        raise InputError(f"--input {size}: a liveness network is shown squares; expected one side, such as {settings.input_px}")
+    network = ExportedClassifier(settings.network(), width=width, height=height)
+    own = {
+        "task": "liveness",
+        "outputs": ScoresOutput(scores="scores"),
+        "classes": settings.classes,
+        "margin": settings.margin,
+        "thresholds": LivenessThresholds(live=0.5),
+    }
+    return _Engine(network, settings, LivenessManifest, own)
 
 
 def _choose_size(size: str | None, trained_px: int) -> tuple[int, int]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -17,17 +16,14 @@ from tools.report.charts import Line, draw_chart
 from tools.report.crops import draw_picture
 from tools.report.document import make_document, make_table, write_document
 from tools.report.markup import Element, element
-from tools.verification import Verdict
-
-if TYPE_CHECKING:
-    from tools.evaluate_encoder import FaceSet
+from tools.verification import FaceSet, Verdict
 
 _SIDE_PX = 160
 _NOTES = """\
 Accuracy is by ten folds: the threshold of each is the one that was best on the other nine. A share that is accepted is that of \
 the pairs of one person at or above the threshold at which no more than so many pairs of two people are.
-Intervals hold 95 % of the figures over people drawn anew with replacement, thresholds found anew each time. They say how a figure \
-would move with other people in pictures of the same kind.
+Intervals hold 95 % of the figures over people drawn anew with replacement, thresholds found anew each time. They say how a \
+figure would move with other people in pictures of the same kind.
 A share of pairs of two people is shown only where there are enough of them for one pair in it.\
 """
 
