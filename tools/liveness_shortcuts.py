@@ -1,7 +1,7 @@
 """What can be told of live and attack without looking at the face: `python -m tools.liveness_shortcuts DATA/liveness`.
 
 A logistic regression on nothing but the size of a picture, its sharpness, its fine detail or its colours. Where it does well, a
-network may owe its figures to the same: to the camera, the light or the encoder of one of the two kinds, not to what an attack is.
+network may owe its figures to the same: to camera, light or encoder of one of the two kinds, and not to what an attack is.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def measure_sharpness(pixels_rgb: Pixels, face: Pixels) -> list[float]:  # noqa:
 
 
 def measure_detail(pixels_rgb: Pixels, face: Pixels) -> list[float]:  # noqa: ARG001
-    """How much there is in the finest octave against the next one, as a logarithm: low where a picture was enlarged, or taken anew.
+    """The logarithm of what is in the finest octave against the next one: low where a picture was enlarged, or taken anew.
 
     Source: the difference of Gaussians of Burt and Adelson, The Laplacian Pyramid as a Compact Image Code, 1983.
     """

@@ -21,6 +21,7 @@ def test_main_tells_sharpness_from_what_it_cannot_tell_by(tmp_path: Path, capsys
     found = json.loads(capsys.readouterr().out)
     assert set(found) == set(FEATURES)
     assert found["sharpness"] == {"eer": 0.0, "auc": 1.0, "apcer": 0.0, "bpcer": 0.0}
+    assert found["detail"]["auc"] == 1.0
     assert (found["size"]["auc"], found["size"]["eer"]) == (0.5, 0.5)
 
 
