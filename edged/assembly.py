@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from edged.backends.onnx import open_onnx_backend
 from edged.config import CameraConfig, Config, check_against_manifest
 from edged.config.models import OnTimeConfig
@@ -48,6 +46,7 @@ from edged.sources.street import StreetSource
 from edged.sources.v4l2 import V4l2Source
 from edged.tracking.tracker import Tracker, TrackerSettings
 from edged.types import Frame, Track
+from edged.vision.boxes import scaled
 from edged.vision.draw import draw_overlay
 from edged.vision.motion import MotionGate, MotionSettings
 from edged.vision.redact import PublicPicture, redact
@@ -362,11 +361,8 @@ def _names(objects: Mapping[int, ObjectFacts]) -> dict[int, str]:
 
 def _scale_tracks(tracks: Iterable[Track], frame: Frame, picture: Frame) -> list[Track]:
     """The tracks of a frame in the pixels of another picture of the same view."""
-    if (frame.width, frame.height) == (picture.width, picture.height):
-        return list(tracks)
-    scale_x, scale_y = picture.width / frame.width, picture.height / frame.height
-    scale = np.array([scale_x, scale_y, scale_x, scale_y], np.float32)
-    return [replace(track, box=track.box * scale) for track in tracks]
+    sizes = (frame.width, frame.height), (picture.width, picture.height)
+    return [replace(track, box=scaled(track.box[None], *sizes)[0]) for track in tracks]
 
 
 def _first(*values: float | None) -> float:
