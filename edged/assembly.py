@@ -25,9 +25,11 @@ from edged.config.source import (
     V4l2SourceConfig,
 )
 from edged.errors import ConfigError, InferenceError, InputError, ModelError
+from edged.events.event import ObjectFacts
 from edged.models.detector import Detector, DetectorThresholds, SizeLimits, thresholds_of
 from edged.models.manifest import DetectorManifest, Precision, find_engine, load_manifest
 from edged.pipeline import CameraPipeline, DetectionSettings, FrameResult
+from edged.privacy import PrivacySettings, hidden_areas, is_known
 from edged.rules.counters import CounterState
 from edged.rules.engine import Rules
 from edged.rules.settings import ClassLimits, CrowdSettings, LineSettings, ObjectSettings, ZoneSettings
@@ -45,9 +47,13 @@ from edged.sources.network import FileSource, NetworkSource, SnapshotSource
 from edged.sources.street import StreetSource
 from edged.sources.v4l2 import V4l2Source
 from edged.tracking.tracker import Tracker, TrackerSettings
-from edged.types import Frame, Pixels, Track
+from edged.types import Frame, Track
 from edged.vision.draw import draw_overlay
 from edged.vision.motion import MotionGate, MotionSettings
+from edged.vision.redact import PublicPicture, redact
+
+PERSON = "person"
+"""The class of the detector whose objects have faces."""
 
 _WEEKDAYS = {name: number for number, name in enumerate(("mon", "tue", "wed", "thu", "fri", "sat", "sun"))}
 
@@ -319,21 +325,39 @@ def make_mqtt_settings(config: Config) -> MqttSettings | None:
 
 
 def make_overlay(camera: CameraConfig, class_names: tuple[str, ...], *, caption: str) -> Overlay:
-    """Draws a camera's zones, lines and tracks into its pictures, of whatever size."""
+    """Hides who must not be shown, and draws a camera's zones, lines and tracks into its pictures, of whatever size."""
     zones = {name: zone.polygon for name, zone in camera.zones.items()}
     lines = {name: (line.from_, line.to) for name, line in camera.lines.items()}
 
-    def overlay(result: FrameResult, picture: Frame) -> Pixels:
-        return draw_overlay(
-            picture.pixels_rgb,
+    privacy = make_privacy(camera)
+    person = class_names.index(PERSON) if PERSON in class_names else None
+
+    def overlay(result: FrameResult, picture: Frame) -> PublicPicture:
+        public = redact(picture.pixels_rgb, hidden_areas(result, picture, privacy, person_class_id=person))
+        draw_overlay(
+            public,
             tracks=_scale_tracks(result.tracks.live, result.frame, picture),
             class_names=class_names,
+            names=_names(result.objects),
             zones=zones,
             lines=lines,
             caption=caption,
         )
+        return public
 
     return overlay
+
+
+def make_privacy(camera: CameraConfig) -> PrivacySettings:
+    """Whose faces a camera's pictures may show."""
+    zones = {name: zone.pixelate for name, zone in camera.zones.items() if zone.pixelate is not None}
+    return PrivacySettings(pixelate=camera.privacy.pixelate, zones=zones)
+
+
+def _names(objects: Mapping[int, ObjectFacts]) -> dict[int, str]:
+    """Who is who, as far as it is known."""
+    known = {number: facts.identity for number, facts in objects.items() if facts.identity and is_known(facts)}
+    return {number: decision.name or decision.subject or "" for number, decision in known.items()}
 
 
 def _scale_tracks(tracks: Iterable[Track], frame: Frame, picture: Frame) -> list[Track]:

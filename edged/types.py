@@ -200,6 +200,7 @@ class FaceDecision:
         live: probability that it is no picture of a face, over those; None where nothing judged it.
         gallery_version: of the enrolled people, rising with every change; None where one was compared with one.
         model: SHA-256 of the encoder.
+        name: what the subject is called; None where there is no subject, or the subject has no name.
     """
 
     kind: FaceDecisionKind
@@ -212,6 +213,7 @@ class FaceDecision:
     live: float | None
     gallery_version: int | None
     model: str
+    name: str | None = None
 
     def __post_init__(self) -> None:
         if self.kind in (FaceDecisionKind.MATCH, FaceDecisionKind.AMBIGUOUS) and self.subject is None:

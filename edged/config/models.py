@@ -43,6 +43,7 @@ from edged.config.values import (
 )
 from edged.errors import Mistake
 from edged.models.manifest import SCORE_FLOOR, Precision
+from edged.privacy import Pixelate, PrivacySettings
 from edged.rules.settings import (
     MAX_LINES,
     MAX_ZONES,
@@ -241,6 +242,15 @@ class TrackConfig(Section):
     )
 
 
+class PrivacyConfig(Section):
+    """What its pictures show once they leave edged: clips and overlays."""
+
+    pixelate: Pixelate = setting(
+        default_of(PrivacySettings, "pixelate"),
+        "Whose head is hidden: everybody's, that of unknown people (all but those whose face was recognised), or nobody's.",
+    )
+
+
 class CameraConfig(Section):
     """One camera and everything that is said about it."""
 
@@ -258,6 +268,7 @@ class CameraConfig(Section):
     detect: DetectConfig = setting(DetectConfig, "What counts as seen.")
     track: TrackConfig = setting(TrackConfig, "How objects are followed.")
     objects: ObjectsConfig = setting(ObjectsConfig, "Which objects make events.")
+    privacy: PrivacyConfig = setting(PrivacyConfig, "What its pictures show.")
     zones: Annotated[dict[Name, ZoneConfig], EMPTY_IS_MAPPING] = setting(dict, "Areas, by name.", max_length=MAX_ZONES)
     lines: Annotated[dict[Name, LineConfig], EMPTY_IS_MAPPING] = setting(dict, "Lines, by name.", max_length=MAX_LINES)
 
