@@ -194,11 +194,12 @@ class CountersMessage(WireModel):
 
 
 def make_schemas() -> dict[str, dict[str, object]]:
-    """The JSON Schema of each message, by the name of the file that holds it."""
+    """The JSON Schema of each message but commands and answers, by the name of the file that holds it."""
     models = {"event": EventMessage, "camera_state": CameraStateMessage, "counters": CountersMessage}
-    return {f"{name}.schema.json": _make_schema(model) for name, model in models.items()}
+    return {f"{name}.schema.json": make_schema(model, mode="serialization") for name, model in models.items()}
 
 
-def _make_schema(model: type[WireModel]) -> dict[str, object]:
+def make_schema(model: type[BaseModel], *, mode: Literal["validation", "serialization"]) -> dict[str, object]:
+    """The JSON Schema of one message: of one that is read (`validation`) or written (`serialization`)."""
     dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    return dialect | model.model_json_schema(by_alias=True, mode="serialization")
+    return dialect | model.model_json_schema(by_alias=True, mode=mode)

@@ -134,7 +134,7 @@ class Matcher:
 
     def _check(self, embeddings: NDArray[np.float32]) -> None:
         check_unit_rows(embeddings, "embeddings")
-        if embeddings.shape[1] != self.dimension:
+        if len(self) and embeddings.shape[1] != self.dimension:
             raise ValueError(f"embeddings: expected {self.dimension} numbers each, got {embeddings.shape[1]}")
 
     def _scored_blocks(self, embeddings: NDArray[np.float32]) -> Iterator[tuple[int, NDArray[np.float32]]]:

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "edged"
 
-HEAVY = ("torch", "tensorrt", "tensorrt_rtx", "pycuda", "cuda", "onnxruntime", "av", "paho")
+HEAVY = ("torch", "tensorrt", "tensorrt_rtx", "pycuda", "cuda", "onnxruntime", "av", "paho", "cryptography")
 
 GROUND = {"errors", "types", "clock"}
 CONTRACTS = {"sources.base", "backends.base", "sinks.base", "events"}
