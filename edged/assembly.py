@@ -27,7 +27,16 @@ from edged.errors import ConfigError, InferenceError, InputError, ModelError
 from edged.events.event import ObjectFacts
 from edged.models.detector import Detector, DetectorThresholds, SizeLimits, thresholds_of
 from edged.models.face import FaceEncoder
-from edged.models.manifest import DetectorManifest, EncoderManifest, ManifestT, Precision, find_engine, load_manifest
+from edged.models.liveness import Liveness
+from edged.models.manifest import (
+    DetectorManifest,
+    EncoderManifest,
+    LivenessManifest,
+    ManifestT,
+    Precision,
+    find_engine,
+    load_manifest,
+)
 from edged.models.network import NetworkT
 from edged.pipeline import CameraPipeline, DetectionSettings, FrameResult
 from edged.privacy import PrivacySettings, hidden_areas, is_known
@@ -122,6 +131,15 @@ def open_encoder(directory: Path, *, precision: Precision = "fp32", threads: int
         ModelError: the manifest or the network cannot be used.
     """
     return _open_network(FaceEncoder, EncoderManifest, directory, precision=precision, threads=threads)
+
+
+def open_liveness(directory: Path, *, precision: Precision = "fp32", threads: int = 1) -> Liveness:
+    """The liveness network of an engine directory, warm. Used and closed by the thread that opens it.
+
+    Raises:
+        ModelError: the manifest or the network cannot be used.
+    """
+    return _open_network(Liveness, LivenessManifest, directory, precision=precision, threads=threads)
 
 
 def _open_network(
@@ -346,12 +364,11 @@ def make_mqtt_settings(config: Config) -> MqttSettings | None:
     )
 
 
-def make_overlay(camera: CameraConfig, class_names: tuple[str, ...], *, caption: str) -> Overlay:
+def make_overlay(camera: CameraConfig, class_names: tuple[str, ...], *, caption: str, privacy: PrivacySettings) -> Overlay:
     """Hides who must not be shown, and draws a camera's zones, lines and tracks into its pictures, of whatever size."""
     zones = {name: zone.polygon for name, zone in camera.zones.items()}
     lines = {name: (line.from_, line.to) for name, line in camera.lines.items()}
 
-    privacy = make_privacy(camera)
     person = class_names.index(PERSON) if PERSON in class_names else None
 
     def overlay(result: FrameResult, picture: Frame) -> PublicPicture:
