@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.errors import FaceError, GalleryError
+from edged.identity.calibration import Calibration, load_calibration
 from edged.identity.encryption import Cipher, KeyPlace, bind, load_key, make_key
 from edged.identity.gallery_file import GALLERY_NAME, erase_deleted, open_file, telling, transaction
 from edged.identity.matching import Combination, Matcher, check_unit_rows
@@ -46,6 +47,7 @@ class Person:
         consent: where the consent is filed.
         enrolled_at: UTC seconds since 1970.
         expires_at: from then on they match no more; None: never.
+        since: version of the gallery in which they were new.
         templates: how many there are, by the digest of their encoder.
         n_crops: aligned crops kept, for another encoder.
     """
@@ -55,6 +57,7 @@ class Person:
     consent: str
     enrolled_at: float
     expires_at: float | None
+    since: int
     templates: Mapping[str, int]
     n_crops: int
 
@@ -92,17 +95,38 @@ class AuditEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Export:
+    """An archive of everybody who was enrolled when it was written.
+
+    Attributes:
+        number: in the list of them.
+        path: where it was written to.
+        at: when, UTC seconds since 1970.
+        sha256: of the file.
+        version: of the gallery that it holds.
+    """
+
+    number: int
+    path: Path
+    at: float
+    sha256: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """What faces are matched against until the gallery changes or somebody expires.
 
     Attributes:
         renew_at: UTC seconds at which the next person expires; None: nobody does.
         n_stale: people who cannot match, as all their templates come from another encoder.
+        calibration: of this encoder's threshold in this gallery; None where nobody measured it.
     """
 
     matcher: Matcher
     renew_at: float | None
     n_stale: int
+    calibration: Calibration | None
 
 
 class Gallery:
@@ -211,13 +235,19 @@ class Gallery:
                 mend="add a picture to that person, or choose another name",
                 where="arguments.name",
             )
-        record = {"name": name, "consent": consent, "enrolled_at": enrolled_at, "expires_at": expires_at}
         with telling(self.path):
+            self._raise_version()
+            record = {
+                "name": name,
+                "consent": consent,
+                "enrolled_at": enrolled_at,
+                "expires_at": expires_at,
+                "since": self.version(),
+            }
             self._connection.execute(
                 "INSERT INTO person (id, name_token, record) VALUES (?, ?, ?)",
                 (person_id, self._name_token(name), self._seal_record(person_id, record)),
             )
-            self._raise_version()
         return person_id
 
     def set_expiry(self, person_id: str, expires_at: float | None) -> None:
@@ -340,6 +370,7 @@ class Gallery:
                 "SELECT count(*) FROM person WHERE id NOT IN (SELECT person_id FROM template WHERE model_digest = ?)",
                 model_digest,
             )[0]
+            calibration = self.calibration(model_digest)
         if people and n_stale == len(people):
             raise _other_encoder(n_stale, model_digest)
         matcher = Matcher(
@@ -350,7 +381,7 @@ class Gallery:
             combination=combination,
             names={person_id: people[person_id]["name"] for person_id in dict.fromkeys(person_ids)},
         )
-        return Snapshot(matcher, min((end for end in ends.values() if end > now_at), default=None), n_stale)
+        return Snapshot(matcher, min((end for end in ends.values() if end > now_at), default=None), n_stale, calibration)
 
     def _read_templates(self, model_digest: str, *, without: set[str]) -> tuple[list[str], NDArray[np.float32]]:
         n = self._row("SELECT count(*) FROM template WHERE model_digest = ?", model_digest)[0]
@@ -406,38 +437,42 @@ class Gallery:
             )
             return [AuditEntry(*row) for row in rows]
 
-    def note_export(self, path: Path, *, at: float, sha256: str) -> None:
-        """Remember that an archive of everybody was written there."""
-        place = json.dumps({"path": str(path), "at": at, "sha256": sha256}).encode()
+    def note_export(self, path: Path, *, at: float, sha256: str, version: int) -> None:
+        """Remember that an archive of everybody was written there.
+
+        Args:
+            version: of the gallery that it holds.
+        """
+        place = json.dumps({"path": str(path), "at": at, "sha256": sha256, "version": version}).encode()
         with telling(self.path):
             self._connection.execute(
                 "INSERT INTO export (sealed) VALUES (?)", (self._cipher.seal(place, bound_to=self._place("export")),)
             )
 
-    def exports(self) -> list[tuple[int, Path, float, str]]:
-        """Archives that were written and not taken off the list: number, where, when (UTC seconds), SHA-256."""
+    def exports(self) -> list[Export]:
+        """Archives that were written and not taken off the list."""
         with telling(self.path):
             rows = self._connection.execute("SELECT number, sealed FROM export ORDER BY number").fetchall()
         opened = [(number, json.loads(self._open(sealed, "export"))) for number, sealed in rows]
-        return [(number, Path(place["path"]), place["at"], place["sha256"]) for number, place in opened]
+        return [Export(number, Path(each.pop("path")), **each) for number, each in opened]
 
     def remove_export(self, number: int) -> None:
         """Take an archive off the list."""
         with telling(self.path):
             self._connection.execute("DELETE FROM export WHERE number = ?", (number,))
 
-    def calibration(self, model_digest: str) -> str | None:
-        """The document that `edged faces calibrate` keeps of this encoder; see `calibration.py`."""
+    def calibration(self, model_digest: str) -> Calibration | None:
+        """What was measured of an encoder's threshold here; None: nothing."""
         with telling(self.path):
             row = self._connection.execute("SELECT document FROM calibration WHERE model_digest = ?", (model_digest,)).fetchone()
-        return row and row[0]
+        return None if row is None else load_calibration(row[0])
 
-    def set_calibration(self, model_digest: str, document: str | None) -> None:
-        """Keep it; None: forget it."""
+    def set_calibration(self, model_digest: str, calibration: Calibration | None) -> None:
+        """Decide by it from now on; None: by the encoder's own threshold."""
         with telling(self.path):
             self._connection.execute("DELETE FROM calibration WHERE model_digest = ?", (model_digest,))
-            if document is not None:
-                self._connection.execute("INSERT INTO calibration VALUES (?, ?)", (model_digest, document))
+            if calibration is not None:
+                self._connection.execute("INSERT INTO calibration VALUES (?, ?)", (model_digest, calibration.model_dump_json()))
             self._raise_version()
 
     # -- inside
