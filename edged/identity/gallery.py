@@ -8,6 +8,7 @@ encryption prevents: whoever may write the file can put an older copy of it in i
 from __future__ import annotations
 
 import json
+import logging
 import re
 import secrets
 import sqlite3
@@ -27,6 +28,8 @@ from edged.identity.calibration import Calibration, load_calibration
 from edged.identity.encryption import Cipher, KeyPlace, bind, load_key, make_key
 from edged.identity.gallery_file import GALLERY_NAME, erase_deleted, open_file, telling, transaction
 from edged.identity.matching import Combination, Matcher, check_unit_rows
+
+logger = logging.getLogger(__name__)
 
 LONGEST_NAME = 128
 LONGEST_CONSENT = 200
@@ -66,13 +69,19 @@ class Person:
         return self.expires_at is not None and now_at >= self.expires_at
 
 
-@dataclass(frozen=True, slots=True)
-class Crop:
-    """A kept crop: whose template it made, and the PNG of the aligned face."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Template:
+    """What an encoder said of one picture of somebody.
 
-    template_id: bytes
-    person_id: str
-    png: bytes
+    Attributes:
+        model_digest: SHA-256 of the encoder.
+        embedding: (D,) float32 of unit length.
+        crop_png: the aligned face, where it was kept for another encoder.
+    """
+
+    model_digest: str
+    embedding: NDArray[np.float32]
+    crop_png: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +167,18 @@ class Gallery:
         with telling(self.path), transaction(self._connection):
             yield
 
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """One state of the file for several questions."""
+        if self._connection.in_transaction:
+            yield
+            return
+        self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.execute("COMMIT")
+
     # -- people
 
     def version(self) -> int:
@@ -167,7 +188,7 @@ class Gallery:
 
     def people(self) -> list[Person]:
         """Everybody, in the order of enrolment."""
-        with telling(self.path), self._reading():
+        with telling(self.path), self.reading():
             templates: dict[str, dict[str, int]] = {}
             crops: dict[str, int] = {}
             for person_id, digest, count, n_crops in self._connection.execute(
@@ -186,7 +207,7 @@ class Gallery:
 
     def find(self, name_or_id: str) -> Person | None:
         """Who is called so, or has this id."""
-        with telling(self.path), self._reading():
+        with telling(self.path), self.reading():
             row = self._connection.execute(
                 "SELECT id, record FROM person WHERE id = ? OR name_token = ?", (name_or_id, self._name_token(name_or_id))
             ).fetchone()
@@ -328,27 +349,20 @@ class Gallery:
             self._raise_version()
             self._connection.execute("UPDATE gallery SET to_erase = version")
 
-    def templates(self, person_id: str) -> list[tuple[str, NDArray[np.float32]]]:
-        """What encoders said of somebody: their digests and embeddings (D,)."""
+    def templates(self, person_id: str) -> list[Template]:
+        """What encoders said of somebody's pictures."""
         with telling(self.path):
-            return [
-                (digest, self._open_template(template_id, person_id, digest, sealed))
-                for template_id, digest, sealed in self._connection.execute(
-                    "SELECT id, model_digest, sealed FROM template WHERE person_id = ? ORDER BY number", (person_id,)
-                )
-            ]
-
-    def crops(self, *, without_digest: str) -> list[Crop]:
-        """Kept crops of people who have no template of this encoder."""
-        with telling(self.path):
-            return [
-                Crop(template_id, person_id, self._open(crop, "crop", template_id, person_id))
-                for template_id, person_id, crop in self._connection.execute(
-                    "SELECT id, person_id, crop FROM template WHERE crop IS NOT NULL AND person_id NOT IN "
-                    "(SELECT person_id FROM template WHERE model_digest = ?) ORDER BY number",
-                    (without_digest,),
-                )
-            ]
+            rows = self._connection.execute(
+                "SELECT id, model_digest, sealed, crop FROM template WHERE person_id = ? ORDER BY number", (person_id,)
+            ).fetchall()
+        return [
+            Template(
+                digest,
+                self._open_template(template_id, person_id, digest, sealed),
+                None if crop is None else self._open(crop, "crop", template_id, person_id),
+            )
+            for template_id, digest, sealed, crop in rows
+        ]
 
     def take_snapshot(self, model_digest: str, *, now_at: float, combination: Combination = "best") -> Snapshot:
         """Everybody who has a template of this encoder and has not expired.
@@ -356,7 +370,7 @@ class Gallery:
         Raises:
             GalleryError: people are enrolled, but with other encoders only; or a row was changed or moved.
         """
-        with telling(self.path), self._reading():
+        with telling(self.path), self.reading():
             version = self._row("SELECT version FROM gallery")[0]
             people = {
                 person_id: self._open_record(person_id, record)
@@ -499,18 +513,6 @@ class Gallery:
             ) from None
         return gallery_id
 
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        """One state of the file for several questions."""
-        if self._connection.in_transaction:
-            yield
-            return
-        self._connection.execute("BEGIN")
-        try:
-            yield
-        finally:
-            self._connection.execute("COMMIT")
-
     def _row(self, statement: str, *values: object) -> Any:
         row = self._connection.execute(statement, values).fetchone()
         if row is None:
@@ -573,10 +575,15 @@ def open_gallery(state_dir: Path, key: KeyPlace) -> Gallery:
     cipher = Cipher(make_key(key.path) if makes_key else load_key(key))
     connection = open_file(path)
     try:
-        return Gallery(path, connection, cipher)
+        gallery = Gallery(path, connection, cipher)
     except BaseException:
         connection.close()
         raise
+    try:
+        gallery.erase()
+    except GalleryError as error:
+        logger.warning("people who were forgotten are not yet overwritten, tried again when it is opened next: error=%s", error)
+    return gallery
 
 
 def check_name(name: str) -> str:
