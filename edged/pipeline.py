@@ -205,7 +205,7 @@ def process(
         InferenceError: the network failed.
     """
     timer = StageTimer(now_s)
-    frames = [frame for frame in frames if _has_pixels(frame)]
+    frames = [frame for frame in frames if has_pixels(frame)]
     timer.end("convert")
     moving = [frame for frame in frames if cameras[frame.camera].needs_detection(frame)]
     timer.end("motion")
@@ -219,8 +219,8 @@ def process(
     return results
 
 
-def _has_pixels(frame: Frame) -> bool:
-    """Make the pixels now, so that the time is counted; whether it worked."""
+def has_pixels(frame: Frame) -> bool:
+    """Make a frame's pixels now, so that the time is counted; whether its decoder could give them."""
     try:
         return frame.pixels_rgb is not None
     except Exception as error:  # border to the decoder, whose conversion may raise whatever it likes

@@ -15,7 +15,7 @@ import numpy as np
 from edged.events.event import ObjectFacts
 from edged.pipeline import FrameResult
 from edged.types import FaceDecisionKind, Frame
-from edged.vision.boxes import Boxes, iou_matrix
+from edged.vision.boxes import Boxes, iou_matrix, scaled
 from edged.vision.heads import head_areas
 
 _STRIDE_WIDTHS = 3.0
@@ -78,8 +78,7 @@ def hidden_areas(result: FrameResult, picture: Frame, settings: PrivacySettings,
     moved = abs(picture.captured_s - result.frame.captured_s) * _STRIDE_WIDTHS
     slack = (areas[:, 2:] - areas[:, :2]) * np.float32(moved)
     areas += np.concatenate([-slack, slack], axis=1)
-    scale = np.array([picture.width / result.frame.width, picture.height / result.frame.height] * 2, np.float32)
-    return areas * scale
+    return scaled(areas, (result.frame.width, result.frame.height), (picture.width, picture.height))
 
 
 def _is_one_of(box: np.ndarray, boxes: list[np.ndarray]) -> bool:

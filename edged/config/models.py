@@ -22,6 +22,7 @@ from edged.backends.tensorrt.driver import Binding
 from edged.backends.tensorrt.library import LibraryName
 from edged.config.broker import MqttConfig
 from edged.config.context import ReadingContext, default_state_directory, mistake
+from edged.config.faces import FacesConfig
 from edged.config.rules import LineConfig, ObjectsConfig, SizeLimits, ZoneConfig
 from edged.config.source import SOURCE_FORMS, SourceKey
 from edged.config.values import (
@@ -268,6 +269,7 @@ class CameraConfig(Section):
     detect: DetectConfig = setting(DetectConfig, "What counts as seen.")
     track: TrackConfig = setting(TrackConfig, "How objects are followed.")
     objects: ObjectsConfig = setting(ObjectsConfig, "Which objects make events.")
+    faces: Flag = setting(True, "Whether faces are looked for in its pictures, where the section faces is enabled.")
     privacy: PrivacyConfig = setting(PrivacyConfig, "What its pictures show.")
     zones: Annotated[dict[Name, ZoneConfig], EMPTY_IS_MAPPING] = setting(dict, "Areas, by name.", max_length=MAX_ZONES)
     lines: Annotated[dict[Name, LineConfig], EMPTY_IS_MAPPING] = setting(dict, "Lines, by name.", max_length=MAX_LINES)
@@ -286,6 +288,7 @@ class Config(Section):
         None, "The broker that gets the events; if left out, they go to standard output as JSON lines."
     )
     detector: DetectorConfig = setting(DetectorConfig, "The network that sees objects.")
+    faces: FacesConfig = setting(FacesConfig, "Whose faces the persons show.")
     cameras: Annotated[dict[CameraId, CameraConfig], EMPTY_IS_MAPPING] = setting(
         text="The cameras, by id.", min_length=1, max_length=MAX_CAMERAS
     )

@@ -14,7 +14,7 @@ from edged.strict_yaml import KeyPath
 
 def find_warnings(config: Config) -> list[Mistake]:
     """Everything unwise, in the order of the file."""
-    found = [*_broker(config), *_cameras(config)]
+    found = [*_broker(config), *_faces(config), *_cameras(config)]
     warnings = [config.mistake_at(code, path, message) for code, path, message in found]
     return sorted(warnings, key=lambda warning: warning.line or 0)
 
@@ -31,6 +31,16 @@ def _broker(config: Config) -> Iterator[_Warning]:
         yield "config.insecure", ("mqtt", "tls", "verify"), "any machine can pose as the broker: leave verify out, or give ca"
     if mqtt.password is not None and mqtt.tls is None and mqtt.host not in ("127.0.0.1", "::1", "localhost"):
         yield "config.insecure", ("mqtt", "password"), "travels readable through the network: give tls"
+
+
+def _faces(config: Config) -> Iterator[_Warning]:
+    faces = config.faces
+    if not faces.enabled:
+        return
+    if faces.liveness is None:
+        yield "config.insecure", ("faces", "liveness"), "a photograph that is held up is taken for the person on it"
+    if not any(camera.enabled and camera.faces for camera in config.cameras.values()):
+        yield "config.idle", ("faces", "enabled"), "no camera that is enabled has faces: true"
 
 
 def _cameras(config: Config) -> Iterator[_Warning]:

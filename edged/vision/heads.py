@@ -11,7 +11,6 @@ _OF_HEIGHT, _OF_WIDTH = 0.25, 0.75
 """A head ends above so much of the box's height where somebody stands, of its width where the edge cuts them, lie or sit near."""
 
 _UPPER_SHARE = 0.6
-_SLACK = 0.15
 
 
 def head_areas(boxes: Boxes) -> Boxes:
@@ -32,9 +31,7 @@ def head_point(box: NDArray[np.float32]) -> tuple[float, float]:
 
 
 def face_region(box: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The part of a picture (4,) in which the face of a person in a box (4,) is looked for: its upper part and some slack."""
+    """The upper part (4,) of a person's box (4,), in which the face is looked for."""
     x1, y1, x2, y2 = (float(edge) for edge in box)
-    width, height = x2 - x1, y2 - y1
-    depth = min(height, max(_UPPER_SHARE * height, 1.2 * width))
-    slack = _SLACK * min(width, height)
-    return np.array([x1 - slack, y1 - slack, x2 + slack, y1 + depth], np.float32)
+    depth = min(y2 - y1, max(_UPPER_SHARE * (y2 - y1), 1.2 * (x2 - x1)))
+    return np.array([x1, y1, x2, y1 + depth], np.float32)

@@ -39,7 +39,7 @@ MAY_USE = {
     "models": GROUND | {"vision", "backends.base", "strict_yaml"},
     "privacy": GROUND | {"events", "vision", "pipeline"},
     "pipeline": GROUND | CONTRACTS | {"vision", "tracking", "rules", "models"},
-    "runtime": GROUND | CONTRACTS | {"vision", "tracking", "rules", "models", "pipeline", "state"},
+    "runtime": GROUND | CONTRACTS | {"vision", "tracking", "rules", "models", "identity", "face_reading", "pipeline", "state"},
 }
 
 # These build and command: they may see everything below them.
