@@ -15,9 +15,9 @@ from edged.config import Config, find_gallery_key
 from edged.config.faces import FacesConfig
 from edged.errors import ConfigError, GalleryError, Mistake, ModelError
 from edged.face_reading import FaceReader
-from edged.identity.calibration import load_calibration, settings_of
+from edged.identity.calibration import settings_of
 from edged.identity.decision import DecisionSettings, Yardstick
-from edged.identity.gallery import open_gallery
+from edged.identity.gallery import Snapshot, open_gallery
 from edged.identity.matching import Matcher
 from edged.identity.snapshots import CurrentSnapshot
 from edged.identity.track_identity import LookSettings
@@ -86,7 +86,7 @@ def open_face_reader(engines: FaceEngines, *, threads: int = 1) -> FaceReader:
 
 
 def make_decision_settings(faces: FacesConfig, engines: FaceEngines) -> DecisionSettings:
-    """From where on a face is somebody's: as configured, else as the networks ship. A threshold of one's own stands for no rate."""
+    """From where on a face is somebody's: as configured, else as the networks ship. What is configured stands for no rate."""
     shipped = engines.encoder[1].thresholds
     live = engines.liveness[1].thresholds.live if engines.liveness else None
     return DecisionSettings(
@@ -172,9 +172,10 @@ class GalleryFollower:
             now_at: UTC seconds since 1970: whose consent has ended by then is not named.
         """
         try:
-            matcher = self._snapshots.get(now_at).matcher
+            snapshot = self._snapshots.get(now_at)
+            matcher = snapshot.matcher
             if matcher is not self._yardstick.matcher:
-                self._yardstick = Yardstick(matcher, self._calibrated())
+                self._yardstick = Yardstick(matcher, self._calibrated(snapshot))
                 logger.info("gallery: people=%d version=%d", len(matcher), matcher.version)
             self._is_failing = False
         except GalleryError as error:
@@ -185,8 +186,8 @@ class GalleryFollower:
                 self._yardstick = Yardstick(self._nobody, self._settings)
         return self._yardstick
 
-    def _calibrated(self) -> DecisionSettings:
+    def _calibrated(self, snapshot: Snapshot) -> DecisionSettings:
         """What the gallery says of its own threshold goes before what the encoder ships with, not before what is configured."""
         if self._config.faces.match is not None:
             return self._settings
-        return settings_of(self._settings, load_calibration(self._gallery.calibration(self._model_digest)))
+        return settings_of(self._settings, snapshot.calibration)

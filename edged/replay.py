@@ -17,12 +17,13 @@ import numpy as np
 from edged import assembly
 from edged.clock import SystemClock
 from edged.config import CameraConfig, Config, load_config, parse_config
-from edged.engine_opening import open_configured_detector
+from edged.engine_opening import open_configured_network
 from edged.errors import InputError, SourceCause, SourceError
 from edged.events.event import Event
 from edged.events.golden import compare
 from edged.events.wire import REPLAY_EPOCH
 from edged.face_assembly import GalleryFollower, find_face_engines, make_face_watch, open_face_reader
+from edged.models.manifest import DetectorManifest
 from edged.pipeline import FrameResult, process
 from edged.privacy import PrivacySettings
 from edged.runtime.journal import Journal
@@ -177,10 +178,9 @@ class Replay:
             SourceError: it cannot be read, or holds no frame.
         """
         last_s = 0.0
+        opened = open_configured_network(self._engine, self._settings, state_dir=self._state_dir, kind=DetectorManifest)
         with ExitStack() as stack:
-            detector = stack.enter_context(
-                open_configured_detector(self._engine, self._settings, state_dir=self._state_dir).detector
-            )
+            detector = stack.enter_context(opened.network)
             look_at_faces = self._open_faces(stack)
             for frame in self._frames(source):
                 last_s = frame.captured_s

@@ -8,6 +8,7 @@ encryption prevents: whoever may write the file can put an older copy of it in i
 from __future__ import annotations
 
 import json
+import logging
 import re
 import secrets
 import sqlite3
@@ -23,9 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.errors import FaceError, GalleryError
+from edged.identity.calibration import Calibration, load_calibration
 from edged.identity.encryption import Cipher, KeyPlace, bind, load_key, make_key
 from edged.identity.gallery_file import GALLERY_NAME, erase_deleted, open_file, telling, transaction
 from edged.identity.matching import Combination, Matcher, check_unit_rows
+
+logger = logging.getLogger(__name__)
 
 LONGEST_NAME = 128
 LONGEST_CONSENT = 200
@@ -46,6 +50,7 @@ class Person:
         consent: where the consent is filed.
         enrolled_at: UTC seconds since 1970.
         expires_at: from then on they match no more; None: never.
+        since: version of the gallery in which they were new.
         templates: how many there are, by the digest of their encoder.
         n_crops: aligned crops kept, for another encoder.
     """
@@ -55,6 +60,7 @@ class Person:
     consent: str
     enrolled_at: float
     expires_at: float | None
+    since: int
     templates: Mapping[str, int]
     n_crops: int
 
@@ -63,13 +69,19 @@ class Person:
         return self.expires_at is not None and now_at >= self.expires_at
 
 
-@dataclass(frozen=True, slots=True)
-class Crop:
-    """A kept crop: whose template it made, and the PNG of the aligned face."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Template:
+    """What an encoder said of one picture of somebody.
 
-    template_id: bytes
-    person_id: str
-    png: bytes
+    Attributes:
+        model_digest: SHA-256 of the encoder.
+        embedding: (D,) float32 of unit length.
+        crop_png: the aligned face, where it was kept for another encoder.
+    """
+
+    model_digest: str
+    embedding: NDArray[np.float32]
+    crop_png: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +104,38 @@ class AuditEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Export:
+    """An archive of everybody who was enrolled when it was written.
+
+    Attributes:
+        number: in the list of them.
+        path: where it was written to.
+        at: when, UTC seconds since 1970.
+        sha256: of the file.
+        version: of the gallery that it holds.
+    """
+
+    number: int
+    path: Path
+    at: float
+    sha256: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """What faces are matched against until the gallery changes or somebody expires.
 
     Attributes:
         renew_at: UTC seconds at which the next person expires; None: nobody does.
         n_stale: people who cannot match, as all their templates come from another encoder.
+        calibration: of this encoder's threshold in this gallery; None where nobody measured it.
     """
 
     matcher: Matcher
     renew_at: float | None
     n_stale: int
+    calibration: Calibration | None
 
 
 class Gallery:
@@ -134,6 +167,18 @@ class Gallery:
         with telling(self.path), transaction(self._connection):
             yield
 
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """One state of the file for several questions."""
+        if self._connection.in_transaction:
+            yield
+            return
+        self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.execute("COMMIT")
+
     # -- people
 
     def version(self) -> int:
@@ -143,7 +188,7 @@ class Gallery:
 
     def people(self) -> list[Person]:
         """Everybody, in the order of enrolment."""
-        with telling(self.path), self._reading():
+        with telling(self.path), self.reading():
             templates: dict[str, dict[str, int]] = {}
             crops: dict[str, int] = {}
             for person_id, digest, count, n_crops in self._connection.execute(
@@ -162,7 +207,7 @@ class Gallery:
 
     def find(self, name_or_id: str) -> Person | None:
         """Who is called so, or has this id."""
-        with telling(self.path), self._reading():
+        with telling(self.path), self.reading():
             row = self._connection.execute(
                 "SELECT id, record FROM person WHERE id = ? OR name_token = ?", (name_or_id, self._name_token(name_or_id))
             ).fetchone()
@@ -211,13 +256,19 @@ class Gallery:
                 mend="add a picture to that person, or choose another name",
                 where="arguments.name",
             )
-        record = {"name": name, "consent": consent, "enrolled_at": enrolled_at, "expires_at": expires_at}
         with telling(self.path):
+            self._raise_version()
+            record = {
+                "name": name,
+                "consent": consent,
+                "enrolled_at": enrolled_at,
+                "expires_at": expires_at,
+                "since": self.version(),
+            }
             self._connection.execute(
                 "INSERT INTO person (id, name_token, record) VALUES (?, ?, ?)",
                 (person_id, self._name_token(name), self._seal_record(person_id, record)),
             )
-            self._raise_version()
         return person_id
 
     def set_expiry(self, person_id: str, expires_at: float | None) -> None:
@@ -298,27 +349,20 @@ class Gallery:
             self._raise_version()
             self._connection.execute("UPDATE gallery SET to_erase = version")
 
-    def templates(self, person_id: str) -> list[tuple[str, NDArray[np.float32]]]:
-        """What encoders said of somebody: their digests and embeddings (D,)."""
+    def templates(self, person_id: str) -> list[Template]:
+        """What encoders said of somebody's pictures."""
         with telling(self.path):
-            return [
-                (digest, self._open_template(template_id, person_id, digest, sealed))
-                for template_id, digest, sealed in self._connection.execute(
-                    "SELECT id, model_digest, sealed FROM template WHERE person_id = ? ORDER BY number", (person_id,)
-                )
-            ]
-
-    def crops(self, *, without_digest: str) -> list[Crop]:
-        """Kept crops of people who have no template of this encoder."""
-        with telling(self.path):
-            return [
-                Crop(template_id, person_id, self._open(crop, "crop", template_id, person_id))
-                for template_id, person_id, crop in self._connection.execute(
-                    "SELECT id, person_id, crop FROM template WHERE crop IS NOT NULL AND person_id NOT IN "
-                    "(SELECT person_id FROM template WHERE model_digest = ?) ORDER BY number",
-                    (without_digest,),
-                )
-            ]
+            rows = self._connection.execute(
+                "SELECT id, model_digest, sealed, crop FROM template WHERE person_id = ? ORDER BY number", (person_id,)
+            ).fetchall()
+        return [
+            Template(
+                digest,
+                self._open_template(template_id, person_id, digest, sealed),
+                None if crop is None else self._open(crop, "crop", template_id, person_id),
+            )
+            for template_id, digest, sealed, crop in rows
+        ]
 
     def take_snapshot(self, model_digest: str, *, now_at: float, combination: Combination = "best") -> Snapshot:
         """Everybody who has a template of this encoder and has not expired.
@@ -326,7 +370,7 @@ class Gallery:
         Raises:
             GalleryError: people are enrolled, but with other encoders only; or a row was changed or moved.
         """
-        with telling(self.path), self._reading():
+        with telling(self.path), self.reading():
             version = self._row("SELECT version FROM gallery")[0]
             people = {
                 person_id: self._open_record(person_id, record)
@@ -340,6 +384,7 @@ class Gallery:
                 "SELECT count(*) FROM person WHERE id NOT IN (SELECT person_id FROM template WHERE model_digest = ?)",
                 model_digest,
             )[0]
+            calibration = self.calibration(model_digest)
         if people and n_stale == len(people):
             raise _other_encoder(n_stale, model_digest)
         matcher = Matcher(
@@ -350,7 +395,7 @@ class Gallery:
             combination=combination,
             names={person_id: people[person_id]["name"] for person_id in dict.fromkeys(person_ids)},
         )
-        return Snapshot(matcher, min((end for end in ends.values() if end > now_at), default=None), n_stale)
+        return Snapshot(matcher, min((end for end in ends.values() if end > now_at), default=None), n_stale, calibration)
 
     def _read_templates(self, model_digest: str, *, without: set[str]) -> tuple[list[str], NDArray[np.float32]]:
         n = self._row("SELECT count(*) FROM template WHERE model_digest = ?", model_digest)[0]
@@ -406,38 +451,42 @@ class Gallery:
             )
             return [AuditEntry(*row) for row in rows]
 
-    def note_export(self, path: Path, *, at: float, sha256: str) -> None:
-        """Remember that an archive of everybody was written there."""
-        place = json.dumps({"path": str(path), "at": at, "sha256": sha256}).encode()
+    def note_export(self, path: Path, *, at: float, sha256: str, version: int) -> None:
+        """Remember that an archive of everybody was written there.
+
+        Args:
+            version: of the gallery that it holds.
+        """
+        place = json.dumps({"path": str(path), "at": at, "sha256": sha256, "version": version}).encode()
         with telling(self.path):
             self._connection.execute(
                 "INSERT INTO export (sealed) VALUES (?)", (self._cipher.seal(place, bound_to=self._place("export")),)
             )
 
-    def exports(self) -> list[tuple[int, Path, float, str]]:
-        """Archives that were written and not taken off the list: number, where, when (UTC seconds), SHA-256."""
+    def exports(self) -> list[Export]:
+        """Archives that were written and not taken off the list."""
         with telling(self.path):
             rows = self._connection.execute("SELECT number, sealed FROM export ORDER BY number").fetchall()
         opened = [(number, json.loads(self._open(sealed, "export"))) for number, sealed in rows]
-        return [(number, Path(place["path"]), place["at"], place["sha256"]) for number, place in opened]
+        return [Export(number, Path(each.pop("path")), **each) for number, each in opened]
 
     def remove_export(self, number: int) -> None:
         """Take an archive off the list."""
         with telling(self.path):
             self._connection.execute("DELETE FROM export WHERE number = ?", (number,))
 
-    def calibration(self, model_digest: str) -> str | None:
-        """The document that `edged faces calibrate` keeps of this encoder; see `calibration.py`."""
+    def calibration(self, model_digest: str) -> Calibration | None:
+        """What was measured of an encoder's threshold here; None: nothing."""
         with telling(self.path):
             row = self._connection.execute("SELECT document FROM calibration WHERE model_digest = ?", (model_digest,)).fetchone()
-        return row and row[0]
+        return None if row is None else load_calibration(row[0])
 
-    def set_calibration(self, model_digest: str, document: str | None) -> None:
-        """Keep it; None: forget it."""
+    def set_calibration(self, model_digest: str, calibration: Calibration | None) -> None:
+        """Decide by it from now on; None: by the encoder's own threshold."""
         with telling(self.path):
             self._connection.execute("DELETE FROM calibration WHERE model_digest = ?", (model_digest,))
-            if document is not None:
-                self._connection.execute("INSERT INTO calibration VALUES (?, ?)", (model_digest, document))
+            if calibration is not None:
+                self._connection.execute("INSERT INTO calibration VALUES (?, ?)", (model_digest, calibration.model_dump_json()))
             self._raise_version()
 
     # -- inside
@@ -463,18 +512,6 @@ class Gallery:
                 mend="put the key back that it was made with; without it nobody can read it: move it away and enrol again",
             ) from None
         return gallery_id
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        """One state of the file for several questions."""
-        if self._connection.in_transaction:
-            yield
-            return
-        self._connection.execute("BEGIN")
-        try:
-            yield
-        finally:
-            self._connection.execute("COMMIT")
 
     def _row(self, statement: str, *values: object) -> Any:
         row = self._connection.execute(statement, values).fetchone()
@@ -538,10 +575,15 @@ def open_gallery(state_dir: Path, key: KeyPlace) -> Gallery:
     cipher = Cipher(make_key(key.path) if makes_key else load_key(key))
     connection = open_file(path)
     try:
-        return Gallery(path, connection, cipher)
+        gallery = Gallery(path, connection, cipher)
     except BaseException:
         connection.close()
         raise
+    try:
+        gallery.erase()
+    except GalleryError as error:
+        logger.warning("people who were forgotten are not yet overwritten, tried again when it is opened next: error=%s", error)
+    return gallery
 
 
 def check_name(name: str) -> str:

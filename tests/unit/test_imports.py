@@ -33,7 +33,7 @@ MAY_USE = {
     "events": GROUND | {"vision"},
     "tracking": GROUND | {"vision"},
     "rules": GROUND | {"vision", "events"},
-    "identity": GROUND | {"vision", "strict_yaml"},
+    "identity": GROUND | {"vision", "events", "proportions"},
     "face_reading": GROUND | {"vision", "models"},
     "parity": GROUND | {"vision", "street", "models"},
     "models": GROUND | {"vision", "backends.base", "strict_yaml"},
