@@ -372,12 +372,11 @@ def make_mqtt_settings(config: Config) -> MqttSettings | None:
     )
 
 
-def make_overlay(camera: CameraConfig, class_names: tuple[str, ...], *, caption: str) -> Overlay:
+def make_overlay(camera: CameraConfig, class_names: tuple[str, ...], *, caption: str, privacy: PrivacySettings) -> Overlay:
     """Hides who must not be shown, and draws a camera's zones, lines and tracks into its pictures, of whatever size."""
     zones = {name: zone.polygon for name, zone in camera.zones.items()}
     lines = {name: (line.from_, line.to) for name, line in camera.lines.items()}
 
-    privacy = make_privacy(camera)
     person = class_names.index(PERSON) if PERSON in class_names else None
 
     def overlay(result: FrameResult, picture: Frame) -> PublicPicture:

@@ -47,46 +47,40 @@ class DecisionSettings:
             raise ValueError(f"an answer needs at least 1 vote, got {self.least_votes}")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Yardstick:
+    """What faces are held against: who is enrolled, and from where on a face is theirs. Both change with the gallery."""
+
+    matcher: Matcher
+    settings: DecisionSettings
+
+
 class Evidence:
-    """What the pictures of one track have said. Holds embeddings, and nothing else of anybody; used by one thread.
+    """What the pictures of one track have said. Holds embeddings, and nothing else of anybody; used by one thread."""
 
-    Args:
-        settings: decide which pictures are asked and what they amount to.
-    """
-
-    def __init__(self, settings: DecisionSettings) -> None:
-        self._settings = settings
+    def __init__(self) -> None:
         self._faces: list[Face] = []
 
-    @property
-    def votes(self) -> int:
-        """So many pictures were good enough."""
-        return len(self._faces)
-
-    def add(self, face: Face) -> bool:
-        """Take a face that was read; whether it was good enough to be asked.
+    def add(self, face: Face) -> None:
+        """Take a face that was read.
 
         Raises:
             ValueError: it has no embedding.
         """
-        if face.embedding is None:
-            raise ValueError("expected a face that was encoded, got one without an embedding")
-        is_usable = face.quality >= self._settings.least_quality
-        if is_usable:
-            self._faces.append(face)
-        return is_usable
+        _embedding_of(face)
+        self._faces.append(face)
 
-    def decide(self, matcher: Matcher) -> FaceDecision:
-        """What they amount to now; `low_quality` while there are fewer than `least_votes`."""
-        live = _weighted_live(self._faces)
-        is_enough = self.votes >= self._settings.least_votes
-        candidates = _vote(self._faces, matcher) if is_enough else ()
+    def decide(self, yardstick: Yardstick) -> FaceDecision:
+        """What they amount to now; `low_quality` while fewer than `least_votes` are good enough to be asked."""
+        matcher, settings = yardstick.matcher, yardstick.settings
+        asked = [face for face in self._faces if face.quality >= settings.least_quality]
+        is_enough = len(asked) >= settings.least_votes
         return _judge(
-            candidates,
-            self._settings,
+            _vote(asked, matcher) if is_enough else (),
+            settings,
             is_usable=is_enough,
-            votes=self.votes,
-            live=live,
+            votes=len(asked),
+            live=_weighted_live(asked),
             gallery_version=matcher.version,
             model=matcher.model_digest,
             names=matcher.names,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edged.identity.decision import DecisionSettings, Evidence
-from edged.identity.matching import Matcher
+from edged.identity.decision import Evidence, Yardstick
 from edged.types import Face, FaceDecision, FaceDecisionKind
 
 WAIT_STEP_S = 0.1
@@ -44,13 +43,11 @@ class TrackIdentity:
     """What is known of the face of one track. Used by one thread at a time.
 
     Args:
-        decision: what makes an answer.
-        looks: when to look.
+        settings: when to look.
     """
 
-    def __init__(self, decision: DecisionSettings, looks: LookSettings) -> None:
-        self._decision_settings = decision
-        self._settings = looks
+    def __init__(self, settings: LookSettings) -> None:
+        self._settings = settings
         self._told: FaceDecision | None = None
         self._begin()
 
@@ -93,40 +90,40 @@ class TrackIdentity:
         self._waits += 1
         self._due_s = now_s + min(MOST_WAIT_S, WAIT_STEP_S * self._waits)
 
-    def add(self, face: Face, matcher: Matcher, *, now_s: float, height_px: float) -> FaceDecision | None:
+    def add(self, face: Face, yardstick: Yardstick, *, now_s: float, height_px: float) -> FaceDecision | None:
         """Take a face that was seen; the answer, if there is one to be told.
 
         Args:
             face: with its embedding; without one it was not good enough to be read.
-            matcher: who is enrolled.
+            yardstick: what it is held against.
             now_s: time of the frame that shows it.
             height_px: of the track's box in it.
         """
         if face.embedding is None:
             self._poor += 1
             self.miss(now_s=now_s)
-            return self._tell(self._evidence.decide(matcher)) if self._poor == self._settings.most_looks else None
+            return self._tell(self._evidence.decide(yardstick)) if self._poor == self._settings.most_looks else None
         self._looks += 1
         self._waits = 0
         self._evidence.add(face)
-        decision = self._evidence.decide(matcher)
+        decision = self._evidence.decide(yardstick)
         if decision.kind is FaceDecisionKind.MATCH or self._looks >= self._settings.most_looks:
             self._is_settled, self._settled_s, self._settled_height_px = True, now_s, height_px
         if decision.kind is FaceDecisionKind.MATCH or self._looks >= self._settings.doubt_looks:
             return self._tell(decision)
         return None
 
-    def conclude(self, matcher: Matcher) -> FaceDecision | None:
+    def conclude(self, yardstick: Yardstick) -> FaceDecision | None:
         """The track is about to end: the answer from what there is, if none was told."""
         has_seen = self._looks + self._poor > 0
-        return self._tell(self._evidence.decide(matcher)) if self._told is None and has_seen else None
+        return self._tell(self._evidence.decide(yardstick)) if self._told is None and has_seen else None
 
-    def reconsider(self, matcher: Matcher) -> FaceDecision | None:
-        """With another gallery: what the same faces amount to, if that is to be told."""
+    def reconsider(self, yardstick: Yardstick) -> FaceDecision | None:
+        """With another yardstick: what the same faces amount to, if that is to be told."""
         if self._told is None:
             return None
-        is_forgotten = self._told.subject is not None and self._told.subject not in matcher.person_ids
-        return self._tell(self._evidence.decide(matcher), is_retraction=is_forgotten)
+        is_forgotten = self._told.subject is not None and self._told.subject not in yardstick.matcher.person_ids
+        return self._tell(self._evidence.decide(yardstick), is_retraction=is_forgotten)
 
     def _tell(self, decision: FaceDecision, *, is_retraction: bool = False) -> FaceDecision | None:
         """What is said: want of good faces, only where nothing was said before or what was said must not stand."""
@@ -136,7 +133,7 @@ class TrackIdentity:
         return decision
 
     def _begin(self) -> None:
-        self._evidence = Evidence(self._decision_settings)
+        self._evidence = Evidence()
         self._looks = self._misses = self._poor = self._waits = 0
         self._due_s = float("-inf")
         self._is_settled, self._settled_s, self._settled_height_px = False, 0.0, 0.0

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.identity.decision import DecisionSettings
-from edged.identity.matching import Matcher
+from edged.identity.decision import Yardstick
 from edged.identity.track_identity import LookSettings, TrackIdentity
 from edged.pipeline import FrameResult, Identified, StageTimer, has_pixels
 from edged.runtime.board import LatestFrame
@@ -121,7 +120,6 @@ class FaceWatch:
     Args:
         cameras: those whose faces are looked at.
         person_class_id: the class that has faces.
-        decision: what makes an answer.
         looks: when a track is looked at.
         looks_per_s: the budget, for all cameras together.
         least_face_px: a face with a shorter side below this is not read, pixels of the picture that is looked at.
@@ -135,7 +133,6 @@ class FaceWatch:
         *,
         cameras: Collection[str],
         person_class_id: int,
-        decision: DecisionSettings,
         looks: LookSettings,
         looks_per_s: float,
         least_face_px: float,
@@ -144,17 +141,17 @@ class FaceWatch:
         on_answer: Callable[[], None] = lambda: None,
     ) -> None:
         self._person_class_id = person_class_id
-        self._decision = decision
         self._looks = looks
         self._budget = Budget(looks_per_s)
         self._least_face_px = least_face_px
         self._details = details
         self._now_s = now_s
         self._on_answer = on_answer
-        self._matcher: Matcher | None = None
+        self._yardstick: Yardstick | None = None
         self._ready = threading.Condition()
         self._jobs: dict[str, _Job] = {}  # in order of waiting
         self._watched: dict[str, dict[int, _Watched]] = {camera: {} for camera in cameras}
+        self.cameras = tuple(cameras)
         self._answers: list[Identified] = []
         self.n_looks = self.n_read = self.n_replaced = 0
 
@@ -185,11 +182,11 @@ class FaceWatch:
             if camera in self._watched:
                 self._watched[camera].clear()
 
-    def run(self, loop: Loop, reader: FaceReader, load_matcher: Callable[[], Matcher]) -> None:
+    def run(self, loop: Loop, reader: FaceReader, load_yardstick: Callable[[], Yardstick]) -> None:
         """Work until the loop is asked to stop.
 
         Args:
-            reader, load_matcher: as `work` needs them; what is loaded is the newest snapshot, cheap where nothing has changed.
+            reader, load_yardstick: as `work` needs them; the newest one is loaded often, so cheap where nothing has changed.
 
         Raises:
             InferenceError: a network failed.
@@ -198,28 +195,28 @@ class FaceWatch:
             loop.beat()
             with self._ready:
                 self._ready.wait_for(lambda: self._jobs, POLL_S)
-            self.work(reader, load_matcher())
+            self.work(reader, load_yardstick())
         logger.info("faces: looks=%d read=%d pictures_replaced=%d", self.n_looks, self.n_read, self.n_replaced)
 
-    def work(self, reader: FaceReader, matcher: Matcher) -> None:
+    def work(self, reader: FaceReader, yardstick: Yardstick) -> None:
         """One turn: follow the gallery, close what is about to end, look at the camera that waits longest.
 
         Args:
             reader: used by the thread that calls this alone.
-            matcher: who is enrolled now.
+            yardstick: what faces are held against now.
 
         Raises:
             InferenceError: a network failed.
         """
         with self._ready:
-            self._follow_gallery(matcher)
-            self._conclude_leaving(matcher)
+            self._follow_gallery(yardstick)
+            self._conclude_leaving(yardstick)
             job, wanted = self._next_job()
         if job is not None and wanted and has_pixels(job.picture):
             timer = StageTimer(self._now_s)
-            faces = self._look(job, wanted, reader, timer)
+            faces = self._look(job, wanted, reader, least_quality=yardstick.settings.least_quality, timer=timer)
             with self._ready:
-                self._note(job, faces, matcher, timer)
+                self._note(job, faces, yardstick, timer)
         if self._answers:
             self._on_answer()
 
@@ -232,7 +229,7 @@ class FaceWatch:
         for track in persons:
             one = watched.get(track.number)
             if one is None:
-                one = watched[track.number] = _Watched(TrackIdentity(self._decision, self._looks), track.seen_s)
+                one = watched[track.number] = _Watched(TrackIdentity(self._looks), track.seen_s)
             unseen_s, one.seen_s = frame.captured_s - one.seen_s, track.seen_s
             one.is_leaving = track.state is TrackState.LOST and frame.captured_s - track.seen_s >= LEAVING_S
             if not track.is_detected:
@@ -251,17 +248,17 @@ class FaceWatch:
         seen = [_Person(track.number, box) for track, box in zip(persons, boxes, strict=True) if track.is_detected]
         return _Job(frame, picture, tuple(seen))
 
-    def _follow_gallery(self, matcher: Matcher) -> None:
-        """Where the gallery is another one, every answer is asked for again, from the faces that were read."""
-        before, self._matcher = self._matcher, matcher
-        if before is not None and matcher is not before:
+    def _follow_gallery(self, yardstick: Yardstick) -> None:
+        """Where the gallery has changed, every answer is asked for again, from the faces that were read."""
+        before, self._yardstick = self._yardstick, yardstick
+        if before is not None and yardstick is not before:
             for camera, number, one in self._everybody():
-                self._answer(camera, number, one, one.identity.reconsider(matcher), {})
+                self._answer(camera, number, one, one.identity.reconsider(yardstick), {})
 
-    def _conclude_leaving(self, matcher: Matcher) -> None:
+    def _conclude_leaving(self, yardstick: Yardstick) -> None:
         for camera, number, one in self._everybody():
             if one.is_leaving:
-                self._answer(camera, number, one, one.identity.conclude(matcher), {})
+                self._answer(camera, number, one, one.identity.conclude(yardstick), {})
 
     def _everybody(self) -> list[tuple[str, int, _Watched]]:
         return [(camera, number, one) for camera, tracks in self._watched.items() for number, one in tracks.items()]
@@ -280,7 +277,9 @@ class FaceWatch:
                 ranked.append((one.identity.has_answer, one.identity.tries, -person.height_px, person.number, person))
         return job, [person for *_, person in sorted(ranked, key=lambda each: each[:-1])]
 
-    def _look(self, job: _Job, wanted: list[_Person], reader: FaceReader, timer: StageTimer) -> list[tuple[_Person, Face | None]]:
+    def _look(
+        self, job: _Job, wanted: list[_Person], reader: FaceReader, *, least_quality: float, timer: StageTimer
+    ) -> list[tuple[_Person, Face | None]]:
         """Find the faces of who is wanted, as far as the budget goes, and read those that are good enough, the best first."""
         pixels_rgb = job.picture.pixels_rgb
         found: list[tuple[_Person, Face | None]] = []
@@ -290,7 +289,7 @@ class FaceWatch:
             self.n_looks += 1
             found.append((person, _face_of(person, job.people, reader.find(pixels_rgb, face_region(person.box)))))
         timer.end("find")
-        good = [(person, face) for person, face in found if face is not None and self._is_readable(face)]
+        good = [(person, face) for person, face in found if face is not None and self._is_readable(face, least_quality)]
         good.sort(key=lambda each: -each[1].quality)
         read = reader.read(pixels_rgb, [face for _, face in good]) if good else []
         self.n_read += len(read)
@@ -298,11 +297,11 @@ class FaceWatch:
         by_number = {person.number: face for (person, _), face in zip(good, read, strict=True)}
         return [(person, by_number.get(person.number, face)) for person, face in found]
 
-    def _is_readable(self, face: Face) -> bool:
+    def _is_readable(self, face: Face, least_quality: float) -> bool:
         side_px = float(min(face.box[2] - face.box[0], face.box[3] - face.box[1]))
-        return side_px >= self._least_face_px and face.quality >= self._decision.least_quality
+        return side_px >= self._least_face_px and face.quality >= least_quality
 
-    def _note(self, job: _Job, faces: list[tuple[_Person, Face | None]], matcher: Matcher, timer: StageTimer) -> None:
+    def _note(self, job: _Job, faces: list[tuple[_Person, Face | None]], yardstick: Yardstick, timer: StageTimer) -> None:
         frame = job.frame
         for person, face in faces:
             one = self._watched[frame.camera].get(person.number)
@@ -312,7 +311,7 @@ class FaceWatch:
                 one.identity.miss(now_s=frame.captured_s)
                 continue
             one.newest = _Moment(frame.captured_s, frame.seq, frame.width, frame.height)
-            decision = one.identity.add(face, matcher, now_s=frame.captured_s, height_px=person.height_px)
+            decision = one.identity.add(face, yardstick, now_s=frame.captured_s, height_px=person.height_px)
             self._answer(frame.camera, person.number, one, decision, timer.stages_ms)
 
     def _answer(

@@ -298,7 +298,8 @@ def test_overlay_hides_heads_unless_the_camera_shows_everybody():
 
     def head(privacy):
         camera, _ = read_camera(json.dumps({"source": "street:", "privacy": privacy}))
-        return assembly.make_overlay(camera, CLASSES, caption="door")(result, frame).pixels_rgb[45:75, 110:150]
+        overlay = assembly.make_overlay(camera, CLASSES, caption="door", privacy=assembly.make_privacy(camera))
+        return overlay(result, frame).pixels_rgb[45:75, 110:150]
 
     np.testing.assert_array_equal(head({"pixelate": "nobody"}), pixels[45:75, 110:150])
     assert head({}).std() < 0.5 * pixels.std()

@@ -56,6 +56,7 @@ COMPOSERS = {
     "brokers",
     "cpu_choice",
     "engine_building",
+    "face_assembly",
     "engine_commands",
     "engine_opening",
     "engine_verification",

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edged.identity.decision import DecisionSettings, Evidence, decide_pair, decide_single
+from edged.identity.decision import DecisionSettings, Evidence, Yardstick, decide_pair, decide_single
 from edged.identity.matching import Matcher
 from edged.types import Face, FaceDecisionKind
 
@@ -102,10 +102,10 @@ def test_decide_pair_compares_two_pictures(cosine: float, quality: float, kind: 
 
 def test_evidence_below_the_least_votes_is_low_quality() -> None:
     """One picture is no answer where two are asked for."""
-    evidence = Evidence(SETTINGS)
+    evidence = Evidence()
     evidence.add(make_face(ANNA))
 
-    decision = evidence.decide(make_matcher(anna=ANNA))
+    decision = evidence.decide(Yardstick(make_matcher(anna=ANNA), SETTINGS))
 
     assert (decision.kind, decision.votes, decision.score) == (FaceDecisionKind.LOW_QUALITY, 1, None)
 
@@ -113,11 +113,11 @@ def test_evidence_below_the_least_votes_is_low_quality() -> None:
 def test_evidence_score_is_the_quality_weighted_mean_of_the_scores() -> None:
     """Each picture votes with its quality as weight, for the winner and for the runner-up alike."""
     faces = [make_face(towards(ANNA, 0.9), quality=0.9), make_face(towards(BERT, 0.6, away=6), quality=0.3)]
-    evidence = Evidence(SETTINGS)
+    evidence = Evidence()
     for face in faces:
-        assert evidence.add(face)
+        evidence.add(face)
 
-    decision = evidence.decide(make_matcher(anna=ANNA, bert=BERT))
+    decision = evidence.decide(Yardstick(make_matcher(anna=ANNA, bert=BERT), SETTINGS))
 
     assert decision.score == pytest.approx((0.9 * 0.9) / 1.2, abs=1e-5)
     assert decision.margin == pytest.approx((0.9 * 0.9 - 0.3 * 0.6) / 1.2, abs=1e-5)
@@ -126,25 +126,25 @@ def test_evidence_score_is_the_quality_weighted_mean_of_the_scores() -> None:
 
 def test_evidence_ignores_bad_pictures() -> None:
     """A picture below the least quality has no vote, whomever it shows."""
-    evidence = Evidence(SETTINGS)
-    assert not evidence.add(make_face(BERT, quality=0.2))
+    evidence = Evidence()
+    evidence.add(make_face(BERT, quality=0.2))
     for _ in range(2):
         evidence.add(make_face(ANNA))
 
-    decision = evidence.decide(make_matcher(anna=ANNA, bert=BERT))
+    decision = evidence.decide(Yardstick(make_matcher(anna=ANNA, bert=BERT), SETTINGS))
 
     assert (decision.kind, decision.subject, decision.votes) == (FaceDecisionKind.MATCH, "anna", 2)
 
 
 def test_evidence_liveness_is_voted_on() -> None:
     """One doubtful picture does not make a spoof, most of them do."""
-    evidence = Evidence(SETTINGS)
+    evidence = Evidence()
     for live in (0.9, 0.8, 0.1):
         evidence.add(make_face(ANNA, live=live))
-    before = evidence.decide(make_matcher(anna=ANNA))
+    before = evidence.decide(Yardstick(make_matcher(anna=ANNA), SETTINGS))
     for live in (0.1, 0.1):
         evidence.add(make_face(ANNA, live=live))
-    after = evidence.decide(make_matcher(anna=ANNA))
+    after = evidence.decide(Yardstick(make_matcher(anna=ANNA), SETTINGS))
 
     assert (before.kind, after.kind) == (FaceDecisionKind.MATCH, FaceDecisionKind.SPOOF)
     assert after.live == pytest.approx(0.4)
@@ -152,28 +152,31 @@ def test_evidence_liveness_is_voted_on() -> None:
 
 def test_evidence_decides_anew_with_another_gallery() -> None:
     """Who is enrolled later is recognised without another picture; who is forgotten, no more."""
-    evidence = Evidence(SETTINGS)
+    evidence = Evidence()
     for _ in range(2):
         evidence.add(make_face(ANNA))
 
-    kinds = [evidence.decide(matcher).kind for matcher in (make_matcher(bert=BERT), make_matcher(anna=ANNA), make_matcher())]
+    kinds = [
+        evidence.decide(Yardstick(matcher, SETTINGS)).kind
+        for matcher in (make_matcher(bert=BERT), make_matcher(anna=ANNA), make_matcher())
+    ]
 
     assert kinds == [FaceDecisionKind.UNKNOWN, FaceDecisionKind.MATCH, FaceDecisionKind.UNKNOWN]
 
 
 def test_evidence_that_contradicts_itself_is_unknown() -> None:
     """Opposite embeddings leave nothing that could be near to anybody."""
-    evidence = Evidence(SETTINGS)
+    evidence = Evidence()
     evidence.add(make_face(ANNA))
     evidence.add(make_face(-ANNA))
 
-    assert evidence.decide(make_matcher(anna=ANNA)).kind is FaceDecisionKind.UNKNOWN
+    assert evidence.decide(Yardstick(make_matcher(anna=ANNA), SETTINGS)).kind is FaceDecisionKind.UNKNOWN
 
 
 def test_faces_without_embedding_are_refused() -> None:
     """What was found but not read has no say."""
     with pytest.raises(ValueError, match="without an embedding"):
-        Evidence(SETTINGS).add(make_face(None))
+        Evidence().add(make_face(None))
     with pytest.raises(ValueError, match="without an embedding"):
         decide_single(make_face(None), make_matcher(anna=ANNA), SETTINGS)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edged.identity.decision import DecisionSettings
+from edged.identity.decision import DecisionSettings, Yardstick
 from edged.identity.matching import Matcher
 from edged.identity.track_identity import MOST_WAIT_S, LookSettings, TrackIdentity
 from edged.types import Face, FaceDecisionKind
@@ -15,12 +15,12 @@ LOOKS = LookSettings(doubt_looks=4, most_looks=6, recheck_s=60.0, growth_ratio=1
 ANNA, BERT, NOBODY = np.eye(8, dtype=np.float32)[:3]
 
 
-def make_matcher(*, version: int = 1, **templates: np.ndarray) -> Matcher:
+def make_yardstick(*, version: int = 1, **templates: np.ndarray) -> Yardstick:
     rows = np.stack([*templates.values()]) if templates else np.zeros((0, 8), np.float32)
-    return Matcher(rows, list(templates), version=version, model_digest="a" * 64)
+    return Yardstick(Matcher(rows, list(templates), version=version, model_digest="a" * 64), DECISION)
 
 
-BOTH = make_matcher(anna=ANNA, bert=BERT)
+BOTH = make_yardstick(anna=ANNA, bert=BERT)
 
 
 def make_face(embedding: np.ndarray | None, *, quality: float = 0.8, live: float = 0.9) -> Face:
@@ -28,7 +28,7 @@ def make_face(embedding: np.ndarray | None, *, quality: float = 0.8, live: float
 
 
 def make_track() -> TrackIdentity:
-    return TrackIdentity(DECISION, LOOKS)
+    return TrackIdentity(LOOKS)
 
 
 def show(track: TrackIdentity, face: np.ndarray | None, times: int, *, now_s: float = 0.0, height_px: float = 100.0) -> list:
@@ -153,8 +153,8 @@ def test_track_reconsiders_with_another_gallery_without_a_look() -> None:
     track = make_track()
     show(track, NOBODY, 4)
 
-    named = track.reconsider(make_matcher(carla=NOBODY, version=2))
-    forgotten = track.reconsider(make_matcher(anna=ANNA, version=3))
+    named = track.reconsider(make_yardstick(carla=NOBODY, version=2))
+    forgotten = track.reconsider(make_yardstick(anna=ANNA, version=3))
 
     assert (named.kind, named.subject) == (FaceDecisionKind.MATCH, "carla")
     assert (forgotten.kind, forgotten.subject) == (FaceDecisionKind.UNKNOWN, None)
@@ -166,10 +166,10 @@ def test_track_of_somebody_forgotten_is_retracted_though_its_faces_are_gone() ->
     show(track, ANNA, 2)
     track.restart()
 
-    told = track.reconsider(make_matcher(bert=BERT, version=2))
+    told = track.reconsider(make_yardstick(bert=BERT, version=2))
 
     assert told.kind is FaceDecisionKind.LOW_QUALITY
-    assert track.reconsider(make_matcher(bert=BERT, version=3)) is None
+    assert track.reconsider(make_yardstick(bert=BERT, version=3)) is None
 
 
 def test_track_about_to_end_says_what_there_is() -> None:

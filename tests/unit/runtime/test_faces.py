@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from stand_ins.faces import STAND_IN_DIGEST, StandInFaceReader, draw_face, embedding_of
 
-from edged.identity.decision import DecisionSettings
+from edged.identity.decision import DecisionSettings, Yardstick
 from edged.identity.matching import Matcher
 from edged.identity.track_identity import LookSettings
 from edged.pipeline import FrameResult, Identified
@@ -24,19 +24,22 @@ NAMES = {ANNA: "anna", BERT: "bert"}
 LEFT, RIGHT = (100, 60, 160, 240), (300, 60, 360, 240)
 
 
-def make_matcher(*numbers: int, version: int = 1) -> Matcher:
+SETTINGS = DecisionSettings(threshold=0.5, false_match_rate=None, margin=0.1, live_threshold=0.5, least_quality=0.3)
+
+
+def make_yardstick(*numbers: int, version: int = 1) -> Yardstick:
     rows = np.stack([embedding_of(number) for number in numbers]) if numbers else np.zeros((0, 128), np.float32)
-    return Matcher(rows, [NAMES[number] for number in numbers], version=version, model_digest=STAND_IN_DIGEST)
+    ids = [NAMES[number] for number in numbers]
+    return Yardstick(Matcher(rows, ids, version=version, model_digest=STAND_IN_DIGEST), SETTINGS)
 
 
-FAMILY = make_matcher(ANNA, BERT)
+FAMILY = make_yardstick(ANNA, BERT)
 
 
 def make_watch(*, looks_per_s: float = 100.0, least_face_px: float = 20.0, **changed: object) -> FaceWatch:
     facts = {
         "cameras": ["door"],
         "person_class_id": PERSON,
-        "decision": DecisionSettings(threshold=0.5, false_match_rate=None, margin=0.1, live_threshold=0.5, least_quality=0.3),
         "looks": LookSettings(),
         "details": {},
         "now_s": lambda: 0.0,
@@ -68,12 +71,12 @@ class Scene:
         return FrameResult(frame, None, Tracks(tracks, ()), (), {})
 
 
-def play(watch: FaceWatch, results: Sequence[FrameResult], *, matcher: Matcher = FAMILY) -> list[Identified]:
+def play(watch: FaceWatch, results: Sequence[FrameResult], *, yardstick: Yardstick = FAMILY) -> list[Identified]:
     """As a replay does: each frame is worked on before the next one."""
     reader, answers = StandInFaceReader(), []
     for result in results:
         watch.put(result)
-        watch.work(reader, matcher)
+        watch.work(reader, yardstick)
         answers += watch.take()
     return answers
 
@@ -181,10 +184,10 @@ def test_watch_corrects_a_track_that_was_lost_and_found_as_somebody_else() -> No
 def test_watch_with_another_gallery_answers_without_another_look() -> None:
     """Who is enrolled later is named from the faces that were read, also when the camera sends nothing more."""
     watch, scene, reader = make_watch(), Scene(), StandInFaceReader()
-    play(watch, [scene.result((7, LEFT, BERT), at_s=step / 5) for step in range(12)], matcher=make_matcher(ANNA))
+    play(watch, [scene.result((7, LEFT, BERT), at_s=step / 5) for step in range(12)], yardstick=make_yardstick(ANNA))
     n_looks = watch.n_looks
 
-    watch.work(reader, make_matcher(ANNA, BERT, version=2))
+    watch.work(reader, make_yardstick(ANNA, BERT, version=2))
 
     assert tell(watch.take()) == [(7, "match", "bert")]
     assert watch.n_looks == n_looks
