@@ -30,7 +30,9 @@ from edged.runtime.backoff import Backoff
 from edged.runtime.board import FrameBoard, LatestFrame
 from edged.runtime.camera_status import CameraState, CameraStatus, FrameCounts
 from edged.runtime.capture import Capture
+from edged.runtime.commands import CommandRoom
 from edged.runtime.counter_store import CounterStore
+from edged.runtime.device_commands import make_ping, with_describe
 from edged.runtime.interpreter import settle_interpreter
 from edged.runtime.journal import Journal
 from edged.runtime.loop import Loop
@@ -137,6 +139,7 @@ class Daemon:
         self._published: dict[str, tuple[int, float, FrameCounts]] = {}  # number of changes, time, counts
         self._analysis_ready = threading.Event()
         self._fallback: str | None = None
+        self._room: CommandRoom | None = None
 
     @property
     def left_running(self) -> list[str]:
@@ -151,10 +154,12 @@ class Daemon:
             engine, manifest = assembly.find_manifest(config)
             store = CounterStore(state)
             counters = store.load()
+            epoch = secrets.token_hex(6)
             sinks = [assembly.make_sink(config, backoff=_make_backoff())]
+            self._room = self._make_command_room(sinks[0], epoch)
             self._journal = Journal(
                 device=config.device,
-                epoch=secrets.token_hex(6),
+                epoch=epoch,
                 clock=self._clock,
                 quality=read_clock_quality,
                 sinks=sinks,
@@ -186,6 +191,9 @@ class Daemon:
                 self._supervisor.run(
                     self._loop("mqtt", lambda loop, sink=sink: sink.run(loop.stop_event, beat=loop.beat), MQTT_LIMIT_S)
                 )
+        if self._room:
+            room = self._room
+            self._supervisor.run_replaceable(lambda: self._loop("commands", room.run, room.limit_s))
         listeners: list[Callable[[FrameResult], None]] = []
         if self._record_directory:
             recorder = self._make_recorder(self._record_directory, manifest)
@@ -227,6 +235,12 @@ class Daemon:
                 absent_s=ABSENT_S,
                 listeners=listeners,
             ).run(loop)
+
+    def _make_command_room(self, sink: Sink, epoch: str) -> CommandRoom | None:
+        if not self._config.commands.enabled or not isinstance(sink, MqttSink):
+            return None
+        commands = with_describe([make_ping(device=self._config.device, epoch=epoch)])
+        return assembly.make_command_room(self._config, commands, sink=sink, clock=self._clock)
 
     def _make_recorder(self, directory: Path, manifest: Manifest) -> Recorder:
         cameras = self._config.cameras
@@ -286,6 +300,8 @@ class Daemon:
         while not self._stop.wait(TICK_S) and self._clock.now_s() < end_s:
             now_s = self._clock.now_s()
             self._supervisor.check()
+            if self._room:
+                self._room.check()
             if clock_due.is_due(now_s):
                 self._clock.refresh()
                 self._notifier.alive(self._summary(sinks))
@@ -317,10 +333,12 @@ class Daemon:
         self._journal.publish_events(None, [stepped], stages_ms={})
 
     def _shut_down(self, store: CounterStore, sinks: list[Sink]) -> None:
-        """Captures first, then the analysis, which ends the objects; then what is waiting is handed on."""
+        """Captures first, then the analysis, which ends the objects, and the commands; then what is waiting is handed on."""
         cameras = self._config.cameras
         self._supervisor.stop([f"{kind} {name}" for kind in ("capture", "detail") for name in cameras], within_s=1.0)
-        self._supervisor.stop(["analysis", "recorder"], within_s=3.0)
+        self._supervisor.stop(["analysis", "recorder", "commands"], within_s=3.0)
+        if self._room:
+            self._room.close()
         store.save(self._journal.kept_counters)
         for sink in sinks:
             sink.close()
@@ -341,7 +359,7 @@ class Daemon:
         lost = sum(sink.dropped for sink in sinks)
         return (
             f"{online}/{len(snapshots)} cameras online, {analysed} frames analysed, {dropped} dropped, "
-            f"{lost} events dropped, {self._supervisor.abandonments} captures abandoned"
+            f"{lost} events dropped, {self._supervisor.abandonments} loops abandoned"
         )
 
 
