@@ -48,6 +48,9 @@ DEADLINE_S = 10.0
 STUCK_AFTER_S = 60.0
 """A command that is so much over its deadline is stuck in foreign code."""
 
+MOST_WAITING_BYTES = 16 * 1024 * 1024
+"""Of all commands that wait: pictures are large."""
+
 _POLL_S = 0.2
 _REPORT_S = 60.0
 _READ_TO_REFUSE_BYTES = 64 * 1024
@@ -252,8 +255,9 @@ class CommandRoom:
             return CommandError(CommandFault.TOO_LARGE, message, mend="send less, a smaller picture for example")
         if self._is_closed:
             return _stopped()
-        if len(self._waiting) >= self._queue_limit:
-            message = f"{len(self._waiting)} commands wait already"
+        waiting_bytes = sum(len(request.received.body) for request in self._waiting)
+        if len(self._waiting) >= self._queue_limit or waiting_bytes + len(received.body) > MOST_WAITING_BYTES:
+            message = f"{len(self._waiting)} commands of {waiting_bytes} bytes wait already"
             return CommandError(CommandFault.BUSY, message, mend="send it again in a few seconds")
         return None
 

@@ -52,13 +52,13 @@ class Turns:
 class Rig:
     """A room with one command, `greet`, whose doing can be replaced, and what it sent."""
 
-    def __init__(self, **settings: object) -> None:
+    def __init__(self, *, most_bytes: int = 20_000, **settings: object) -> None:
         self.clock = FakeClock()
         self.sent: list[Message] = []
         self.done: list[str] = []
         self.ended: list[str] = []  # names of threads
         self.instead: Callable[[Greeting], Greeted] | None = None
-        greet = Command("greet", "Greets.", Greeting, Greeted, self.greet, deadline_s=5.0, most_bytes=20_000)
+        greet = Command("greet", "Greets.", Greeting, Greeted, self.greet, deadline_s=5.0, most_bytes=most_bytes)
         self.room = CommandRoom(
             [greet],
             device="gate",
@@ -311,6 +311,16 @@ def test_queue_full_is_answered_busy_at_once():
     rig.work(2)
 
     assert rig.codes() == ["command.busy", "command.busy", "ok", "ok"]
+
+
+def test_queue_full_of_large_commands_is_answered_busy():
+    """A few pictures must not fill the memory, however many commands may wait."""
+    rig = Rig(queue_limit=64, most_bytes=6_000_000)
+    for _ in range(3):
+        rig.offer(json.dumps(greeting()).encode().ljust(6_000_000))
+
+    assert rig.codes() == ["command.busy"]
+    assert "2 commands of 12000000 bytes wait already" in rig.answers()[0]["error"]["message"]
 
 
 def test_commands_above_the_rate_are_refused_and_then_passed_over(caplog):
