@@ -16,6 +16,7 @@ from edged.errors import (
     ConfigError,
     DeviceError,
     EdgedError,
+    FaceError,
     InputError,
     ModelError,
 )
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         parsed = make_parser().parse_args(arguments)
         return parsed.run(parsed)
-    except (ConfigError, ModelError, InputError) as error:
+    except (ConfigError, ModelError, InputError, FaceError) as error:
         print(f"edged: {error}", file=sys.stderr)
         return EXIT_CONFIG
     except EdgedError as error:

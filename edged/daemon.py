@@ -19,11 +19,12 @@ from pathlib import Path
 from edged import __version__, assembly
 from edged.clock import SystemClock, read_clock_quality
 from edged.config import CameraConfig, Config, load_config
-from edged.engine_opening import open_configured_detector
+from edged.engine_opening import open_configured_network
 from edged.errors import EXIT_CONFIG, EXIT_DEVICE, ConfigError, DeviceError, EdgedError, ModelError
 from edged.events.event import Event, EventType
+from edged.face_assembly import FaceEngines, GalleryFollower, find_face_engines, make_face_watch, open_face_reader
 from edged.log import configure_logging
-from edged.models.manifest import Manifest
+from edged.models.manifest import DetectorManifest
 from edged.pipeline import CameraPipeline, FrameResult
 from edged.runtime.analysis import Analysis
 from edged.runtime.backoff import Backoff
@@ -33,7 +34,8 @@ from edged.runtime.capture import Capture
 from edged.runtime.commands import CommandRoom
 from edged.runtime.counter_store import CounterStore
 from edged.runtime.device_commands import make_ping, with_describe
-from edged.runtime.interpreter import settle_interpreter
+from edged.runtime.faces import FaceWatch
+from edged.runtime.interpreter import settle_interpreter, yield_processor
 from edged.runtime.journal import Journal
 from edged.runtime.loop import Loop
 from edged.runtime.pacing import Interval
@@ -138,6 +140,8 @@ class Daemon:
         self._statuses: dict[str, CameraStatus] = {}
         self._published: dict[str, tuple[int, float, FrameCounts]] = {}  # number of changes, time, counts
         self._analysis_ready = threading.Event()
+        self._faces_ready = threading.Event()
+        self._faces: FaceWatch | None = None
         self._fallback: str | None = None
         self._room: CommandRoom | None = None
 
@@ -152,6 +156,7 @@ class Daemon:
         with ExitStack() as stack:
             state = stack.enter_context(StateDirectory(config.state_dir))
             engine, manifest = assembly.find_manifest(config)
+            face_engines = self._make_face_watch(manifest) if config.faces.enabled else None
             store = CounterStore(state)
             counters = store.load()
             epoch = secrets.token_hex(6)
@@ -170,7 +175,7 @@ class Daemon:
                 if camera.enabled
             }
             try:
-                self._start(engine, manifest, pipelines, sinks)
+                self._start(engine, manifest, face_engines, pipelines, sinks)
                 self._watch(store, sinks)
             except LoopFailureError as failure:
                 return self._report(failure)
@@ -180,7 +185,22 @@ class Daemon:
         logger.info("stopped")
         return 0
 
-    def _start(self, engine: Path, manifest: Manifest, pipelines: dict[str, CameraPipeline], sinks: list[Sink]) -> None:
+    def _make_face_watch(self, manifest: DetectorManifest) -> FaceEngines:
+        """Before anything is started: what is wrong with faces is wrong with the configuration."""
+        engines = find_face_engines(self._config)
+        self._faces = make_face_watch(
+            self._config, manifest.classes, details=self._details, now_s=self._clock.now_s, on_answer=self._board.wake
+        )
+        return engines
+
+    def _start(
+        self,
+        engine: Path,
+        manifest: DetectorManifest,
+        face_engines: FaceEngines | None,
+        pipelines: dict[str, CameraPipeline],
+        sinks: list[Sink],
+    ) -> None:
         config, now_s = self._config, self._clock.now_s()
         logger.info("edged %s starts: device=%s cameras=%s", __version__, config.device, ", ".join(config.cameras))
         for name, camera in config.cameras.items():
@@ -202,14 +222,22 @@ class Daemon:
         self._supervisor.run(
             self._loop("analysis", lambda loop: self._analyse(loop, engine, pipelines, listeners), ANALYSIS_LIMIT_S)
         )
-        while not self._analysis_ready.wait(TICK_S) and not self._stop.is_set():
-            self._supervisor.check()
+        self._await(self._analysis_ready)
+        if self._faces is not None and face_engines is not None:
+            look = partial(self._look_at_faces, self._faces, face_engines)
+            self._supervisor.run(self._loop("faces", look, ANALYSIS_LIMIT_S))
+            self._await(self._faces_ready)
         settle_interpreter()
         for name in pipelines:
             self._supervisor.run_replaceable(partial(self._make_capture_loop, name, config.cameras[name]))
             if name in self._details:
                 self._supervisor.run_replaceable(partial(self._make_detail_loop, name, config.cameras[name]))
         self._notifier.ready(f"{len(pipelines)} cameras")
+
+    def _await(self, ready: threading.Event) -> None:
+        """Wait until a loop has opened what it uses, or all is over."""
+        while not ready.wait(TICK_S) and not self._stop.is_set():
+            self._supervisor.check()
 
     def _analyse(
         self,
@@ -219,8 +247,8 @@ class Daemon:
         listeners: list[Callable[[FrameResult], None]],
     ) -> None:
         """The analysis thread opens, uses and closes the detector."""
-        opened = open_configured_detector(engine, self._config.detector, state_dir=self._config.state_dir)
-        with opened.detector as detector:
+        opened = open_configured_network(engine, self._config.detector, state_dir=self._config.state_dir, kind=DetectorManifest)
+        with opened.network as detector:
             logger.info("detector ready: %s, %s", detector.label, self._config.detector.precision)
             self._fallback = opened.fallback
             self._analysis_ready.set()
@@ -234,6 +262,7 @@ class Daemon:
                 batch=opened.batch,
                 absent_s=ABSENT_S,
                 listeners=listeners,
+                faces=self._faces,
             ).run(loop)
 
     def _make_command_room(self, sink: Sink, epoch: str) -> CommandRoom | None:
@@ -242,9 +271,24 @@ class Daemon:
         commands = with_describe([make_ping(device=self._config.device, epoch=epoch)])
         return assembly.make_command_room(self._config, commands, sink=sink, clock=self._clock)
 
-    def _make_recorder(self, directory: Path, manifest: Manifest) -> Recorder:
+    def _look_at_faces(self, watch: FaceWatch, engines: FaceEngines, loop: Loop) -> None:
+        """The faces thread opens, uses and closes networks and gallery of its own, and gives way to all others."""
+        yield_processor()
+        clock = self._clock
+        with (
+            open_face_reader(engines, threads=self._config.faces.threads) as reader,
+            GalleryFollower(self._config, engines) as gallery,
+        ):
+            logger.info("faces ready: %s, %s", engines.encoder[1].name, ", ".join(watch.cameras))
+            self._faces_ready.set()
+            watch.run(loop, reader, lambda: gallery.load(clock.at(clock.now_s())))
+
+    def _make_recorder(self, directory: Path, manifest: DetectorManifest) -> Recorder:
         cameras = self._config.cameras
-        overlays = {name: assembly.make_overlay(camera, manifest.classes, caption=name) for name, camera in cameras.items()}
+        overlays = {
+            name: assembly.make_overlay(camera, manifest.classes, caption=name, privacy=assembly.make_privacy(camera))
+            for name, camera in cameras.items()
+        }
         fps = {name: camera.fps for name, camera in cameras.items()}
         return Recorder(directory, VideoWriter, overlays=overlays, fps=fps, details=self._details, most_s=self._record_s)
 
@@ -336,7 +380,7 @@ class Daemon:
         """Captures first, then the analysis, which ends the objects, and the commands; then what is waiting is handed on."""
         cameras = self._config.cameras
         self._supervisor.stop([f"{kind} {name}" for kind in ("capture", "detail") for name in cameras], within_s=1.0)
-        self._supervisor.stop(["analysis", "recorder", "commands"], within_s=3.0)
+        self._supervisor.stop(["analysis", "faces", "recorder", "commands"], within_s=3.0)
         if self._room:
             self._room.close()
         store.save(self._journal.kept_counters)

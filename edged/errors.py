@@ -10,6 +10,8 @@ EdgedError
 ├── SinkError          a message could not be handed on                               counted, retried
 ├── MessageError       a received message is not one of ours                           passed over
 ├── CommandError       a command cannot be done; carries its code and its mend         answered
+│   ├── FaceError      a picture, a name or a request about people is refused             exit 78
+│   └── GalleryError   the gallery cannot be used                                          exit 1
 ├── StateError         the state directory cannot be used                             exit 1
 ├── BuildCancelledError    somebody ended the building of an engine                   exit 130
 ├── DeviceError        the CUDA device is lost for this process                       exit 70
@@ -134,6 +136,14 @@ class CommandError(EdgedError):
         self.message = message
         self.mend = mend
         self.where = where
+
+
+class FaceError(CommandError):
+    """A picture, a name or a request about people is refused, and nothing has changed."""
+
+
+class GalleryError(CommandError):
+    """The gallery, its key or its disk cannot be used."""
 
 
 class StateError(EdgedError):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from edged.types import Pixels
+from edged.vision.redact import PublicPicture
 
 
 class MessageKind(str, Enum):
@@ -88,8 +88,8 @@ class Sink(Protocol):
 class PictureWriter(Protocol):
     """Takes the pictures of a clip, one after the other; used by one thread."""
 
-    def write(self, pixels_rgb: Pixels) -> None:
-        """Append a picture: (H, W, 3) uint8 RGB; all of one size.
+    def write(self, picture: PublicPicture) -> None:
+        """Append a picture; all of one size.
 
         Raises:
             SinkError: it cannot be written.
