@@ -76,5 +76,5 @@ def test_broker_that_is_away_is_told(tmp_path: Path) -> None:
     """`forget` names it as left."""
     settings = MqttSettings(host="127.0.0.1", port=free_port(), device="gate")
 
-    with pytest.raises(MqttError, match="127.0.0.1"):
+    with pytest.raises(MqttError, match=r"127\.0\.0\.1"):
         RetainedMessages(settings).erase(ANNA)
