@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from edged.backends.base import Backend
 from edged.backends.onnx import open_onnx_backend
+from edged.clock import Clock
 from edged.config import CameraConfig, Config, check_against_manifest
 from edged.config.models import OnTimeConfig
 from edged.config.rules import ClassLimitsConfig
@@ -44,6 +45,7 @@ from edged.privacy import PrivacySettings, hidden_areas, is_known
 from edged.rules.counters import CounterState
 from edged.rules.engine import Rules
 from edged.rules.settings import ClassLimits, CrowdSettings, LineSettings, ObjectSettings, ZoneSettings
+from edged.runtime.commands import Command, CommandRoom, CommandSettings
 from edged.runtime.pacing import OnTime
 from edged.runtime.recorder import Overlay
 from edged.sinks.base import Sink
@@ -347,6 +349,20 @@ def make_sink(config: Config, *, backoff: RetryWait) -> Sink:
     """Where messages go: the broker, or standard output where none is configured."""
     settings = make_mqtt_settings(config)
     return JsonLinesSink(sys.stdout.buffer) if settings is None else MqttSink(settings, backoff=backoff)
+
+
+def make_command_room(config: Config, commands: Sequence[Command], *, sink: MqttSink, clock: Clock) -> CommandRoom:
+    """Where commands from the broker are done; the sink, not yet running, brings them and takes the answers."""
+    room = CommandRoom(
+        commands,
+        device=config.device,
+        topic_head=sink.topic_head,
+        clock=clock,
+        send=sink.publish,
+        settings=CommandSettings(rate_per_s=config.commands.rate_per_s, queue_limit=config.commands.queue_limit),
+    )
+    sink.listen(room.subscription)
+    return room
 
 
 def make_mqtt_settings(config: Config) -> MqttSettings | None:

@@ -31,7 +31,9 @@ from edged.runtime.backoff import Backoff
 from edged.runtime.board import FrameBoard, LatestFrame
 from edged.runtime.camera_status import CameraState, CameraStatus, FrameCounts
 from edged.runtime.capture import Capture
+from edged.runtime.commands import CommandRoom
 from edged.runtime.counter_store import CounterStore
+from edged.runtime.device_commands import make_ping, with_describe
 from edged.runtime.faces import FaceWatch
 from edged.runtime.interpreter import settle_interpreter, yield_processor
 from edged.runtime.journal import Journal
@@ -141,6 +143,7 @@ class Daemon:
         self._faces_ready = threading.Event()
         self._faces: FaceWatch | None = None
         self._fallback: str | None = None
+        self._room: CommandRoom | None = None
 
     @property
     def left_running(self) -> list[str]:
@@ -156,10 +159,12 @@ class Daemon:
             face_engines = self._make_face_watch(manifest) if config.faces.enabled else None
             store = CounterStore(state)
             counters = store.load()
+            epoch = secrets.token_hex(6)
             sinks = [assembly.make_sink(config, backoff=_make_backoff())]
+            self._room = self._make_command_room(sinks[0], epoch)
             self._journal = Journal(
                 device=config.device,
-                epoch=secrets.token_hex(6),
+                epoch=epoch,
                 clock=self._clock,
                 quality=read_clock_quality,
                 sinks=sinks,
@@ -206,6 +211,9 @@ class Daemon:
                 self._supervisor.run(
                     self._loop("mqtt", lambda loop, sink=sink: sink.run(loop.stop_event, beat=loop.beat), MQTT_LIMIT_S)
                 )
+        if self._room:
+            room = self._room
+            self._supervisor.run_replaceable(lambda: self._loop("commands", room.run, room.limit_s))
         listeners: list[Callable[[FrameResult], None]] = []
         if self._record_directory:
             recorder = self._make_recorder(self._record_directory, manifest)
@@ -256,6 +264,12 @@ class Daemon:
                 listeners=listeners,
                 faces=self._faces,
             ).run(loop)
+
+    def _make_command_room(self, sink: Sink, epoch: str) -> CommandRoom | None:
+        if not self._config.commands.enabled or not isinstance(sink, MqttSink):
+            return None
+        commands = with_describe([make_ping(device=self._config.device, epoch=epoch)])
+        return assembly.make_command_room(self._config, commands, sink=sink, clock=self._clock)
 
     def _look_at_faces(self, watch: FaceWatch, engines: FaceEngines, loop: Loop) -> None:
         """The faces thread opens, uses and closes networks and gallery of its own, and gives way to all others."""
@@ -330,6 +344,8 @@ class Daemon:
         while not self._stop.wait(TICK_S) and self._clock.now_s() < end_s:
             now_s = self._clock.now_s()
             self._supervisor.check()
+            if self._room:
+                self._room.check()
             if clock_due.is_due(now_s):
                 self._clock.refresh()
                 self._notifier.alive(self._summary(sinks))
@@ -361,10 +377,12 @@ class Daemon:
         self._journal.publish_events(None, [stepped], stages_ms={})
 
     def _shut_down(self, store: CounterStore, sinks: list[Sink]) -> None:
-        """Captures first, then the analysis, which ends the objects; then what is waiting is handed on."""
+        """Captures first, then the analysis, which ends the objects, and the commands; then what is waiting is handed on."""
         cameras = self._config.cameras
         self._supervisor.stop([f"{kind} {name}" for kind in ("capture", "detail") for name in cameras], within_s=1.0)
-        self._supervisor.stop(["analysis", "faces", "recorder"], within_s=3.0)
+        self._supervisor.stop(["analysis", "faces", "recorder", "commands"], within_s=3.0)
+        if self._room:
+            self._room.close()
         store.save(self._journal.kept_counters)
         for sink in sinks:
             sink.close()
@@ -385,7 +403,7 @@ class Daemon:
         lost = sum(sink.dropped for sink in sinks)
         return (
             f"{online}/{len(snapshots)} cameras online, {analysed} frames analysed, {dropped} dropped, "
-            f"{lost} events dropped, {self._supervisor.abandonments} captures abandoned"
+            f"{lost} events dropped, {self._supervisor.abandonments} loops abandoned"
         )
 
 

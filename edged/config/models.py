@@ -21,6 +21,7 @@ from pydantic import (
 from edged.backends.tensorrt.driver import Binding
 from edged.backends.tensorrt.library import LibraryName
 from edged.config.broker import MqttConfig
+from edged.config.commands import CommandsConfig
 from edged.config.context import ReadingContext, default_state_directory, mistake
 from edged.config.faces import FacesConfig
 from edged.config.rules import LineConfig, ObjectsConfig, SizeLimits, ZoneConfig
@@ -287,6 +288,7 @@ class Config(Section):
     mqtt: MqttConfig | None = setting(
         None, "The broker that gets the events; if left out, they go to standard output as JSON lines."
     )
+    commands: CommandsConfig = setting(CommandsConfig, "What others may ask of this device through the broker.")
     detector: DetectorConfig = setting(DetectorConfig, "The network that sees objects.")
     faces: FacesConfig = setting(FacesConfig, "Whose faces the persons show.")
     cameras: Annotated[dict[CameraId, CameraConfig], EMPTY_IS_MAPPING] = setting(
@@ -306,6 +308,13 @@ class Config(Section):
     @classmethod
     def _default_state_dir(cls, path: Any, info: ValidationInfo) -> Any:
         return default_state_directory(ReadingContext.of(info)) if path is None else path
+
+    @field_validator("commands")
+    @classmethod
+    def _commands_need_a_broker(cls, commands: CommandsConfig, info: ValidationInfo) -> CommandsConfig:
+        if commands.enabled and "mqtt" in info.data and info.data["mqtt"] is None:
+            raise mistake("config.missing_key", "commands come through a broker: add mqtt, or leave enabled out")
+        return commands
 
     @property
     def source(self) -> str:

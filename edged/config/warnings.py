@@ -11,6 +11,8 @@ from edged.errors import Mistake
 from edged.sources.url import has_credentials
 from edged.strict_yaml import KeyPath
 
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
 
 def find_warnings(config: Config) -> list[Mistake]:
     """Everything unwise, in the order of the file."""
@@ -29,8 +31,12 @@ def _broker(config: Config) -> Iterator[_Warning]:
     yield from _secret(mqtt.password, ("mqtt", "password"))
     if mqtt.tls is not None and not mqtt.tls.verify:
         yield "config.insecure", ("mqtt", "tls", "verify"), "any machine can pose as the broker: leave verify out, or give ca"
-    if mqtt.password is not None and mqtt.tls is None and mqtt.host not in ("127.0.0.1", "::1", "localhost"):
+    if mqtt.password is not None and mqtt.tls is None and mqtt.host not in _LOOPBACK:
         yield "config.insecure", ("mqtt", "password"), "travels readable through the network: give tls"
+    has_name = mqtt.username is not None or (mqtt.tls is not None and mqtt.tls.certificate is not None)
+    if config.commands.enabled and not has_name and mqtt.host not in _LOOPBACK:
+        message = "the broker asks us for no name, so it asks nobody: whoever reaches it may command; see docs/commands.md"
+        yield "config.insecure", ("commands", "enabled"), message
 
 
 def _faces(config: Config) -> Iterator[_Warning]:

@@ -225,7 +225,7 @@ def _event_message(event: Event, stamp: Stamp) -> EventMessage:
         direction=event.direction,
         dwell_s=None if event.dwell_s is None else round(event.dwell_s, 3),
         count=event.count,
-        identity=None if event.identity is None else _identity_facts(event.identity, event.former),
+        identity=None if event.identity is None else identity_facts(event.identity, event.former),
         details=dict(event.details),
         stages_ms={stage: round(ms, 3) for stage, ms in stamp.stages_ms.items()} or None,
         clock=_clock_facts(stamp.clock),
@@ -254,7 +254,8 @@ def _answer_facts(decision: FaceDecision) -> AnswerFacts:
     return AnswerFacts(kind=decision.kind, subject=decision.subject, name=decision.name)
 
 
-def _identity_facts(decision: FaceDecision, former: FaceDecision | None) -> IdentityFacts:
+def identity_facts(decision: FaceDecision, former: FaceDecision | None = None) -> IdentityFacts:
+    """A decision as it is sent; `former` is what was said before."""
     answer = _answer_facts(decision)
     return IdentityFacts(
         kind=answer.kind,

@@ -28,7 +28,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 
 from edged.errors import FaceError, GalleryError
 from edged.identity.encryption import KEY_BYTES, Cipher, bind
-from edged.identity.gallery import LONGEST_CONSENT, LONGEST_NAME, Gallery
+from edged.identity.gallery import Gallery
+from edged.identity.people import LONGEST_CONSENT, LONGEST_NAME
 
 LEAST_PASSPHRASE = 12
 _FORMAT = "edged gallery"

@@ -95,12 +95,12 @@ def measure_impostors(templates: NDArray[np.float32], person_ids: list[str], *, 
     Raises:
         FaceError: there are fewer than two people.
     """
+    if len(templates) > MOST_TEMPLATES:
+        drawn = np.sort(np.random.default_rng(seed).choice(len(templates), MOST_TEMPLATES, replace=False))
+        templates, person_ids = templates[drawn], [person_ids[index] for index in drawn]
     persons, owners = np.unique(np.array(person_ids, dtype=object), return_inverse=True)
     if len(persons) < 2:
         raise FaceError("calibrate.too_few", f"expected two people at least, there are {len(persons)}", mend="enrol more people")
-    if len(templates) > MOST_TEMPLATES:
-        drawn = np.sort(np.random.default_rng(seed).choice(len(templates), MOST_TEMPLATES, replace=False))
-        templates, owners = templates[drawn], owners[drawn]
     counts = np.zeros(_N_BINS, np.int64)
     nearest: dict[tuple[int, int], float] = {}
     for start in range(0, len(templates), _BLOCK_ROWS):
@@ -112,7 +112,7 @@ def measure_impostors(templates: NDArray[np.float32], person_ids: list[str], *, 
         _keep_nearest(nearest, np.where(is_pair, scores, -2), owners[rows], owners[start:])
     ranked = sorted(nearest.items(), key=lambda each: -each[1])[:MOST_LOOK_ALIKES]
     pairs = tuple(LookAlikes(str(persons[a]), str(persons[b]), score) for (a, b), score in ranked)
-    return ImpostorScores(counts, pairs, len(np.unique(owners)))
+    return ImpostorScores(counts, pairs, len(persons))
 
 
 def calibrate(scores: ImpostorScores, *, wanted: float, default_threshold: float, level: float = LEVEL) -> Calibration:

@@ -26,6 +26,8 @@ _SHOWN_SIDE_PX = 4096
 BYSTANDER_RATIO = 0.25
 """A face smaller than this beside the largest is somebody in the background."""
 
+SAME_PERSON_RATIO = 0.5
+
 KEPT_TEMPLATE = "mean112"
 """How kept crops are aligned, whatever the encoder of the day wants."""
 
@@ -166,14 +168,18 @@ def check_nobody_else(
 def check_same_person(embedding: NDArray[np.float32], others: Iterable[NDArray[np.float32]], *, threshold: float) -> None:
     """See that a further picture shows whom the pictures (D,) before it showed, of which there may be none.
 
+    It may be as little like them as `SAME_PERSON_RATIO` of the threshold: a picture with other glasses or another beard is worth
+    adding because it is not yet matched.
+
     Raises:
         FaceError: it resembles none of them enough.
     """
     best = max((float(embedding @ other) for other in others), default=None)
-    if best is not None and best < threshold:
+    least = SAME_PERSON_RATIO * threshold
+    if best is not None and best < least:
         raise _refuse(
             "enrol.other_person",
-            f"this picture does not look like the others of this person: score {best:.3f}, threshold {threshold:.3f}",
+            f"this picture does not look like the others of this person: score {best:.3f}, it takes {least:.3f}",
             "check whose picture it is; take one more like the others",
         )
 

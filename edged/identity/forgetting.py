@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from edged.errors import EdgedError, GalleryError
-from edged.identity.gallery import Export, Gallery, Person
+from edged.identity.gallery import Gallery
+from edged.identity.people import Export, Person
 
 _CHUNK_BYTES = 1024 * 1024
 _LINE_SUFFIXES = frozenset({".jsonl", ".ndjson", ".log"})
@@ -64,16 +65,25 @@ class MediaTrace:
         return Erased(tuple(erased), tuple(left))
 
 
-def forget(gallery: Gallery, person: Person, *, traces: Iterable[Trace] = (), keeps_exports: bool = False) -> Erased:
+def forget(
+    gallery: Gallery,
+    person: Person,
+    *,
+    traces: Iterable[Trace] = (),
+    keeps_exports: bool = False,
+    on_removed: Callable[[], None] = lambda: None,
+) -> Erased:
     """Delete somebody and erase what there is of them. Once this returns, nobody matches them; what is left is named.
 
     Args:
         traces: places outside of the gallery.
         keeps_exports: leave the archives that they are in, and name them; otherwise the files are removed where they are
             still what was written.
+        on_removed: called in the transaction that removes them.
     """
     with gallery.transaction():
         gallery.remove_person(person.person_id)
+        on_removed()
     erased: list[str] = []
     left: list[str] = []
     try:

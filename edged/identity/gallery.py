@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import secrets
 import sqlite3
-import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -28,114 +25,11 @@ from edged.identity.calibration import Calibration, load_calibration
 from edged.identity.encryption import Cipher, KeyPlace, bind, load_key, make_key
 from edged.identity.gallery_file import GALLERY_NAME, erase_deleted, open_file, telling, transaction
 from edged.identity.matching import Combination, Matcher, check_unit_rows
+from edged.identity.people import AuditEntry, Export, Person, Snapshot, Template, check_name, compared_name
 
 logger = logging.getLogger(__name__)
 
-LONGEST_NAME = 128
-LONGEST_CONSENT = 200
-
 _KEY_CHECK = b"edged gallery"
-_PERSON_ID = re.compile(r"p[0-9a-f]{16}")
-_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Categories of characters that no name has: control, invisible, turning the direction of writing, unassigned."""
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """Somebody who is enrolled.
-
-    Attributes:
-        person_id: made at enrolment, means nothing outside this gallery.
-        name: unique in the gallery, whatever its case.
-        consent: where the consent is filed.
-        enrolled_at: UTC seconds since 1970.
-        expires_at: from then on they match no more; None: never.
-        since: version of the gallery in which they were new.
-        templates: how many there are, by the digest of their encoder.
-        n_crops: aligned crops kept, for another encoder.
-    """
-
-    person_id: str
-    name: str
-    consent: str
-    enrolled_at: float
-    expires_at: float | None
-    since: int
-    templates: Mapping[str, int]
-    n_crops: int
-
-    def is_expired(self, now_at: float) -> bool:
-        """Whether the consent has ended."""
-        return self.expires_at is not None and now_at >= self.expires_at
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Template:
-    """What an encoder said of one picture of somebody.
-
-    Attributes:
-        model_digest: SHA-256 of the encoder.
-        embedding: (D,) float32 of unit length.
-        crop_png: the aligned face, where it was kept for another encoder.
-    """
-
-    model_digest: str
-    embedding: NDArray[np.float32]
-    crop_png: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
-class AuditEntry:
-    """One thing that was done with the gallery.
-
-    Attributes:
-        at: UTC seconds since 1970.
-        actor: who, as far as we can tell: `cli:USER`, `mqtt`, `daemon`.
-        action: what, e.g. `enrol`.
-        person_id: with whom; it stays, meaning nothing, when they are forgotten.
-        outcome: `ok`, the code of an error, or the decision.
-    """
-
-    at: float
-    actor: str
-    action: str
-    person_id: str | None
-    outcome: str
-
-
-@dataclass(frozen=True, slots=True)
-class Export:
-    """An archive of everybody who was enrolled when it was written.
-
-    Attributes:
-        number: in the list of them.
-        path: where it was written to.
-        at: when, UTC seconds since 1970.
-        sha256: of the file.
-        version: of the gallery that it holds.
-    """
-
-    number: int
-    path: Path
-    at: float
-    sha256: str
-    version: int
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What faces are matched against until the gallery changes or somebody expires.
-
-    Attributes:
-        renew_at: UTC seconds at which the next person expires; None: nobody does.
-        n_stale: people who cannot match, as all their templates come from another encoder.
-        calibration: of this encoder's threshold in this gallery; None where nobody measured it.
-    """
-
-    matcher: Matcher
-    renew_at: float | None
-    n_stale: int
-    calibration: Calibration | None
 
 
 class Gallery:
@@ -342,10 +236,10 @@ class Gallery:
             )
             self._raise_version()
 
-    def remove_templates(self, person_id: str, *, model_digest: str) -> None:
-        """Delete what this encoder said of somebody."""
+    def remove_templates(self, person_id: str) -> None:
+        """Delete whatever encoders said of somebody, and the crops."""
         with telling(self.path):
-            self._connection.execute("DELETE FROM template WHERE person_id = ? AND model_digest = ?", (person_id, model_digest))
+            self._connection.execute("DELETE FROM template WHERE person_id = ?", (person_id,))
             self._raise_version()
             self._connection.execute("UPDATE gallery SET to_erase = version")
 
@@ -368,7 +262,7 @@ class Gallery:
         """Everybody who has a template of this encoder and has not expired.
 
         Raises:
-            GalleryError: people are enrolled, but with other encoders only; or a row was changed or moved.
+            GalleryError: a row was changed or moved.
         """
         with telling(self.path), self.reading():
             version = self._row("SELECT version FROM gallery")[0]
@@ -385,8 +279,6 @@ class Gallery:
                 model_digest,
             )[0]
             calibration = self.calibration(model_digest)
-        if people and n_stale == len(people):
-            raise _other_encoder(n_stale, model_digest)
         matcher = Matcher(
             templates,
             person_ids,
@@ -395,7 +287,9 @@ class Gallery:
             combination=combination,
             names={person_id: people[person_id]["name"] for person_id in dict.fromkeys(person_ids)},
         )
-        return Snapshot(matcher, min((end for end in ends.values() if end > now_at), default=None), n_stale, calibration)
+        return Snapshot(
+            matcher, min((end for end in ends.values() if end > now_at), default=None), len(people), n_stale, calibration
+        )
 
     def _read_templates(self, model_digest: str, *, without: set[str]) -> tuple[list[str], NDArray[np.float32]]:
         n = self._row("SELECT count(*) FROM template WHERE model_digest = ?", model_digest)[0]
@@ -525,8 +419,7 @@ class Gallery:
         self._connection.execute("UPDATE gallery SET version = version + 1")
 
     def _name_token(self, name: str) -> bytes:
-        """Equal for names that people take for equal."""
-        return self._cipher.token(" ".join(unicodedata.normalize("NFKC", name).casefold().split()))
+        return self._cipher.token(compared_name(name))
 
     def _place(self, kind: str, *parts: str | bytes) -> bytes:
         return bind(kind, self._id, *parts)
@@ -584,37 +477,3 @@ def open_gallery(state_dir: Path, key: KeyPlace) -> Gallery:
     except GalleryError as error:
         logger.warning("people who were forgotten are not yet overwritten, tried again when it is opened next: error=%s", error)
     return gallery
-
-
-def check_name(name: str) -> str:
-    """A name in its normal form (NFC), without blanks around it.
-
-    Raises:
-        FaceError: it is empty, too long, holds characters that nobody sees, or looks like an id.
-    """
-    normal = unicodedata.normalize("NFC", name).strip()
-    problem = ""
-    if not normal:
-        problem = "it is empty"
-    elif len(normal) > LONGEST_NAME:
-        problem = f"it has {len(normal)} characters"
-    elif any(unicodedata.category(each) in _UNSEEN for each in normal):
-        problem = "it holds characters that cannot be seen"
-    elif _PERSON_ID.fullmatch(normal):
-        problem = "it looks like the id of a person"
-    if problem:
-        raise FaceError(
-            "enrol.name",
-            f"this is no name: {problem}",
-            mend=f"use 1 to {LONGEST_NAME} letters, digits, signs and blanks",
-            where="arguments.name",
-        )
-    return normal
-
-
-def _other_encoder(n_people: int, model_digest: str) -> GalleryError:
-    return GalleryError(
-        "gallery.other_encoder",
-        f"all {n_people} people were enrolled with another encoder than {model_digest[:12]}…, which cannot be compared",
-        mend="enrol them again, or `edged faces reencode` where their crops were kept; or use the encoder of before",
-    )

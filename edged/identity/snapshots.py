@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from edged.identity.gallery import Gallery, Snapshot
+from edged.errors import GalleryError
+from edged.identity.gallery import Gallery
 from edged.identity.matching import Combination
+from edged.identity.people import Snapshot
 
 
 class CurrentSnapshot:
@@ -22,20 +24,27 @@ class CurrentSnapshot:
         self._snapshot: Snapshot | None = None
         self._taken_at = 0.0
 
-    def get(self, now_at: float) -> Snapshot:
+    def get(self, now_at: float, *, for_enrolment: bool = False) -> Snapshot:
         """The newest, at the price of one small question to SQLite where nothing has changed.
 
         Args:
             now_at: UTC seconds since 1970.
+            for_enrolment: that nobody can match is no error.
 
         Raises:
-            GalleryError: it cannot be read, or all were enrolled with another encoder; then nobody can be matched.
+            GalleryError: it cannot be read, or people are enrolled, but all with another encoder.
         """
         held, self._snapshot = self._snapshot, None
         if held is None or held.matcher.version != self._gallery.version() or not self._holds(held, now_at):
             held = self._gallery.take_snapshot(self._model_digest, now_at=now_at, combination=self._combination)
             self._taken_at = now_at
         self._snapshot = held
+        if held.n_people and held.n_stale == held.n_people and not for_enrolment:
+            raise GalleryError(
+                "gallery.other_encoder",
+                f"all {held.n_people} people were enrolled with another encoder than {self._model_digest[:12]}…",
+                mend="enrol them again, or `edged faces reencode` where their crops were kept; or use the encoder of before",
+            )
         return held
 
     def _holds(self, snapshot: Snapshot, now_at: float) -> bool:

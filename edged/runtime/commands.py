@@ -23,7 +23,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel
 
 from edged.clock import Clock
-from edged.errors import CommandError, EdgedError
+from edged.errors import CommandError, DeviceError, EdgedError
 from edged.events.command import (
     MAX_COMMAND_BYTES,
     CommandFault,
@@ -47,6 +47,9 @@ DEADLINE_S = 10.0
 
 STUCK_AFTER_S = 60.0
 """A command that is so much over its deadline is stuck in foreign code."""
+
+MOST_WAITING_BYTES = 16 * 1024 * 1024
+"""Of all commands that wait: pictures are large."""
 
 _POLL_S = 0.2
 _REPORT_S = 60.0
@@ -122,6 +125,7 @@ class CommandRoom:
         topic_head: `<prefix>/<device>/`.
         clock: for deadlines and the time in answers.
         send: takes the answers; never blocks.
+        at_end: called by the thread of `run` when that ends: closes what commands opened there.
     """
 
     def __init__(
@@ -133,12 +137,14 @@ class CommandRoom:
         clock: Clock,
         send: Callable[[Message], None],
         settings: CommandSettings,
+        at_end: Callable[[], None] = lambda: None,
     ) -> None:
         self._commands = {command.name: command for command in commands}
         self._device = device
         self._head = topic_head
         self._clock = clock
         self._send = send
+        self._at_end = at_end
         self._queue_limit = settings.queue_limit
         burst = max(1.0, 2 * settings.rate_per_s)
 
@@ -199,11 +205,14 @@ class CommandRoom:
 
     def run(self, loop: Loop) -> None:
         """Do what waits, until told to stop."""
-        while not loop.stopping:
-            loop.beat()
-            request = self._take()
-            if request is not None:
-                self._handle(request)
+        try:
+            while not loop.stopping:
+                loop.beat()
+                request = self._take()
+                if request is not None:
+                    self._handle(request)
+        finally:
+            self._at_end()
 
     def check(self) -> None:
         """Tell those whose deadline has passed; called a few times a second."""
@@ -225,10 +234,12 @@ class CommandRoom:
         """Take no more; whoever waits for an answer is told."""
         with self._lock:
             self._is_closed = True
-            left = [*self._waiting, *self._running]
+            waiting, running = list(self._waiting), [request for request in self._running if not request.is_answered]
             self._waiting.clear()
-        for request in left:
+        for request in waiting:
             self._answer_error(request, _stopped())
+        for request in running:
+            self._answer_error(request, _stopped(is_begun=True))
 
     def _objection(self, received: Received, most_bytes: int, now_s: float) -> CommandError | None:
         """What speaks against a command from outside; with the lock held."""
@@ -244,8 +255,9 @@ class CommandRoom:
             return CommandError(CommandFault.TOO_LARGE, message, mend="send less, a smaller picture for example")
         if self._is_closed:
             return _stopped()
-        if len(self._waiting) >= self._queue_limit:
-            message = f"{len(self._waiting)} commands wait already"
+        waiting_bytes = sum(len(request.received.body) for request in self._waiting)
+        if len(self._waiting) >= self._queue_limit or waiting_bytes + len(received.body) > MOST_WAITING_BYTES:
+            message = f"{len(self._waiting)} commands of {waiting_bytes} bytes wait already"
             return CommandError(CommandFault.BUSY, message, mend="send it again in a few seconds")
         return None
 
@@ -265,6 +277,9 @@ class CommandRoom:
             self._settle(request)
         except CommandError as error:
             self._answer_error(request, error)
+        except DeviceError as error:  # only a new process can go on: the loop fails, and the daemon with it
+            self._answer_error(request, _failed(str(error), mend="edged starts anew: send it again once its status is online"))
+            raise
         finally:
             with self._lock:
                 self._running.remove(request)
@@ -314,12 +329,14 @@ class CommandRoom:
             return "ok", encode_answer(answer, device=self._device, command=command.name, id=address.id, at=at)
         except CommandError as error:
             return error.code, self._encode_error(error, command.name, address)
+        except DeviceError:
+            raise
         except EdgedError as error:
-            failure = CommandError(CommandFault.FAILED, str(error), mend="mend that and send it again with another id")
+            failure = _failed(str(error), mend="mend that and send it again with another id")
         except Exception as error:  # the border to whoever wrote the command: one that is broken must not end the daemon
             kind, frames = type(error).__name__, "".join(traceback.format_tb(error.__traceback__))  # no values: they are secret
             logger.error("command broken: name=%s id=%s error=%s at\n%s", command.name, address.id, kind, frames)
-            failure = CommandError(CommandFault.FAILED, f"{kind} inside edged", mend="the log of edged says where: report it")
+            failure = _failed(f"{kind} inside edged", mend="the log of edged says where: report it")
         return failure.code, self._encode_error(failure, command.name, address)
 
     def _answer_error(self, request: _Request, error: CommandError) -> None:
@@ -392,5 +409,10 @@ def _late(request: _Request, *, is_begun: bool) -> CommandError:
     )
 
 
-def _stopped() -> CommandError:
-    return CommandError(CommandFault.STOPPED, "edged stops", mend="send it again once the device's status is online")
+def _stopped(*, is_begun: bool = False) -> CommandError:
+    message = "edged stops; perhaps it was done, perhaps not" if is_begun else "edged stops"
+    return CommandError(CommandFault.STOPPED, message, mend="send it again once the device's status is online")
+
+
+def _failed(message: str, *, mend: str) -> CommandError:
+    return CommandError(CommandFault.FAILED, message, mend=mend)

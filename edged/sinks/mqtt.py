@@ -164,6 +164,11 @@ class MqttSink:
             if self._wake:
                 self._wake.set()
 
+    @property
+    def topic_head(self) -> str:
+        """What every topic of this device starts with, slash included."""
+        return self._settings.topic_head
+
     def listen(self, subscription: Subscription) -> None:
         """Subscribe, after each connection anew: what was sent while there was none is never heard."""
         self._subscription = subscription

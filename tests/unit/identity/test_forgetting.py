@@ -11,7 +11,8 @@ from edged.errors import GalleryError, SinkError
 from edged.identity.archive import ArchiveSecret, export_gallery
 from edged.identity.encryption import KeyPlace
 from edged.identity.forgetting import Erased, MediaTrace, forget
-from edged.identity.gallery import Gallery, Person, open_gallery
+from edged.identity.gallery import Gallery, open_gallery
+from edged.identity.people import Person
 
 from .conftest import NOW_AT, add
 

@@ -17,7 +17,8 @@ from stand_ins.faces import STAND_IN_DIGEST, embedding_of
 
 from edged.errors import FaceError, GalleryError
 from edged.identity.encryption import KeyPlace
-from edged.identity.gallery import Gallery, check_name, open_gallery
+from edged.identity.gallery import Gallery, open_gallery
+from edged.identity.people import check_name
 from edged.identity.snapshots import CurrentSnapshot
 
 from .conftest import NOW_AT, add
@@ -239,7 +240,7 @@ def test_snapshot_for_another_encoder_asks_for_enrolment(gallery):
     add(gallery, "Anna", 1)
 
     with pytest.raises(GalleryError, match=r"all 1 people were enrolled with another encoder.*enrol them again") as caught:
-        gallery.take_snapshot(OTHER_DIGEST, now_at=NOW_AT)
+        CurrentSnapshot(gallery, model_digest=OTHER_DIGEST).get(NOW_AT)
 
     assert caught.value.code == "gallery.other_encoder"
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from waiting import wait_until
 
-from edged.errors import CommandError, StateError
+from edged.errors import CommandError, DeviceError, StateError
 from edged.events.command import MAX_ANSWER_BYTES, MAX_COMMAND_BYTES, StrictModel
 from edged.runtime.commands import STUCK_AFTER_S, Command, CommandRoom, CommandSettings
 from edged.runtime.kept_answers import KEEP_S
@@ -52,12 +52,13 @@ class Turns:
 class Rig:
     """A room with one command, `greet`, whose doing can be replaced, and what it sent."""
 
-    def __init__(self, **settings: object) -> None:
+    def __init__(self, *, most_bytes: int = 20_000, **settings: object) -> None:
         self.clock = FakeClock()
         self.sent: list[Message] = []
         self.done: list[str] = []
+        self.ended: list[str] = []  # names of threads
         self.instead: Callable[[Greeting], Greeted] | None = None
-        greet = Command("greet", "Greets.", Greeting, Greeted, self.greet, deadline_s=5.0, most_bytes=20_000)
+        greet = Command("greet", "Greets.", Greeting, Greeted, self.greet, deadline_s=5.0, most_bytes=most_bytes)
         self.room = CommandRoom(
             [greet],
             device="gate",
@@ -65,6 +66,7 @@ class Rig:
             clock=self.clock,
             send=self.sent.append,
             settings=CommandSettings(**{"rate_per_s": 100.0, **settings}),
+            at_end=lambda: self.ended.append(threading.current_thread().name),
         )
 
     def greet(self, arguments: Greeting) -> Greeted:
@@ -311,6 +313,16 @@ def test_queue_full_is_answered_busy_at_once():
     assert rig.codes() == ["command.busy", "command.busy", "ok", "ok"]
 
 
+def test_queue_full_of_large_commands_is_answered_busy():
+    """A few pictures must not fill the memory, however many commands may wait."""
+    rig = Rig(queue_limit=64, most_bytes=6_000_000)
+    for _ in range(3):
+        rig.offer(json.dumps(greeting()).encode().ljust(6_000_000))
+
+    assert rig.codes() == ["command.busy"]
+    assert "2 commands of 12000000 bytes wait already" in rig.answers()[0]["error"]["message"]
+
+
 def test_commands_above_the_rate_are_refused_and_then_passed_over(caplog):
     """A flood gets as many refusals as the rate allows, and nothing more; it is told once a minute."""
     rig = Rig(rate_per_s=2.0, queue_limit=64)
@@ -438,6 +450,23 @@ def test_command_that_fails_is_answered_and_the_room_goes_on(failure, code, mess
     assert ("test_commands.py" in caplog.text) is (code == "command.failed" and "inside" in message)
 
 
+def test_command_that_finds_the_device_lost_is_answered_and_ends_the_loop():
+    """Only a new process can use a lost CUDA device again; whoever asked is told so first."""
+    rig = Rig()
+
+    def lose(arguments: Greeting) -> Greeted:
+        raise DeviceError(700, "illegal address")
+
+    rig.instead = lose
+    loop = Loop("commands", rig.room.run, limit_s=5.0, now_s=rig.clock.now_s)
+    rig.offer()
+    loop.run()
+
+    assert isinstance(loop.failure, DeviceError)
+    assert rig.codes() == ["command.failed"]
+    assert len(rig.ended) == 1
+
+
 def test_command_with_an_answer_too_long_says_so():
     """It was done; the next question should be smaller."""
     rig = Rig()
@@ -455,6 +484,37 @@ def test_room_closed_tells_everybody_who_waits_and_takes_no_more():
 
     assert rig.codes() == ["command.stopped", "command.stopped"]
     assert rig.done == []
+
+
+def test_room_closed_while_a_command_is_done_says_that_it_may_have_been():
+    """Nobody is told that nothing happened when something may have."""
+    rig = Rig()
+
+    def close_meanwhile(arguments: Greeting) -> Greeted:
+        rig.room.close()
+        return Greeted(text="done", times=1)
+
+    rig.instead = close_meanwhile
+    answer = rig.ask()
+
+    assert answer["error"]["code"] == "command.stopped"
+    assert "perhaps it was done" in answer["error"]["message"]
+
+
+def test_run_ended_closes_what_commands_opened_on_its_thread():
+    """On that very thread: what they opened may belong to it."""
+    rig = Rig()
+    loop = Loop("commands", rig.room.run, limit_s=5.0, now_s=rig.clock.now_s)
+    worker = threading.Thread(target=loop.run, name="commands")
+    worker.start()
+    rig.offer()
+    wait_until(lambda: rig.sent)
+    assert rig.ended == []
+
+    loop.stop()
+    worker.join(10)
+
+    assert rig.ended == ["commands"]
 
 
 def test_room_logs_name_id_and_outcome_and_nothing_else(caplog):

@@ -79,7 +79,7 @@ def test_public_pictures_come_from_redact_alone() -> None:
 
 
 def test_no_code_lets_pixels_out_by_another_way() -> None:
-    """Calls that encode or show pixels stand in two functions, which take a PublicPicture, and where the gallery encrypts them."""
+    """Calls that encode or show pixels stand in two functions that take a PublicPicture, and where the gallery encrypts them."""
     found, without_picture = {}, set()
     for path in sorted(PACKAGE.rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
