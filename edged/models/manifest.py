@@ -52,7 +52,7 @@ class OnnxFile(_Part):
 
 
 class QuantisedFile(OnnxFile):
-    """The same network in INT8, what its ranges were found on, and what it costs: `measured` holds AP50 of both by class.
+    """The same network in INT8, what its ranges were found on, and what it costs: `measured` tells how good, or how like it is.
 
     Attributes:
         symmetric: activations are signed, around 0, as TensorRT wants them; files from before the key are taken for unsigned.
