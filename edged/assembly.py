@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from edged.backends.base import Backend
 from edged.backends.onnx import open_onnx_backend
 from edged.config import CameraConfig, Config, check_against_manifest
 from edged.config.models import OnTimeConfig
@@ -26,7 +27,9 @@ from edged.config.source import (
 )
 from edged.errors import ConfigError, InferenceError, InputError, ModelError
 from edged.models.detector import Detector, DetectorThresholds, SizeLimits, thresholds_of
-from edged.models.manifest import DetectorManifest, Precision, find_engine, load_manifest
+from edged.models.face import FaceEncoder
+from edged.models.manifest import DetectorManifest, EncoderManifest, ManifestT, Precision, find_engine, load_manifest
+from edged.models.network import NetworkT
 from edged.pipeline import CameraPipeline, DetectionSettings, FrameResult
 from edged.rules.counters import CounterState
 from edged.rules.engine import Rules
@@ -104,18 +107,38 @@ def open_detector(directory: Path, *, precision: Precision = "fp32", threads: in
     Raises:
         ModelError: the manifest or the network cannot be used.
     """
-    manifest = load_manifest(directory, precision=precision, kind=DetectorManifest)
+    return _open_network(Detector, DetectorManifest, directory, precision=precision, threads=threads)
+
+
+def open_encoder(directory: Path, *, precision: Precision = "fp32", threads: int = 1) -> FaceEncoder:
+    """The face encoder of an engine directory, warm. Used and closed by the thread that opens it.
+
+    Raises:
+        ModelError: the manifest or the network cannot be used.
+    """
+    return _open_network(FaceEncoder, EncoderManifest, directory, precision=precision, threads=threads)
+
+
+def _open_network(
+    network: Callable[[ManifestT, Backend], NetworkT],
+    kind: type[ManifestT],
+    directory: Path,
+    *,
+    precision: Precision,
+    threads: int,
+) -> NetworkT:
+    manifest = load_manifest(directory, precision=precision, kind=kind)
     backend = open_onnx_backend(directory / manifest.network(precision).file, threads=threads)
     try:
-        detector = Detector(manifest, backend)
-        detector.warm_up()
+        opened = network(manifest, backend)
+        opened.warm_up()
     except InferenceError as error:
         backend.close()
         raise ModelError(f"{directory}: the network fails on a grey picture: {error} [model.invalid]") from error
     except ModelError:
         backend.close()
         raise
-    return detector
+    return opened
 
 
 def make_source(settings: AnySource, *, timeout_s: float) -> FrameSource:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.errors import InputError
-from edged.models.detector import Detector, DetectorThresholds
+from edged.models.detector import Detector, is_sure
 from edged.models.manifest import DetectorManifest, DetectorParity, Precision
 from edged.street.scene import Street
 from edged.types import Detections, Pixels
@@ -101,12 +101,6 @@ def check_parity(reference: Detector, candidate: Detector, pictures: Sequence[Pi
         objects=objects,
         found=len(all_ious),
     )
-
-
-def is_sure(detections: Detections, thresholds: DetectorThresholds) -> NDArray[np.bool_]:
-    """(N,) whether each detection is believed."""
-    needed = [thresholds.score_by_class.get(int(class_id), thresholds.score) for class_id in detections.class_ids]
-    return detections.scores >= np.array(needed, np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

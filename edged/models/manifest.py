@@ -331,7 +331,7 @@ class LivenessManifest(Manifest):
     task: Literal["liveness"]
     outputs: ScoresOutput
     classes: Annotated[tuple[_Text, ...], Field(min_length=2, max_length=100)]
-    margin: Annotated[float, Field(ge=1, le=4, strict=True)]
+    margin: Annotated[float, Field(ge=0.5, le=4, strict=True)]
     thresholds: LivenessThresholds
     parity: Mapping[Precision, LivenessParity] = {}
 

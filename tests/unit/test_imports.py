@@ -33,6 +33,7 @@ MAY_USE = {
     "events": GROUND | {"vision"},
     "tracking": GROUND | {"vision"},
     "rules": GROUND | {"vision", "events"},
+    "identity": GROUND | {"vision", "strict_yaml"},
     "parity": GROUND | {"vision", "street", "models"},
     "models": GROUND | {"vision", "backends.base", "strict_yaml"},
     "pipeline": GROUND | CONTRACTS | {"vision", "tracking", "rules", "models"},

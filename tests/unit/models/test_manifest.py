@@ -443,7 +443,7 @@ def test_load_manifest_of_another_task_than_wanted_is_refused(tmp_path: Path) ->
         ),
         pytest.param(make_liveness_manifest(), {"classes": ["live"]}, "classes: Tuple should have at least 2", id="all is live"),
         pytest.param(make_liveness_manifest(), {"classes": ["live"] * 2}, "'live' stands more than once", id="live twice"),
-        pytest.param(make_liveness_manifest(), {"margin": 0.9}, "greater than or equal to 1", id="less than the face"),
+        pytest.param(make_liveness_manifest(), {"margin": 0.4}, "greater than or equal to 0.5", id="less than half a face"),
         pytest.param(make_manifest(), {"points": ["nose"]}, "give both or neither", id="points without a tensor"),
         pytest.param(make_manifest(), {"outputs": OUTPUTS | {"points": "points"}}, "give both or neither", id="unnamed points"),
         pytest.param(make_manifest(), {"points": ["eye", "eye"]}, "each point needs a name of its own", id="point twice"),
