@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,8 +28,18 @@ from edged.config.source import (
 from edged.errors import ConfigError, InferenceError, InputError, ModelError
 from edged.models.detector import Detector, DetectorThresholds, SizeLimits, thresholds_of
 from edged.models.face import FaceEncoder
-from edged.models.manifest import DetectorManifest, EncoderManifest, ManifestT, Precision, find_engine, load_manifest
-from edged.models.network import NetworkT
+from edged.models.liveness import Liveness
+from edged.models.manifest import (
+    DetectorManifest,
+    EncoderManifest,
+    LivenessManifest,
+    Manifest,
+    ManifestT,
+    Precision,
+    find_engine,
+    load_manifest,
+)
+from edged.models.network import Network
 from edged.pipeline import CameraPipeline, DetectionSettings, FrameResult
 from edged.rules.counters import CounterState
 from edged.rules.engine import Rules
@@ -102,43 +112,59 @@ def _check_precision(config: Config, manifest: DetectorManifest) -> None:
 
 
 def open_detector(directory: Path, *, precision: Precision = "fp32", threads: int = 1) -> Detector:
-    """The detector of an engine directory, warm. Used and closed by the thread that opens it.
-
-    Raises:
-        ModelError: the manifest or the network cannot be used.
-    """
-    return _open_network(Detector, DetectorManifest, directory, precision=precision, threads=threads)
+    """The detector of an engine directory; see `open_network`."""
+    return open_network(directory, precision=precision, threads=threads, kind=DetectorManifest)
 
 
 def open_encoder(directory: Path, *, precision: Precision = "fp32", threads: int = 1) -> FaceEncoder:
-    """The face encoder of an engine directory, warm. Used and closed by the thread that opens it.
+    """The face encoder of an engine directory; see `open_network`."""
+    return open_network(directory, precision=precision, threads=threads, kind=EncoderManifest)
+
+
+def open_liveness(directory: Path, *, precision: Precision = "fp32", threads: int = 1) -> Liveness:
+    """The liveness network of an engine directory; see `open_network`."""
+    return open_network(directory, precision=precision, threads=threads, kind=LivenessManifest)
+
+
+def open_network(
+    directory: Path, *, precision: Precision = "fp32", threads: int = 1, kind: type[ManifestT] = Manifest
+) -> Network[ManifestT]:
+    """The network of an engine directory on the processor, warm. Used and closed by the thread that opens it.
+
+    Args:
+        kind: the form that its manifest must have; any if absent.
 
     Raises:
         ModelError: the manifest or the network cannot be used.
     """
-    return _open_network(FaceEncoder, EncoderManifest, directory, precision=precision, threads=threads)
-
-
-def _open_network(
-    network: Callable[[ManifestT, Backend], NetworkT],
-    kind: type[ManifestT],
-    directory: Path,
-    *,
-    precision: Precision,
-    threads: int,
-) -> NetworkT:
     manifest = load_manifest(directory, precision=precision, kind=kind)
     backend = open_onnx_backend(directory / manifest.network(precision).file, threads=threads)
     try:
-        opened = network(manifest, backend)
-        opened.warm_up()
+        network = make_network(manifest, backend)
+        network.warm_up()
     except InferenceError as error:
         backend.close()
         raise ModelError(f"{directory}: the network fails on a grey picture: {error} [model.invalid]") from error
     except ModelError:
         backend.close()
         raise
-    return opened
+    return network
+
+
+def make_network(manifest: ManifestT, backend: Backend) -> Network[ManifestT]:
+    """The detector, face encoder or liveness network, by the form of its manifest, that a backend computes.
+
+    Raises:
+        ModelError: they do not belong together.
+    """
+    match manifest:
+        case DetectorManifest():
+            return Detector(manifest, backend)
+        case EncoderManifest():
+            return FaceEncoder(manifest, backend)
+        case LivenessManifest():
+            return Liveness(manifest, backend)
+    raise ValueError(f"{manifest.name}: expected the manifest of a task, got {type(manifest).__name__}")
 
 
 def make_source(settings: AnySource, *, timeout_s: float) -> FrameSource:

@@ -19,7 +19,7 @@ from pathlib import Path
 from edged import __version__, assembly
 from edged.clock import SystemClock, read_clock_quality
 from edged.config import CameraConfig, Config, load_config
-from edged.engine_opening import open_configured_detector
+from edged.engine_opening import open_configured_network
 from edged.errors import EXIT_CONFIG, EXIT_DEVICE, ConfigError, DeviceError, EdgedError, ModelError
 from edged.events.event import Event, EventType
 from edged.log import configure_logging
@@ -211,8 +211,8 @@ class Daemon:
         listeners: list[Callable[[FrameResult], None]],
     ) -> None:
         """The analysis thread opens, uses and closes the detector."""
-        opened = open_configured_detector(engine, self._config.detector, state_dir=self._config.state_dir)
-        with opened.detector as detector:
+        opened = open_configured_network(engine, self._config.detector, state_dir=self._config.state_dir, kind=DetectorManifest)
+        with opened.network as detector:
             logger.info("detector ready: %s, %s", detector.label, self._config.detector.precision)
             self._fallback = opened.fallback
             self._analysis_ready.set()

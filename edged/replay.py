@@ -16,11 +16,12 @@ import numpy as np
 
 from edged import assembly
 from edged.config import CameraConfig, Config, load_config, parse_config
-from edged.engine_opening import open_configured_detector
+from edged.engine_opening import open_configured_network
 from edged.errors import InputError, SourceCause, SourceError
 from edged.events.event import Event
 from edged.events.golden import compare
 from edged.events.wire import REPLAY_EPOCH
+from edged.models.manifest import DetectorManifest
 from edged.pipeline import FrameResult, process
 from edged.runtime.journal import Journal
 from edged.runtime.pacing import Pacer
@@ -157,7 +158,8 @@ class Replay:
             SourceError: it cannot be read, or holds no frame.
         """
         last_s = 0.0
-        with open_configured_detector(self._engine, self._settings, state_dir=self._state_dir).detector as detector:
+        opened = open_configured_network(self._engine, self._settings, state_dir=self._state_dir, kind=DetectorManifest)
+        with opened.network as detector:
             for frame in self._frames(source):
                 last_s = frame.captured_s
                 (result,) = process([frame], {self._camera: self._pipeline}, detector, now_s=self._clock.now_s)

@@ -1,8 +1,8 @@
 """Is it one person? Pairs of pictures, and how well scores of theirs tell.
 
 Sources: ten folds, thresholds chosen on nine, Huang et al., Labeled Faces in the Wild, UMass 07-49, 2007; the share of one
-person's pairs accepted where so many of two people's are, ISO/IEC 19795-1; people drawn anew instead of pairs, Bolle, Ratha, Pankanti,
-Error analysis of pattern recognition systems: the subsets bootstrap, CVIU 93, 2004.
+person's pairs accepted where so many of two people's are, ISO/IEC 19795-1; people drawn anew instead of pairs, Bolle, Ratha,
+Pankanti, Error Analysis of Pattern Recognition Systems: the Subsets Bootstrap, CVIU 93, 2004.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ class Acceptance:
         threshold: that does it.
         accepted: share of pairs of one person at or above it.
         interval: 95 % of `accepted` over people drawn anew; None with few people.
-        false_share: 95 % bounds of the share of pairs of two people that is really accepted, if pairs did not depend on each other.
+        false_share: 95 % bounds of the share of pairs of two people that is really accepted, were pairs independent.
         is_shown: there are enough pairs of two people for one in `share` to be seen.
     """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,15 +45,18 @@ class Liveness(Network[LivenessManifest]):
             InferenceError: the network failed.
             ValueError: a box is empty, or outside of the picture.
         """
-        if not len(boxes):
+        margin, side_px = self.manifest.margin, self.manifest.input.width
+        return self.score_squares([cut_square(pixels_rgb, box, margin=margin, side_px=side_px) for box in boxes])
+
+    def score_squares(self, squares: Sequence[Pixels]) -> NDArray[np.float32]:
+        """`score` of faces that were cut out: (side, side, 3) uint8 RGB each, with the margin around them."""
+        if not squares:
             return np.zeros(0, np.float32)
-        wanted = self.manifest
-        crops = [cut_square(pixels_rgb, box, margin=wanted.margin, side_px=wanted.input.width) for box in boxes]
-        (scores,) = self._take(self.infer(self.prepare(crops)), n=len(crops))
-        live = scores[:, wanted.classes.index(LIVE)]
+        (scores,) = self._take(self.infer(self.prepare(squares)), n=len(squares))
+        live = scores[:, self.manifest.classes.index(LIVE)]
         if not ((live >= 0) & (live <= 1)).all():  # NaN, too
-            raise InferenceError(f"{wanted.name}: expected scores in [0, 1], got {live.tolist()}")
+            raise InferenceError(f"{self.manifest.name}: expected scores in [0, 1], got {live.tolist()}")
         return live.copy()
 
     def warm_up(self) -> None:
-        self.score(self.grey, np.array([[0, 0, *self.grey.shape[1::-1]]], np.float32))
+        self.score_squares([self.grey])

@@ -439,7 +439,7 @@ def test_verify_on_a_device_notes_that_the_engine_passed(site: Path, here: Stand
 
     assert status == 0
     assert (
-        "parity on Orin (8.7), driver 12.6: AP50 1.0000 (at least 0.999), mean IoU 1.0000 (at least 0.99), "
+        "parity on Orin (8.7), driver 12.6: ap50 1.0000 (at least 0.999), mean_iou 1.0000 (at least 0.99), "
         "6 of 6 objects on 3 pictures"
     ) in capsys.readouterr().out
     run(site, "list")
@@ -458,7 +458,7 @@ def test_verify_on_a_device_refuses_an_engine_that_sees_other_things(
 
     said = capsys.readouterr().err
     assert status == 78
-    assert "AP50 0.5000 (at least 0.999)" in said
+    assert "ap50 0.5000 (at least 0.999)" in said
     assert "3 of 6 objects on 3 pictures: it will not be used" in said
     run(site, "list")
     assert capsys.readouterr().out.rstrip().endswith("failed")

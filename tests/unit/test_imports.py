@@ -34,6 +34,7 @@ MAY_USE = {
     "tracking": GROUND | {"vision"},
     "rules": GROUND | {"vision", "events"},
     "identity": GROUND | {"vision", "strict_yaml"},
+    "face_reading": GROUND | {"vision", "models"},
     "parity": GROUND | {"vision", "street", "models"},
     "models": GROUND | {"vision", "backends.base", "strict_yaml"},
     "pipeline": GROUND | CONTRACTS | {"vision", "tracking", "rules", "models"},

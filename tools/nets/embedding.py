@@ -1,8 +1,8 @@
 """An encoder: a picture becomes numbers of unit length, near for what has one label, far for what has not.
 
 Sources: MobileNetV2 with its last layer of 1280 channels, Sandler et al., CVPR 2018, table 2; a filter as large as the last
-features in the place of their average, and a halving less to make these larger, Chen et al., MobileFaceNets, CCBR 2018, section 3;
-unit length, Schroff et al., FaceNet, CVPR 2015.
+features in the place of their average, and a halving less to make these larger, Chen et al., MobileFaceNets, CCBR 2018,
+section 3; unit length, Schroff et al., FaceNet, CVPR 2015.
 """
 
 from __future__ import annotations
@@ -58,7 +58,11 @@ class EmbeddingSettings:
 
 
 class Embedding(nn.Module):
-    """Pictures in, unit vectors out."""
+    """Pictures in, unit vectors out.
+
+    The one normalisation over batches, `centre`, keeps the numbers around 0 while what is below them changes: without, all faces
+    soon point the same way. It has no weights and is folded into the last layer for export.
+    """
 
     def __init__(self, settings: EmbeddingSettings) -> None:
         super().__init__()
@@ -72,6 +76,7 @@ class Embedding(nn.Module):
             self.pool = nn.AdaptiveAvgPool2d(1)
         self.dropout = nn.Dropout(settings.dropout)
         self.project = Conv(channels, settings.dimension, kernel=1, linear=True)
+        self.centre = nn.BatchNorm1d(settings.dimension, affine=False)
 
     def pooled(self, images: Tensor) -> Tensor:
         """What is known before it is brought down to few numbers: (N, channels).
@@ -84,7 +89,15 @@ class Embedding(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(N, dimension) float32 of unit length; images as for `pooled`."""
         features = self.dropout(self.pooled(images))[:, :, None, None]
-        return F.normalize(self.project(features).flatten(1).float(), dim=1)
+        return F.normalize(self.centre(self.project(features).flatten(1).float()), dim=1)
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Let the last layer do what `centre` does, for export; training goes on from the unfolded module only."""
+        deviation = (self.centre.running_var + self.centre.eps).sqrt()
+        weight = self.project.plain_weight() / deviation[:, None, None, None]
+        self.project.set_weights(weight, (self.project.bias - self.centre.running_mean) / deviation)
+        self.centre = nn.Identity()
 
     @torch.no_grad()
     def spread(self, images: Tensor) -> None:
@@ -108,7 +121,6 @@ class Embedding(nn.Module):
         _, lengths, directions = torch.linalg.svd(features - mean, full_matrices=False)
         deviations = (lengths / len(images) ** 0.5)[: self.settings.dimension, None]
         weight = directions[: self.settings.dimension] / deviations.clamp_min(1e-3 * float(deviations[0]))
-        weight /= self.settings.dimension**0.5  # before it is normalised, the mean picture's length is 1
         self.project.set_weights(weight[:, :, None, None].float(), -(weight @ mean).float())
 
 

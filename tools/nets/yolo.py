@@ -262,6 +262,13 @@ class ExportedYolo(Yolo):
         self.register_buffer("anchors", places.anchors, persistent=False)
         self.register_buffer("strides", places.strides, persistent=False)
 
+    @property
+    def outputs(self) -> dict[str, tuple[int, ...]]:
+        """Names of what it answers in their order, and the shape of each for one picture."""
+        rows, settings = len(self.centres), self.settings
+        points = {"points": (rows, len(settings.points), 2)} if settings.points else {}
+        return {"boxes": (rows, 4), "scores": (rows, len(settings.classes)), **points}
+
     def places(self, height: int, width: int) -> Places:  # noqa: ARG002 - one size, known from the start
         return Places(self.centres, self.anchors, self.strides)
 
