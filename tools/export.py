@@ -6,22 +6,26 @@ import argparse
 import io
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import onnx
 import torch
+from torch import Tensor
 
 from edged.errors import EdgedError, InputError
 from edged.models.manifest import (
     DataSource,
     DetectorManifest,
+    EmbeddingOutput,
+    EncoderManifest,
     InputSpec,
     LivenessManifest,
     LivenessThresholds,
     Manifest,
+    MatchThresholds,
     OnnxFile,
     OutputNames,
     ScoresOutput,
@@ -31,12 +35,14 @@ from edged.models.manifest import (
 from tools.engines import IR_VERSION, ONNX_NAME, OPSET, parse_size, write_manifest, write_whole
 from tools.nets.classifier import ExportedClassifier
 from tools.nets.convolution import convolutions
+from tools.nets.embedding import ExportedEmbedding, encoder_weights
 from tools.nets.yolo import STRIDES, ExportedYolo
 from tools.train_detector import TrainSettings
+from tools.train_encoder import EncoderSettings
 from tools.train_liveness import LivenessSettings
 from tools.training import load_checkpoint
 
-TOLD_ELSEWHERE = {"data", "anchors", "points", "task", "margin"}
+TOLD_ELSEWHERE = {"data", "anchors", "points", "task", "template", "dimension", "margin"}
 """Settings that have keys of their own in the manifest."""
 LICENCES = {"R": "research-only", "D": "evaluation-only", "P": "Apache-2.0"}
 """The licence that a network gets from the worst mark among its data, worst first."""
@@ -69,12 +75,14 @@ class _Engine:
         settings: of its training.
         form: of its manifest.
         own: the keys of its manifest that its task alone decides.
+        weights: finds the network's in those of a checkpoint.
     """
 
     network: Exported
-    settings: TrainSettings | LivenessSettings
+    settings: TrainSettings | EncoderSettings | LivenessSettings
     form: type[Manifest]
     own: dict[str, Any]
+    weights: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = lambda state: state
 
 
 def export_engine(checkpoint: Path, out: Path, *, size: str | None = None) -> Manifest:
@@ -90,7 +98,7 @@ def export_engine(checkpoint: Path, out: Path, *, size: str | None = None) -> Ma
     state = load_checkpoint(checkpoint)
     engine = _describe(state["settings"], size)
     try:
-        engine.network.load_state_dict(state["averaged"])
+        engine.network.load_state_dict(engine.weights(state["averaged"]))
     except RuntimeError as error:
         raise InputError(f"{checkpoint}: its weights do not fit the network that its settings describe: {error}") from error
     out.mkdir(parents=True, exist_ok=True)
@@ -107,10 +115,12 @@ def _describe(recipe: dict[str, Any], size: str | None) -> _Engine:
     match task := recipe.get("task", "detector"):
         case "detector":
             return _describe_detector(TrainSettings.model_validate(recipe), size)
+        case "face_encoder":
+            return _describe_encoder(EncoderSettings.model_validate(recipe), size)
         case "liveness":
             return _describe_liveness(LivenessSettings.model_validate(recipe), size)
         case _:
-            raise InputError(f"the checkpoint is of a network for {task!r}: expected one for detector or liveness")
+            raise InputError(f"the checkpoint is of a network for {task!r}: expected one for detector, face_encoder or liveness")
 
 
 def _describe_detector(settings: TrainSettings, size: str | None) -> _Engine:
@@ -126,6 +136,20 @@ def _describe_detector(settings: TrainSettings, size: str | None) -> _Engine:
         "thresholds": Thresholds(score=0.3, nms_iou=0.5),
     }
     return _Engine(network, settings, DetectorManifest, own)
+
+
+def _describe_encoder(settings: EncoderSettings, size: str | None) -> _Engine:
+    network = ExportedEmbedding(settings.network())
+    if size and parse_size(size) != (network.width, network.height):
+        raise InputError(f"--input {size}: the template {settings.template} makes faces of {network.width} pixels; leave it out")
+    own = {
+        "task": "face_encoder",
+        "outputs": EmbeddingOutput(embedding="embedding"),
+        "dimension": settings.dimension,
+        "template": settings.template,
+        "thresholds": MatchThresholds(match=0.5, margin=0.0),
+    }
+    return _Engine(network, settings, EncoderManifest, own, encoder_weights)
 
 
 def _describe_liveness(settings: LivenessSettings, size: str | None) -> _Engine:

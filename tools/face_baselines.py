@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.types import Pixels
-from edged.vision.alignment import TEMPLATES, Template
+from edged.vision.alignment import TEMPLATES
 
 LBP_TEMPLATE = TEMPLATES["mean112"]
+IMAGENET_TEMPLATE = TEMPLATES["mean112"].scaled(224)
+"""The size that ImageNet's network was taught at."""
 _CELLS = 7
 """A side of the crop has so many cells, each with a histogram of its own."""
 _NEIGHBOURS = ((-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1))
@@ -53,11 +55,6 @@ def _uniform_patterns() -> NDArray[np.int64]:
     table = np.full(256, len(uniform), np.int64)
     table[uniform] = np.arange(len(uniform))
     return table
-
-
-def imagenet_template(template: Template) -> Template:
-    """The same view at the size that ImageNet's network was taught at."""
-    return template.scaled(224)
 
 
 def imagenet_embeddings(crops: Sequence[Pixels], weights: Path) -> NDArray[np.float32]:

@@ -18,7 +18,7 @@ from tools.datasets.classes import place_of, same_name
 from tools.narrowing import Weights, narrow
 from tools.nets.classifier import Classifier
 from tools.nets.convolution import convolutions
-from tools.nets.embedding import Embedding
+from tools.nets.embedding import Embedding, encoder_weights
 from tools.nets.mobilenet_v2 import ROWS, MobileNetV2
 from tools.nets.yolo import Yolo, YoloSettings
 from tools.training import load_checkpoint
@@ -65,8 +65,7 @@ def initialise_encoder(network: Embedding, path: Path) -> list[str]:
     elif path.suffix == ".onnx":
         weights = _read_onnx(path)
     else:
-        state = {name.removeprefix("encoder."): tensor for name, tensor in load_checkpoint(path)["averaged"].items()}
-        weights = _fold(state)
+        weights = _fold(encoder_weights(load_checkpoint(path)["averaged"]))
     missing = take_over(network, weights, path)
     log.info("weights taken from %s", path)
     return missing

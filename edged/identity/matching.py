@@ -96,6 +96,12 @@ class Matcher:
         """How many templates are compared; one a person where they were averaged."""
         return len(self._templates)
 
+    def rows(self) -> tuple[NDArray[np.float32], list[str]]:
+        """The templates (T, D) as they are compared, not to be changed, and whose each is."""
+        counts = np.diff(np.append(self._starts, len(self._templates)))
+        owners = [person_id for person_id, n in zip(self.person_ids, counts, strict=True) for _ in range(n)]
+        return self._templates, owners
+
     def search(self, embeddings: NDArray[np.float32]) -> list[tuple[Candidate, ...]]:
         """The two persons that each embedding (N, D) resembles most, the better first; fewer where there are fewer.
 
@@ -134,7 +140,7 @@ class Matcher:
 
     def _check(self, embeddings: NDArray[np.float32]) -> None:
         check_unit_rows(embeddings, "embeddings")
-        if embeddings.shape[1] != self.dimension:
+        if len(self) and embeddings.shape[1] != self.dimension:
             raise ValueError(f"embeddings: expected {self.dimension} numbers each, got {embeddings.shape[1]}")
 
     def _scored_blocks(self, embeddings: NDArray[np.float32]) -> Iterator[tuple[int, NDArray[np.float32]]]:

@@ -10,6 +10,7 @@ from edged.models.detector import Detector
 from edged.pipeline import CameraPipeline, FrameResult, process
 from edged.runtime.board import FrameBoard
 from edged.runtime.camera_status import CameraStatus
+from edged.runtime.faces import FaceWatch
 from edged.runtime.journal import Journal
 from edged.runtime.loop import Loop
 
@@ -30,6 +31,7 @@ class Analysis:
         batch: the most frames computed at once.
         absent_s: a camera without a frame for this long has lost its objects: they end.
         listeners: called with every result, e.g. a recorder; must not block.
+        faces: looks at faces beside this loop; None: nobody does.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Analysis:
         batch: int,
         absent_s: float,
         listeners: Sequence[Callable[[FrameResult], None]] = (),
+        faces: FaceWatch | None = None,
     ) -> None:
         self._board = board
         self._cameras = cameras
@@ -54,6 +57,7 @@ class Analysis:
         self._batch = batch
         self._absent_s = absent_s
         self._listeners = listeners
+        self._faces = faces
         self._seen_s: dict[str, float] = {}  # cameras that may have objects, with the time of their newest frame
         self._unreadable: set[str] = set()
         self._count_changes = dict.fromkeys(cameras, -1)
@@ -65,6 +69,7 @@ class Analysis:
         while not loop.stopping:
             loop.beat()
             frames = self._board.take(self._batch, timeout_s=POLL_S)
+            self._take_answers()
             results = process(frames, self._cameras, self._detector, now_s=self._clock.now_s) if frames else []
             for result in results:
                 self._report(result)
@@ -82,8 +87,16 @@ class Analysis:
             self._statuses[camera].count(detected=1)
         self._journal.publish_events(camera, result.events, stages_ms=result.stages_ms)
         self._publish_counts(camera)
+        if self._faces is not None:
+            self._faces.put(result)
         for listener in self._listeners:
             listener(result)
+
+    def _take_answers(self) -> None:
+        """Whose faces were recognised meanwhile: before the next frame, so that its events can say it."""
+        for answer in self._faces.take() if self._faces is not None else ():
+            events = self._cameras[answer.camera].identify(answer)
+            self._journal.publish_events(answer.camera, events, stages_ms=answer.stages_ms)
 
     def _note_unreadable(self, cameras: set[str]) -> None:
         """Frames without a picture count as dropped; the first of a camera is logged."""
@@ -100,6 +113,8 @@ class Analysis:
 
     def _end(self, camera: str) -> None:
         self._seen_s.pop(camera, None)
+        if self._faces is not None:
+            self._faces.drop(camera)
         self._journal.publish_events(camera, self._cameras[camera].end(now_s=self._clock.now_s()), stages_ms={})
         self._publish_counts(camera)
 

@@ -27,6 +27,7 @@ from edged.models.detector import Detector
 from edged.models.manifest import dump_manifest, load_manifest
 from edged.probe import write_picture
 from edged.state import StateDirectory
+from edged.vision.redact import NOTHING, redact
 
 PORTABLE_LIBRARY = Library(None, "tensorrt_rtx", "1.7.1", Differences(True, False, False, True, True, True), None, MessageLog())
 LIBRARY = Library(None, "tensorrt", "10.3.0", Differences(True, True, True, True, False, False), None, MessageLog())
@@ -126,7 +127,7 @@ def save_pictures(site: Path) -> Path:
     folder = site / "pictures"
     folder.mkdir()
     for name in ("a", "b", "c"):
-        write_picture(folder / f"{name}.png", np.full((32, 64, 3), 255, np.uint8))
+        write_picture(folder / f"{name}.png", redact(np.full((32, 64, 3), 255, np.uint8), NOTHING))
     return folder
 
 

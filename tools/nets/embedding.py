@@ -7,6 +7,7 @@ section 3; unit length, Schroff et al., FaceNet, CVPR 2015.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -18,6 +19,8 @@ from tools.nets.convolution import Conv
 from tools.nets.mobilenet_v2 import MobileNetV2, scale_channels
 
 LAST_CHANNELS = 1280
+_ENCODER = "encoder."
+"""What the names of the encoder's weights begin with in a classifier's."""
 Pooling = Literal["filter", "average"]
 Dimension = Literal[128, 256, 512]
 Stride = Literal[16, 32]
@@ -92,14 +95,6 @@ class Embedding(nn.Module):
         return F.normalize(self.centre(self.project(features).flatten(1).float()), dim=1)
 
     @torch.no_grad()
-    def fold(self) -> None:
-        """Let the last layer do what `centre` does, for export; training goes on from the unfolded module only."""
-        deviation = (self.centre.running_var + self.centre.eps).sqrt()
-        weight = self.project.plain_weight() / deviation[:, None, None, None]
-        self.project.set_weights(weight, (self.project.bias - self.centre.running_mean) / deviation)
-        self.centre = nn.Identity()
-
-    @torch.no_grad()
     def spread(self, images: Tensor) -> None:
         """Let the last layer begin as the whitened main components of the pictures' features.
 
@@ -143,12 +138,48 @@ class EmbeddingClassifier(nn.Module):
     def __init__(self, settings: EmbeddingSettings, *, labels: int) -> None:
         super().__init__()
         self.encoder = Embedding(settings)
-        self.directions = nn.Parameter(torch.randn(labels, settings.dimension))
+        self.directions = nn.Parameter(F.normalize(torch.randn(labels, settings.dimension), dim=1))
+
+    @torch.no_grad()
+    def point(self, embeddings: Tensor, labels: Tensor) -> None:
+        """Let each label's direction begin as the mean of its pictures: with few pictures each it takes long to find otherwise.
+
+        Args:
+            embeddings: (N, dimension) of unit length; labels: (N,), every label at least once.
+        """
+        sums = torch.zeros_like(self.directions).index_add_(0, labels, embeddings)
+        self.directions.copy_(F.normalize(sums, dim=1))
 
     def forward(self, images: Tensor) -> Answers:
         """images: (N, 3, input_px, input_px) uint8 RGB."""
         embeddings = self.encoder(images)
         return Answers(embeddings, embeddings @ F.normalize(self.directions, dim=1).T)
+
+
+class ExportedEmbedding(Embedding):
+    """The network as devices run it: its last layer does what `centre` did; see `encoder_weights`.
+
+    Attributes:
+        width, height: of the input, pixels.
+        outputs: name of what it answers, and its shape for one picture.
+    """
+
+    def __init__(self, settings: EmbeddingSettings) -> None:
+        super().__init__(settings)
+        self.centre = nn.Identity()
+        self.width = self.height = settings.input_px
+        self.outputs = {"embedding": (settings.dimension,)}
+
+
+def encoder_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The encoder's weights out of those of an `EmbeddingClassifier`, `centre` folded into the last layer."""
+    weights = {name.removeprefix(_ENCODER): one for name, one in state.items() if name.startswith(_ENCODER)}
+    mean, variance = weights.pop("centre.running_mean"), weights.pop("centre.running_var")
+    del weights["centre.num_batches_tracked"]
+    deviation = (variance + nn.BatchNorm1d(1).eps).sqrt()
+    weights["project.scale"] = weights["project.scale"] / deviation[:, None, None, None]
+    weights["project.bias"] = (weights["project.bias"] - mean) / deviation
+    return weights
 
 
 class GlobalFilter(Conv):
