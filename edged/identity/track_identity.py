@@ -140,7 +140,7 @@ class TrackIdentity:
         return decision
 
     def _reopen(self, now_s: float) -> None:
-        """A look at a settled track calls its answer into question: wholly, where that has aged; else what is known still counts."""
+        """A look at a settled track calls its answer into question: wholly where it has aged, else what is known still counts."""
         if not self._is_settled:
             return
         if now_s - self._settled_s >= self._settings.recheck_s:

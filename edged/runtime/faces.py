@@ -86,6 +86,7 @@ class _Watched:
         if self.began_s > self.restarted_s:
             self.restarted_s = self.began_s
             self.identity.restart()
+            self.plan = self.identity.plan
 
 
 @dataclass(slots=True, eq=False)
