@@ -243,6 +243,10 @@ class FaceOperations:
             note.person_id = person.person_id
             return self._facts(person)
 
+    def is_enrolled(self, name_or_id: str) -> bool:
+        """Whether somebody is called so, or has this id."""
+        return self._gallery.find(name_or_id) is not None
+
     def forget(self, arguments: ask.ForgetArguments) -> ask.ForgetAnswer:
         """Forget somebody, with every trace that can be reached; see `forgetting.py`.
 
