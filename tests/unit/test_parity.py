@@ -87,10 +87,21 @@ def test_parity_of_one_picture(reference: Detections, candidate: Detections, ap5
 
 def test_parity_of_pictures_that_show_nothing_is_refused() -> None:
     """Nothing compared is nothing verified."""
-    weak = seen((0, 0.4, PERSON))
-
     with pytest.raises(InputError, match="1 pictures: they show nothing to compare"):
-        compare(weak, weak)
+        compare(seen(), TWO)
+
+
+def test_parity_where_nothing_is_believed_is_that_of_the_best_of_each_picture() -> None:
+    """A detector of faces is compared on a street, too; what else it half sees counts neither way."""
+    weak = seen((0, 0.4, PERSON), (50, 0.2, PERSON))
+
+    same, moved = compare(weak, weak), compare(weak, seen((80, 0.4, PERSON), (50, 0.2, PERSON)))
+
+    assert (same.figures, same.compared) == (
+        {"ap50": 1.0, "mean_iou": 1.0},
+        "1 of 1 objects, none of them believed, on 1 pictures",
+    )
+    assert moved.figures == {"ap50": 0.0, "mean_iou": 0.0}
 
 
 def test_candidate_is_shown_whole_batches_and_the_rest() -> None:
