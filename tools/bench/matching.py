@@ -41,6 +41,9 @@ class Timing:
     wall_ms: float
     best_wall_ms: float
 
+    def __str__(self) -> str:
+        return f"{self.cpu_ms} ms CPU (best {self.best_cpu_ms}), {self.wall_ms} wall (best {self.best_wall_ms})"
+
     @classmethod
     def of(cls, rounds: Sequence[tuple[float, float]]) -> Timing:
         """Of the CPU and wall seconds of each round."""
@@ -73,18 +76,14 @@ def main(argv: list[str] | None = None) -> int:
         print(f"cannot measure: {error}", file=sys.stderr)
         return 1
     if arguments.json:
-        figures = {"peer": version, "machine": asdict(describe_machine()), "built_s": built_s}
+        figures = {"peer": version, "machine": describe_machine(), "built_s": built_s}
         print(json.dumps({**figures, "batches": [asdict(each) for each in found]}, indent=1))
     else:
-        print(
-            f"{arguments.people} x {arguments.dimension} float32, {arguments.threads} thread(s), {arguments.rounds} rounds, faiss {version}"
-        )
-        print(f"numpy {np.__version__}; a matcher is made in {built_s:.2f} s")
+        print(f"{arguments.people} x {arguments.dimension} float32, {arguments.threads} threads, {arguments.rounds} rounds")
+        print(f"numpy {np.__version__}, faiss {version}; a matcher is made in {built_s:.2f} s")
         for each in found:
             print(
-                f"batch {each.batch:2}: ours {each.ours.cpu_ms} ms CPU (best {each.ours.best_cpu_ms}), "
-                f"{each.ours.wall_ms} wall (best {each.ours.best_wall_ms}); "
-                f"faiss {each.peer.cpu_ms} (best {each.peer.best_cpu_ms}), {each.peer.wall_ms} wall (best {each.peer.best_wall_ms}); "
+                f"batch {each.batch:2}: ours {each.ours}; faiss {each.peer}; "
                 f"ratio {each.ratio:.2f}; answers {'equal' if each.is_same else 'DIFFER'}"
             )
     return 0 if all(each.is_same for each in found) else 1
