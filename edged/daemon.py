@@ -22,7 +22,14 @@ from edged.config import CameraConfig, Config, load_config
 from edged.engine_opening import open_configured_network
 from edged.errors import EXIT_CONFIG, EXIT_DEVICE, ConfigError, DeviceError, EdgedError, ModelError
 from edged.events.event import Event, EventType
-from edged.face_assembly import FaceEngines, GalleryFollower, find_face_engines, make_face_watch, open_face_reader
+from edged.face_assembly import (
+    FaceEngines,
+    GalleryFollower,
+    find_face_engines,
+    make_face_watch,
+    make_gallery_desk,
+    open_face_reader,
+)
 from edged.log import configure_logging
 from edged.models.manifest import DetectorManifest
 from edged.pipeline import CameraPipeline, FrameResult
@@ -31,10 +38,11 @@ from edged.runtime.backoff import Backoff
 from edged.runtime.board import FrameBoard, LatestFrame
 from edged.runtime.camera_status import CameraState, CameraStatus, FrameCounts
 from edged.runtime.capture import Capture
-from edged.runtime.commands import CommandRoom
+from edged.runtime.commands import Command, CommandRoom
 from edged.runtime.counter_store import CounterStore
 from edged.runtime.device_commands import make_ping, with_describe
 from edged.runtime.faces import FaceWatch
+from edged.runtime.gallery_commands import GalleryDesk, make_gallery_commands
 from edged.runtime.interpreter import settle_interpreter, yield_processor
 from edged.runtime.journal import Journal
 from edged.runtime.loop import Loop
@@ -144,6 +152,7 @@ class Daemon:
         self._faces: FaceWatch | None = None
         self._fallback: str | None = None
         self._room: CommandRoom | None = None
+        self._desk: GalleryDesk | None = None
 
     @property
     def left_running(self) -> list[str]:
@@ -161,7 +170,7 @@ class Daemon:
             counters = store.load()
             epoch = secrets.token_hex(6)
             sinks = [assembly.make_sink(config, backoff=_make_backoff())]
-            self._room = self._make_command_room(sinks[0], epoch)
+            self._room = self._make_command_room(sinks[0], face_engines, epoch=epoch)
             self._journal = Journal(
                 device=config.device,
                 epoch=epoch,
@@ -212,8 +221,8 @@ class Daemon:
                     self._loop("mqtt", lambda loop, sink=sink: sink.run(loop.stop_event, beat=loop.beat), MQTT_LIMIT_S)
                 )
         if self._room:
-            room = self._room
-            self._supervisor.run_replaceable(lambda: self._loop("commands", room.run, room.limit_s))
+            do, limit_s = partial(self._do_commands, self._room), self._room.limit_s
+            self._supervisor.run_replaceable(lambda: self._loop("commands", do, limit_s))
         listeners: list[Callable[[FrameResult], None]] = []
         if self._record_directory:
             recorder = self._make_recorder(self._record_directory, manifest)
@@ -265,23 +274,35 @@ class Daemon:
                 faces=self._faces,
             ).run(loop)
 
-    def _make_command_room(self, sink: Sink, epoch: str) -> CommandRoom | None:
+    def _make_command_room(self, sink: Sink, face_engines: FaceEngines | None, *, epoch: str) -> CommandRoom | None:
         if not self._config.commands.enabled or not isinstance(sink, MqttSink):
             return None
-        commands = with_describe([make_ping(device=self._config.device, epoch=epoch)])
-        return assembly.make_command_room(self._config, commands, sink=sink, clock=self._clock)
+        config, clock = self._config, self._clock
+        commands: list[Command] = [make_ping(device=config.device, epoch=epoch)]
+        if face_engines is not None:
+            self._desk = make_gallery_desk(config, face_engines, actor="mqtt", now=self._now_at)
+            commands += make_gallery_commands(self._desk.operations)
+        return assembly.make_command_room(config, with_describe(commands), sink=sink, clock=clock)
+
+    def _do_commands(self, room: CommandRoom, loop: Loop) -> None:
+        """The commands thread opens, uses and closes what commands need, and gives way to all others."""
+        yield_processor()
+        try:
+            room.run(loop)
+        finally:
+            if self._desk:
+                self._desk.close()
 
     def _look_at_faces(self, watch: FaceWatch, engines: FaceEngines, loop: Loop) -> None:
         """The faces thread opens, uses and closes networks and gallery of its own, and gives way to all others."""
         yield_processor()
-        clock = self._clock
         with (
             open_face_reader(engines, threads=self._config.faces.threads) as reader,
             GalleryFollower(self._config, engines) as gallery,
         ):
             logger.info("faces ready: %s, %s", engines.encoder[1].name, ", ".join(watch.cameras))
             self._faces_ready.set()
-            watch.run(loop, reader, lambda: gallery.load(clock.at(clock.now_s())))
+            watch.run(loop, reader, lambda: gallery.load(self._now_at()))
 
     def _make_recorder(self, directory: Path, manifest: DetectorManifest) -> Recorder:
         cameras = self._config.cameras
@@ -291,6 +312,10 @@ class Daemon:
         }
         fps = {name: camera.fps for name, camera in cameras.items()}
         return Recorder(directory, VideoWriter, overlays=overlays, fps=fps, details=self._details, most_s=self._record_s)
+
+    def _now_at(self) -> float:
+        """UTC seconds since 1970."""
+        return self._clock.at(self._clock.now_s())
 
     def _make_capture_loop(self, name: str, camera: CameraConfig) -> Loop:
         """The stream that is analysed."""

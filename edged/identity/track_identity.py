@@ -69,11 +69,6 @@ class TrackIdentity:
         self._begin()
 
     @property
-    def is_settled(self) -> bool:
-        """Whether it has the answer that it keeps until something calls it into question."""
-        return self._is_settled
-
-    @property
     def has_answer(self) -> bool:
         """Whether something was told, be it in question now or not."""
         return self._told is not None
@@ -145,7 +140,7 @@ class TrackIdentity:
         return decision
 
     def _reopen(self, now_s: float) -> None:
-        """Whoever looks at a settled track calls its answer into question: one that has aged wholly, else what is known counts on."""
+        """A look at a settled track calls its answer into question: wholly where it has aged, else what is known still counts."""
         if not self._is_settled:
             return
         if now_s - self._settled_s >= self._settings.recheck_s:

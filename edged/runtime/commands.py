@@ -76,6 +76,7 @@ class Command(Generic[ArgumentsT, AnswerT]):
         run: does it, on the thread of the command room, one at a time. Raises `CommandError`, or another `EdgedError`.
         deadline_s: so long after its arrival whoever asked is told that it is not finished. Nothing is broken off.
         most_bytes: longest body.
+        erases: after it answers to earlier commands are not kept any more: they may tell what it erased.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Command(Generic[ArgumentsT, AnswerT]):
     run: Callable[[ArgumentsT], AnswerT]
     deadline_s: float = DEADLINE_S
     most_bytes: int = MAX_COMMAND_BYTES
+    erases: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,6 @@ class CommandRoom:
         topic_head: `<prefix>/<device>/`.
         clock: for deadlines and the time in answers.
         send: takes the answers; never blocks.
-        at_end: called by the thread of `run` when that ends: closes what commands opened there.
     """
 
     def __init__(
@@ -137,14 +138,12 @@ class CommandRoom:
         clock: Clock,
         send: Callable[[Message], None],
         settings: CommandSettings,
-        at_end: Callable[[], None] = lambda: None,
     ) -> None:
         self._commands = {command.name: command for command in commands}
         self._device = device
         self._head = topic_head
         self._clock = clock
         self._send = send
-        self._at_end = at_end
         self._queue_limit = settings.queue_limit
         burst = max(1.0, 2 * settings.rate_per_s)
 
@@ -205,14 +204,11 @@ class CommandRoom:
 
     def run(self, loop: Loop) -> None:
         """Do what waits, until told to stop."""
-        try:
-            while not loop.stopping:
-                loop.beat()
-                request = self._take()
-                if request is not None:
-                    self._handle(request)
-        finally:
-            self._at_end()
+        while not loop.stopping:
+            loop.beat()
+            request = self._take()
+            if request is not None:
+                self._handle(request)
 
     def check(self) -> None:
         """Tell those whose deadline has passed; called a few times a second."""
@@ -305,8 +301,10 @@ class CommandRoom:
             self._answer(request, address, "again", _repeat(kept, digest))
             return
         outcome, body = self._do(command, arguments, address)
-        if address.key is not None:
-            with self._lock:
+        with self._lock:
+            if command.erases:
+                self._kept.forget_finished()
+            if address.key is not None:
                 self._kept.finish(address.key, body)
         self._answer(request, address, outcome, body)
 

@@ -41,7 +41,7 @@ LEAVING_S = 0.5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Person:
-    """A track in the picture that is looked at: `box` (4,) in its pixels, `height_ratio` its height as a share of the picture's."""
+    """A track in the picture that is looked at: its box (4,) in that picture's pixels, and how much of its height that takes."""
 
     number: int
     box: NDArray[np.float32]
@@ -86,6 +86,7 @@ class _Watched:
         if self.began_s > self.restarted_s:
             self.restarted_s = self.began_s
             self.identity.restart()
+            self.plan = self.identity.plan
 
 
 @dataclass(slots=True, eq=False)

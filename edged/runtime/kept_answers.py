@@ -55,6 +55,11 @@ class KeptAnswers:
             self._bytes += len(body)
             self._forget(kept.begun_s)
 
+    def forget_finished(self) -> None:
+        """Keep no answer any more; what is begun goes on being known."""
+        self._kept = OrderedDict((key, kept) for key, kept in self._kept.items() if kept.body is None)
+        self._bytes = 0
+
     def _forget(self, now_s: float) -> None:
         while self._kept:
             oldest = next(iter(self._kept.values()))

@@ -70,3 +70,16 @@ def test_answers_above_a_limit_forget_the_oldest(n, size):
     assert len(found) <= MOST_ANSWERS
     assert len(found) * size <= MOST_BYTES
     assert n - len(found) <= 4
+
+
+def test_answers_forgotten_on_demand_leave_what_is_begun():
+    """What was erased must not be told again; what is being done is still done once."""
+    kept = KeptAnswers()
+    kept.begin(("answer/me", "1"), b"", 0.0)
+    kept.finish(("answer/me", "1"), b"x" * 100)
+    kept.begin(("answer/me", "2"), b"", 0.0)
+
+    kept.forget_finished()
+
+    assert kept.find(("answer/me", "1"), 0.0) is None
+    assert kept.find(("answer/me", "2"), 0.0) is not None
