@@ -26,8 +26,8 @@ from edged.face_assembly import (
     FaceEngines,
     GalleryFollower,
     find_face_engines,
-    make_face_operations,
     make_face_watch,
+    make_gallery_desk,
     open_face_reader,
 )
 from edged.log import configure_logging
@@ -280,7 +280,7 @@ class Daemon:
         config, clock = self._config, self._clock
         commands: list[Command] = [make_ping(device=config.device, epoch=epoch)]
         if face_engines is not None:
-            self._desk = GalleryDesk(partial(make_face_operations, config, face_engines, actor="mqtt", now=self._now_at))
+            self._desk = make_gallery_desk(config, face_engines, actor="mqtt", now=self._now_at)
             commands += make_gallery_commands(self._desk.operations)
         return assembly.make_command_room(config, with_describe(commands), sink=sink, clock=clock)
 

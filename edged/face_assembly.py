@@ -17,15 +17,16 @@ from edged.errors import ConfigError, GalleryError, Mistake, ModelError
 from edged.face_reading import FaceReader
 from edged.identity.calibration import settings_of
 from edged.identity.decision import DecisionSettings, Yardstick
-from edged.identity.forgetting import Trace
 from edged.identity.gallery import Snapshot, open_gallery
 from edged.identity.matching import Matcher
 from edged.identity.operations import FaceOperations
 from edged.identity.snapshots import CurrentSnapshot
 from edged.identity.track_identity import LookSettings
 from edged.models.manifest import DetectorManifest, EncoderManifest, LivenessManifest, ManifestT, find_engine, load_manifest
+from edged.retained_messages import RetainedMessages
 from edged.runtime.board import LatestFrame
 from edged.runtime.faces import FaceWatch
+from edged.runtime.gallery_commands import GalleryDesk
 
 logger = logging.getLogger(__name__)
 
@@ -101,25 +102,25 @@ def make_decision_settings(faces: FacesConfig, engines: FaceEngines) -> Decision
     )
 
 
-def make_face_operations(
-    config: Config, engines: FaceEngines, *, actor: str, now: Callable[[], float], traces: Sequence[Trace] = ()
-) -> FaceOperations:
-    """What can be done with people, by whoever opens it: for one thread.
+def make_gallery_desk(config: Config, engines: FaceEngines, *, actor: str, now: Callable[[], float]) -> GalleryDesk:
+    """Where commands find the operations on the gallery.
 
     Args:
-        actor: who asks, for the audit log.
+        actor: who commands, for the audit log.
         now: UTC seconds since 1970.
-        traces: places outside of the gallery where something of people may be.
     """
-    return FaceOperations(
-        open_gallery=lambda: open_gallery(config.state_dir, find_gallery_key(config.state_dir)),
-        open_reader=lambda: open_face_reader(engines, threads=config.faces.threads),
-        model_digest=engines.encoder[1].onnx.sha256,
-        settings=make_decision_settings(config.faces, engines),
-        actor=actor,
-        now=now,
-        traces=traces,
-        follows_calibration=config.faces.match is None,
+    broker = assembly.make_mqtt_settings(config)
+    return GalleryDesk(
+        lambda: FaceOperations(
+            open_gallery=lambda: open_gallery(config.state_dir, find_gallery_key(config.state_dir)),
+            open_reader=lambda: open_face_reader(engines, threads=config.faces.threads),
+            model_digest=engines.encoder[1].onnx.sha256,
+            settings=make_decision_settings(config.faces, engines),
+            actor=actor,
+            now=now,
+            traces=[RetainedMessages(broker)] if broker else [],
+            follows_calibration=config.faces.match is None,
+        )
     )
 
 

@@ -1,5 +1,6 @@
 """Commands through real brokers on loopback: sent by a client that is not ours, answered by sink and command room as they run."""
 
+import base64
 import contextlib
 import json
 import random
@@ -10,20 +11,27 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import pytest
 from daemons import DaemonProcess, save_still_engine
 from mqtt_sinks import event, make_sink, running
 from paho.mqtt import client as paho
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from stand_ins.faces import StandInFaceReader, draw_portrait
 from waiting import wait_until
 
 from edged import __version__
 from edged.brokers import find_mosquitto, free_port, has_amqtt, open_amqtt, open_mosquitto
 from edged.clock import SystemClock
 from edged.events.command import StrictModel
+from edged.identity.decision import DecisionSettings
+from edged.identity.encryption import KeyPlace
+from edged.identity.gallery import open_gallery
+from edged.identity.operations import FaceOperations
 from edged.runtime.commands import Command, CommandRoom, CommandSettings
 from edged.runtime.device_commands import make_ping, with_describe
+from edged.runtime.gallery_commands import MOST_PICTURE_BYTES, GalleryDesk, make_gallery_commands
 from edged.runtime.loop import Loop
 from edged.sinks.mqtt import MqttSink
 from edged.sinks.mqtt_settings import MqttProtocol
@@ -107,17 +115,17 @@ class Client:
 class Device:
     """A sink and a command room as the daemon runs them, with the command `step`."""
 
-    def __init__(self, sink: MqttSink, **settings: object) -> None:
+    def __init__(self, sink: MqttSink, *commands: Command) -> None:
         self.sink = sink
         self.steps: list[int] = []
         step = Command("step", "Counts.", Step, Step, self._step)
         self.room = CommandRoom(
-            with_describe([make_ping(device="gate", epoch="e1"), step]),
+            with_describe([make_ping(device="gate", epoch="e1"), step, *commands]),
             device="gate",
             topic_head=sink.topic_head,
             clock=SystemClock(),
             send=sink.publish,
-            settings=CommandSettings(**{"rate_per_s": 100.0, "queue_limit": 64, **settings}),
+            settings=CommandSettings(rate_per_s=100.0, queue_limit=64),
         )
         sink.listen(self.room.subscription)
 
@@ -127,10 +135,16 @@ class Device:
 
 
 @contextlib.contextmanager
-def serving(port: int, *, room: dict | None = None, **settings: object) -> Iterator[Device]:
+def serving(port: int, *, desk: GalleryDesk | None = None, **settings: object) -> Iterator[Device]:
     """A device at a broker, until the end of the block; neither of its threads may fail."""
-    device = Device(make_sink(port, **settings), **(room or {}))
-    loop = Loop("commands", device.room.run, limit_s=device.room.limit_s, now_s=time.monotonic)
+    device = Device(make_sink(port, **settings), *(make_gallery_commands(desk.operations) if desk else ()))
+
+    def do_commands(loop: Loop) -> None:
+        device.room.run(loop)
+        if desk:
+            desk.close()
+
+    loop = Loop("commands", do_commands, limit_s=device.room.limit_s, now_s=time.monotonic)
     worker = threading.Thread(target=loop.run, name="commands under test")
     worker.start()
     try:
@@ -274,7 +288,7 @@ def test_mosquitto_flood_of_rubbish_is_answered_below_our_topic_and_events_go_on
 @needs_mosquitto
 def test_mosquitto_with_the_documented_access_list_lets_command_who_may(tmp_path):
     """The page's own list: the admin commands, the doorbell only pings, the dashboard hears neither commands nor answers."""
-    (rules,) = re.findall(r"^```\n(pattern write.*?)^```$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    (rules,) = re.findall(r"^```\n(pattern readwrite.*?)^```$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     passwords, access = tmp_path / "passwords", tmp_path / "acl"
     access.write_text(rules)
     for user in ("gate", "admin", "doorbell", "dashboard"):
@@ -299,6 +313,44 @@ def test_mosquitto_with_the_documented_access_list_lets_command_who_may(tmp_path
         assert device.steps == [2]
         assert len(doorbell.heard) == len(admin.heard) == 1
         assert {message.topic.split("/")[2] for message in dashboard.heard} == {"status", "door"}
+
+
+@needs_mosquitto
+@pytest.mark.parametrize("level", [pytest.param(5, id="MQTT 5"), pytest.param(4, id="MQTT 3.1.1")])
+def test_mosquitto_person_is_enrolled_known_and_forgotten_over_mqtt(level, tmp_path):
+    """A photograph of some megabytes goes through the broker; one above the limit is refused, and the next one goes."""
+    protocol = MqttProtocol.V5 if level == 5 else MqttProtocol.V3
+    state_dir, reader = tmp_path / "state", StandInFaceReader()
+    desk = GalleryDesk(
+        lambda: FaceOperations(
+            open_gallery=lambda: open_gallery(state_dir, KeyPlace(state_dir / "gallery.key")),
+            open_reader=lambda: reader,
+            model_digest=reader.model_digest,
+            settings=DecisionSettings(threshold=0.5, false_match_rate=0.001, margin=0.1, live_threshold=0.5, least_quality=0.2),
+            actor="mqtt",
+            now=time.time,
+        )
+    )
+    photo = cv2.imencode(".bmp", draw_portrait(3, face_px=500))[1].tobytes()  # 3 MB, not compressed
+    enrolment = {"arguments": {"name": "Anna", "consent": "form 12", "pictures": [base64.b64encode(photo).decode()]}}
+    too_large = {"arguments": {"picture": "A" * MOST_PICTURE_BYTES}}
+    with (
+        open_mosquitto() as broker,
+        Client(broker.port, level=level) as client,
+        serving(broker.port, protocol=protocol, desk=desk),
+    ):
+        client.wait_for_ping()
+        enrolled = client.ask("faces.enrol", enrolment | {"id": "1"})
+        refused = client.ask("faces.identify", too_large | {"id": "2"})
+        known = client.ask("faces.identify", {"id": "3", "arguments": {"picture": enrolment["arguments"]["pictures"][0]}})
+        forgotten = client.ask("faces.forget", {"id": "4", "arguments": {"person": "Anna"}})
+        left = client.ask("faces.list", {"id": "5"})
+
+    assert enrolled["answer"]["name"] == "Anna"
+    assert refused["error"]["code"] == "command.too_large"
+    assert [face["identity"]["name"] for face in known["answer"]["faces"]] == ["Anna"]
+    assert forgotten["answer"]["person_id"] == enrolled["answer"]["person_id"]
+    assert left["answer"]["n_people"] == 0
 
 
 @needs_mosquitto
