@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,6 +25,43 @@ class TensorSpec:
 
     dtype: str
     shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a picture lies in an input, in its pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pictures:
+    """A batch of pictures in the place of an input's array, for a backend that makes the one of the other itself.
+
+    Attributes:
+        pixels_rgb: (h, w, 3) uint8 each, of any sizes from 1x1.
+        places: where each goes; grey around it.
+    """
+
+    pixels_rgb: Sequence[NDArray[np.uint8]]
+    places: Sequence[Place]
+
+    def __post_init__(self) -> None:
+        if len(self.pixels_rgb) != len(self.places):
+            raise ValueError(f"expected a place for each of {len(self.pixels_rgb)} pictures, got {len(self.places)}")
+        for pixels in self.pixels_rgb:
+            if pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size or pixels.dtype != np.uint8:
+                raise ValueError(f"expected a picture (h, w, 3) uint8, got {pixels.shape} {pixels.dtype}")
+
+    def __len__(self) -> int:
+        return len(self.pixels_rgb)
+
+
+Feeds = Mapping[str, NDArray[np.generic] | Pictures]
+"""What goes into a network: by name of an input its array, or pictures where the backend says that it takes them."""
 
 
 class Ticket(Protocol):
