@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from stand_ins.driver import StandInDriver
 
 from edged.backends.tensorrt.library import Library, MessageLog, find_differences, make_logger
-from edged.models.manifest import Manifest
+from edged.models.manifest import DetectorManifest
 
 Arrays = Mapping[str, NDArray[np.generic]]
 
@@ -76,7 +76,9 @@ def make_add_network(**changes: Any) -> StandInNetwork:
     return StandInNetwork(**{**fields, **changes})
 
 
-def make_detector_network(manifest: Manifest, *, boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> StandInNetwork:
+def make_detector_network(
+    manifest: DetectorManifest, *, boxes: NDArray[np.float32], scores: NDArray[np.float32]
+) -> StandInNetwork:
     """The same boxes (R, 4) for every picture, and scores (R, C) times its mean brightness, as `models_onnx.save_engine`."""
     wanted = manifest.input
 

@@ -19,6 +19,7 @@ MAY_USE = {
     "errors": set(),
     "types": set(),
     "clock": set(),
+    "proportions": set(),
     "strict_yaml": {"errors"},
     "state": {"errors"},
     "log": {"sources.url"},

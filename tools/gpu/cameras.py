@@ -13,7 +13,7 @@ from edged import assembly
 from edged.clock import SystemClock, read_clock_quality
 from edged.config import load_config
 from edged.models.detector import Detector
-from edged.models.manifest import Manifest
+from edged.models.manifest import DetectorManifest
 from edged.pipeline import CameraPipeline, FrameResult, process
 from edged.runtime.analysis import Analysis
 from edged.runtime.board import FrameBoard
@@ -52,7 +52,7 @@ class DrawnCameras:
         clips: of `draw_clips`; the cameras share them, each at a place of its own.
     """
 
-    def __init__(self, clips: list[list[Pixels]], manifest: Manifest, *, count: int) -> None:
+    def __init__(self, clips: list[list[Pixels]], manifest: DetectorManifest, *, count: int) -> None:
         still_too = {f"cameras.{_CAMERA}.motion": "{enabled: false}"}
         config = load_config(_SITE, overrides=still_too)
         self._clips = clips
