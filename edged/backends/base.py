@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +61,7 @@ class Pictures:
 
 
 Feeds = Mapping[str, NDArray[np.generic] | Pictures]
-"""What goes into a network: by name of an input its array, or pictures where the backend says that it takes them."""
+"""What goes into a network, by name of an input: its array, or pictures where `DeviceBackend.picture_input` names it."""
 
 
 class Ticket(Protocol):
@@ -106,6 +106,16 @@ class Backend(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class DeviceBackend(Backend, Protocol):
+    """A backend that computes beside the host, so that a second batch may be submitted while one is in flight."""
+
+    @property
+    def picture_input(self) -> str | None:
+        """The input that it also makes of `Pictures`; None where it takes arrays only."""
+        ...
 
 
 def check_feeds(feeds: Tensors, inputs: Mapping[str, TensorSpec]) -> None:

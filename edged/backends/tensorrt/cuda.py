@@ -222,7 +222,7 @@ class Cuda:
         """A module of CUDA C++ for this device: by NVRTC, or by nvcc where PyCUDA is the binding. No FMA is made.
 
         Raises:
-            ModelError: there is no compiler, or it refuses the source.
+            KernelError: there is no compiler, or it refuses the source.
         """
         with self._using() as driver:
             return driver.compile(source, "sm_{}{}".format(*self.device.compute_capability))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.backends.tensorrt.driver import DeviceFacts, Driver, Extent, check, compiler_missing, version_text
-from edged.errors import DeviceError, InferenceError, ModelError
+from edged.errors import DeviceError, InferenceError, KernelError
 
 
 def load_cuda_bindings() -> Driver:
@@ -168,7 +168,7 @@ def _compile(source: str, architecture: str) -> bytes:
         _compiled(nvrtc.nvrtcGetProgramLog(program, log))
         if int(code) != 0:
             said = log.decode(errors="replace").strip("\0 \n")
-            raise ModelError(f"NVRTC refuses the kernel for {architecture}: {said} [preprocess.compiler]")
+            raise KernelError(f"NVRTC refuses the kernel for {architecture}: {said} [preprocess.compiler]")
         module = bytes(_compiled(nvrtc.nvrtcGetCUBINSize(program)))
         _compiled(nvrtc.nvrtcGetCUBIN(program, module))
     finally:
@@ -180,7 +180,7 @@ def _compiled(answer: tuple[Any, ...]) -> Any:
     """What a call of NVRTC gave."""
     code, *values = answer
     if int(code) != 0:
-        raise ModelError(f"NVRTC failed: {code.name} [preprocess.compiler]")
+        raise KernelError(f"NVRTC failed: {code.name} [preprocess.compiler]")
     return values[0] if values else None
 
 

@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.errors import DeviceError, DeviceMemoryError, InferenceError, ModelError
+from edged.errors import DeviceError, DeviceMemoryError, InferenceError, KernelError
 
 Binding = Literal["auto", "pycuda", "cuda-bindings"]
 """A Python package to go through; `auto` is the first that can be imported."""
@@ -150,7 +150,7 @@ class Driver(Protocol):
         """A module of CUDA C++ for one architecture, e.g. `sm_87`, by the compiler that comes with the binding. No FMA is made.
 
         Raises:
-            ModelError: there is no compiler, or it refuses the source.
+            KernelError: there is no compiler, or it refuses the source.
         """
         ...
 
@@ -171,10 +171,10 @@ class Driver(Protocol):
         ...
 
 
-def compiler_missing(compiler: str, reason: object, mend: str) -> ModelError:
+def compiler_missing(compiler: str, reason: object, mend: str) -> KernelError:
     """What `Driver.compile` raises where its compiler cannot be used."""
     said = " ".join(str(reason).split())
-    return ModelError(
+    return KernelError(
         f"{compiler} cannot be used ({said}): {mend}, or set detector.tensorrt.preprocess: cpu [preprocess.compiler]"
     )
 

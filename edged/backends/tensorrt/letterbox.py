@@ -116,7 +116,8 @@ class Letterbox:
         spec: what the engine says of it.
 
     Raises:
-        ModelError: the input is none for pictures, there is no compiler for the kernel, or it refuses it.
+        ModelError: the input is none for pictures.
+        KernelError: there is no compiler for the kernel, or it refuses it.
         InferenceError: the device refuses it.
     """
 

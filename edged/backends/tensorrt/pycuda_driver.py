@@ -27,7 +27,7 @@ from edged.backends.tensorrt.driver import (
     compiler_missing,
     version_text,
 )
-from edged.errors import InferenceError, ModelError
+from edged.errors import InferenceError, KernelError
 
 _STREAM_NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING; PyCUDA has no name for it
 
@@ -161,7 +161,7 @@ class PycudaDriver:
                 "nvcc", error, "put the CUDA toolkit's nvcc into the path, or pip install cuda-bindings"
             ) from error
         except self._driver.Error as error:
-            raise ModelError(f"nvcc refuses the kernel for {architecture}: {error} [preprocess.compiler]") from error
+            raise KernelError(f"nvcc refuses the kernel for {architecture}: {error} [preprocess.compiler]") from error
 
     def load_kernel(self, module: bytes, name: str) -> int:
         with self._translated():

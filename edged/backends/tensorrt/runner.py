@@ -74,8 +74,8 @@ def open_tensorrt_backend(
     Raises:
         DeviceMissingError: the library finds no device.
         EngineMissingError: the engine is not for this device, driver or library.
-        ModelError: it cannot be loaded, or has inputs or outputs that this backend cannot feed or fetch; or there is no compiler
-            for the kernel that `pictures` need.
+        ModelError: it cannot be loaded, or has inputs or outputs that this backend cannot feed or fetch.
+        KernelError: there is no compiler for the kernel that `pictures` need.
         DeviceMemoryError: the device has too little memory for such batches; a smaller `max_batch` may fit.
         InferenceError: it fails on a batch of zeros.
         DeviceError: the device is lost.
@@ -254,6 +254,10 @@ class TensorrtBackend:
     def infer(self, feeds: Feeds) -> Tensors:
         return self.submit(feeds).result()
 
+    @property
+    def picture_input(self) -> str | None:
+        return self._letterbox and self._letterbox.name
+
     def close(self) -> None:
         if self._engine is None:
             return
@@ -275,7 +279,7 @@ class TensorrtBackend:
     def _check_batch(self, feeds: Feeds) -> int:
         """The size of the batch."""
         drawn = {name for name, feed in feeds.items() if isinstance(feed, Pictures)}
-        if drawn - {self._letterbox and self._letterbox.name}:
+        if drawn - {self.picture_input}:
             raise InferenceError(f"expected arrays for {', '.join(sorted(drawn))}, got pictures")
         arrays = {name: feed for name, feed in feeds.items() if not isinstance(feed, Pictures)}
         check_feeds(arrays, {name: spec for name, spec in self.inputs.items() if name not in drawn})
