@@ -124,8 +124,8 @@ class TensorrtConfig(Section):
     graphs: Flag = setting(True, "Whether a batch is replayed as one CUDA graph once its size was seen.")
     preprocess: Literal["cpu", "gpu", "auto"] = setting(
         "cpu",
-        "What fits pictures into the network: the processor; the GPU, with a CUDA compiler (docs/jetson.md); auto is the faster of "
-        "both with a picture of 1280x720, measured at every start.",
+        "What fits pictures into the network: the processor; the GPU, with a CUDA compiler (docs/jetson.md); auto is the faster "
+        "of both with a picture of 1280x720, measured at every start.",
     )
     workspace_mib: Whole = setting(1024, "Most scratch memory of a layer while an engine is built.", unit="MiB", ge=16, le=65536)
     dla_core: Whole | None = setting(
