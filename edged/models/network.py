@@ -51,9 +51,9 @@ class Network(ABC, Generic[ManifestT]):
         self._fits_on_device = self.can_fit_on_device
 
     @property
-    def can_overlap(self) -> bool:
-        """Whether a second batch may be submitted while one computes."""
-        return isinstance(self._backend, DeviceBackend)
+    def most_in_flight(self) -> int:
+        """Batches that may be submitted before the first is fetched: 2 where a device computes, else nothing is gained."""
+        return 2 if isinstance(self._backend, DeviceBackend) else 1
 
     @property
     def can_fit_on_device(self) -> bool:

@@ -67,7 +67,7 @@ def test_network_leaves_pictures_to_the_device_where_it_takes_them(picture_input
     prepared = network.prepare(make_pictures((64, 32)))
 
     assert (network.can_fit_on_device, isinstance(prepared.tensor, Pictures)) == (can, can)
-    assert network.can_overlap
+    assert network.most_in_flight == 2
 
 
 def test_network_without_a_device_computes_one_batch_at_a_time() -> None:
@@ -75,7 +75,7 @@ def test_network_without_a_device_computes_one_batch_at_a_time() -> None:
     manifest = make_manifest()
     network = Detector(manifest, HostBackend(manifest))
 
-    assert (network.can_overlap, network.can_fit_on_device) == (False, False)
+    assert (network.most_in_flight, network.can_fit_on_device) == (1, False)
 
 
 def test_network_places_pictures_where_the_host_fits_them() -> None:

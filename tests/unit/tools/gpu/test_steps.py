@@ -268,6 +268,8 @@ def test_played_frames_are_due_whether_or_not_they_are_analysed(site: Site, clip
     cameras = DrawnCameras(clips, site.manifest, count=3)
 
     class Failing:
+        most_in_flight = 2
+
         def prepare(self, pictures):
             raise InferenceError("no more")
 
