@@ -111,7 +111,7 @@ def test_a_step_that_does_not_end_well_keeps_no_other_from_running(tmp_path: Pat
     assert done.returncode == 1, done.stdout + done.stderr
     report = read_report(tmp_path / "out")
     assert report["status"] == "incomplete"
-    assert [step["status"] for step in report["steps"]] == [0, 137, 1, 0, 0, 0]
+    assert [step["status"] for step in report["steps"]] == [0, 137, 1, 0, 0, 0, 0]
     assert {step["name"]: step["outcome"] for step in report["steps"]} == {
         "device": "ok",
         "engines": "failed",

@@ -55,6 +55,7 @@ COMPOSERS = {
     "engine_building",
     "engine_commands",
     "engine_opening",
+    "engine_profiling",
     "engine_verification",
     "cli",
     "__main__",

@@ -27,7 +27,7 @@ from edged.backends.base import Pictures, Place, Tensors
 from edged.backends.tensorrt.cuda import open_cuda
 from edged.backends.tensorrt.driver import OUT_OF_MEMORY
 from edged.backends.tensorrt.letterbox import PictureFormat
-from edged.backends.tensorrt.runner import SLOTS, TensorrtBackend, open_tensorrt_backend
+from edged.backends.tensorrt.runner import SLOTS, LayerTime, TensorrtBackend, open_tensorrt_backend
 from edged.errors import (
     DeviceError,
     DeviceMemoryError,
@@ -304,6 +304,55 @@ def test_pictures_that_fail_give_no_outputs(kernels: bytes, call: str, code: int
 
         if error is not DeviceError:
             assert [shades_of(backend.infer({"images": make_shades(n)})) for n in range(4)] == [[0], [1], [2], [3]]
+
+
+# Where its time goes
+
+
+def test_profile_gives_the_mean_of_each_layer() -> None:
+    """In the order in which they run, for the batch that was asked for, without the first run; nothing of it is kept."""
+    bench = Bench(make_add_network(layers_ms={"second": 0.5, "first": 0.25}))
+
+    with bench.open() as backend:
+        executed = len(bench.trt.calls)
+        found = backend.profile(make_feed(4), runs=3)
+        runs = bench.trt.calls[executed:].count(("execute", 4))
+        np.testing.assert_array_equal(backend.infer(make_feed(2))["y"], make_feed(2)["x"] + 1)
+        assert len(bench.trt.contexts) == SLOTS
+
+    assert found == [LayerTime("second", 2.0), LayerTime("first", 1.0)]
+    assert runs == 4
+    bench.assert_nothing_is_left()
+
+
+def test_profile_with_a_batch_in_flight_is_refused() -> None:
+    """It would measure both, in the memory of one."""
+    with Bench().open() as backend:
+        ticket = backend.submit(make_feed(1))
+        with pytest.raises(InferenceError, match="a batch is in flight"):
+            backend.profile(make_feed(1), runs=1)
+
+        np.testing.assert_array_equal(ticket.result()["y"], make_feed(1)["x"] + 1)
+
+
+def test_profile_of_a_library_that_tells_nothing_says_so() -> None:
+    """No list is not a list without layers."""
+    with Bench().open() as backend, pytest.raises(InferenceError, match=r"TensorRT 10\.3\.0 tells no times of layers"):
+        backend.profile(make_feed(1), runs=1)
+
+
+@pytest.mark.parametrize("call", ["create_execution_context", "execute_async_v3"])
+def test_profile_that_fails_tells_why_and_leaves_the_backend_usable(call: str) -> None:
+    """As a batch that fails does."""
+    bench = Bench()
+
+    with bench.open() as backend:
+        bench.trt.fail(call, "Error Code 1: Cuda Runtime")
+        with pytest.raises(InferenceError, match="Error Code 1"):
+            backend.profile(make_feed(2), runs=1)
+
+        np.testing.assert_array_equal(backend.infer(make_feed(2))["y"], make_feed(2)["x"] + 1)
+    bench.assert_nothing_is_left()
 
 
 # What it refuses to open
