@@ -26,7 +26,7 @@ from edged.config.source import (
 )
 from edged.errors import ConfigError, InferenceError, InputError, ModelError
 from edged.models.detector import Detector, DetectorThresholds, SizeLimits, thresholds_of
-from edged.models.manifest import Manifest, Precision, find_engine, load_manifest
+from edged.models.manifest import DetectorManifest, Precision, find_engine, load_manifest
 from edged.pipeline import CameraPipeline, DetectionSettings, FrameResult
 from edged.rules.counters import CounterState
 from edged.rules.engine import Rules
@@ -67,7 +67,7 @@ def parse_overrides(texts: Iterable[str]) -> dict[str, str]:
     return overrides
 
 
-def find_manifest(config: Config) -> tuple[Path, Manifest]:
+def find_manifest(config: Config) -> tuple[Path, DetectorManifest]:
     """The directory and the manifest of the engine that a configuration asks for.
 
     Raises:
@@ -75,7 +75,7 @@ def find_manifest(config: Config) -> tuple[Path, Manifest]:
     """
     try:
         directory = find_engine(config.detector.engine, config_dir=config.directory, state_dir=config.state_dir)
-        manifest = load_manifest(directory, precision=config.detector.named_precision)
+        manifest = load_manifest(directory, precision=config.detector.named_precision, kind=DetectorManifest)
     except ModelError as error:
         raise ConfigError(config.source, [config.mistake_at("config.engine", ("detector", "engine"), str(error))]) from error
     mistakes = check_against_manifest(config, manifest.classes)
@@ -88,7 +88,7 @@ def find_manifest(config: Config) -> tuple[Path, Manifest]:
     return directory, manifest
 
 
-def _check_precision(config: Config, manifest: Manifest) -> None:
+def _check_precision(config: Config, manifest: DetectorManifest) -> None:
     """Refuse a precision that the engine lacks, or that is nothing for what computes."""
     settings = config.detector
     if settings.precision == "fp16" and settings.backend == "cpu":
@@ -104,7 +104,7 @@ def open_detector(directory: Path, *, precision: Precision = "fp32", threads: in
     Raises:
         ModelError: the manifest or the network cannot be used.
     """
-    manifest = load_manifest(directory, precision=precision)
+    manifest = load_manifest(directory, precision=precision, kind=DetectorManifest)
     backend = open_onnx_backend(directory / manifest.network(precision).file, threads=threads)
     try:
         detector = Detector(manifest, backend)
@@ -169,7 +169,7 @@ def make_schedule(camera: CameraConfig) -> tuple[OnTime, ...]:
 def make_pipeline(
     camera: CameraConfig,
     config: Config,
-    manifest: Manifest,
+    manifest: DetectorManifest,
     *,
     counters: CounterState | None = None,
     reports_weak: bool = False,
@@ -203,7 +203,7 @@ def make_pipeline(
     )
 
 
-def make_detection_settings(camera: CameraConfig, config: Config, manifest: Manifest) -> DetectionSettings:
+def make_detection_settings(camera: CameraConfig, config: Config, manifest: DetectorManifest) -> DetectionSettings:
     """What one camera accepts from the detector: its own settings, else the detector's, else the manifest's.
 
     Sizes that limit nothing and overlaps that are no class's own are left out: every frame would pay for them.

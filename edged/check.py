@@ -13,7 +13,7 @@ from edged.config import Config, load_config
 from edged.config.source import FolderSourceConfig, source_path
 from edged.engine_opening import find_usable_engine
 from edged.errors import EXIT_CONFIG, ConfigError, DeviceMissingError, EngineMissingError, Mistake, ModelError
-from edged.models.manifest import Manifest
+from edged.models.manifest import DetectorManifest
 from edged.sources.url import redact
 
 
@@ -54,7 +54,7 @@ class Surroundings:
         fallback: why the processor would compute though TensorRT should; None where it is as configured.
     """
 
-    manifest: Manifest
+    manifest: DetectorManifest
     fallback: str | None = None
 
 
@@ -102,7 +102,7 @@ def _missing_recordings(config: Config) -> Iterator[Mistake]:
                 yield config.mistake_at("config.file", ("cameras", name, role), message)
 
 
-def _summary(config: Config, manifest: Manifest) -> Iterator[str]:
+def _summary(config: Config, manifest: DetectorManifest) -> Iterator[str]:
     yield f"device {config.device}, state in {config.state_dir}"
     size = f"{manifest.input.width}x{manifest.input.height}"
     computing = f"{config.detector.precision} on TensorRT" if config.detector.backend == "tensorrt" else config.detector.precision

@@ -23,7 +23,7 @@ from edged.engine_opening import open_configured_detector
 from edged.errors import EXIT_CONFIG, EXIT_DEVICE, ConfigError, DeviceError, EdgedError, ModelError
 from edged.events.event import Event, EventType
 from edged.log import configure_logging
-from edged.models.manifest import Manifest
+from edged.models.manifest import DetectorManifest
 from edged.pipeline import CameraPipeline, FrameResult
 from edged.runtime.analysis import Analysis
 from edged.runtime.backoff import Backoff
@@ -175,7 +175,7 @@ class Daemon:
         logger.info("stopped")
         return 0
 
-    def _start(self, engine: Path, manifest: Manifest, pipelines: dict[str, CameraPipeline], sinks: list[Sink]) -> None:
+    def _start(self, engine: Path, manifest: DetectorManifest, pipelines: dict[str, CameraPipeline], sinks: list[Sink]) -> None:
         config, now_s = self._config, self._clock.now_s()
         logger.info("edged %s starts: device=%s cameras=%s", __version__, config.device, ", ".join(config.cameras))
         for name, camera in config.cameras.items():
@@ -228,7 +228,7 @@ class Daemon:
                 listeners=listeners,
             ).run(loop)
 
-    def _make_recorder(self, directory: Path, manifest: Manifest) -> Recorder:
+    def _make_recorder(self, directory: Path, manifest: DetectorManifest) -> Recorder:
         cameras = self._config.cameras
         overlays = {name: assembly.make_overlay(camera, manifest.classes, caption=name) for name, camera in cameras.items()}
         fps = {name: camera.fps for name, camera in cameras.items()}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edged.errors import InputError
 from edged.models.detector import Detector, DetectorThresholds
-from edged.models.manifest import Manifest, ParityLimits, Precision
+from edged.models.manifest import DetectorManifest, DetectorParity, Precision
 from edged.street.scene import Street
 from edged.types import Detections, Pixels
 from edged.vision.boxes import iou_matrix
@@ -21,10 +21,10 @@ STREET_FRAMES = range(30, 900, 145)
 MATCH_IOU = 0.5
 
 
-LIMITS: Mapping[Precision, ParityLimits] = {
-    "fp32": ParityLimits(ap50=0.999, mean_iou=0.99),
-    "fp16": ParityLimits(ap50=0.99, mean_iou=0.99),
-    "int8": ParityLimits(ap50=0.98, mean_iou=0.9),
+LIMITS: Mapping[Precision, DetectorParity] = {
+    "fp32": DetectorParity(ap50=0.999, mean_iou=0.99),
+    "fp16": DetectorParity(ap50=0.99, mean_iou=0.99),
+    "int8": DetectorParity(ap50=0.98, mean_iou=0.9),
 }
 """By what an engine computes in; the reference is always the network in float. In ONNX Runtime on these pictures the shipped
 detector's INT8 network, calibrated on 150 photographs, reaches 0.999 and 0.925, its FP16 network 1.000 and 0.999; its colours
@@ -48,12 +48,12 @@ class Parity:
     objects: int
     found: int
 
-    def reaches(self, limits: ParityLimits) -> bool:
+    def reaches(self, limits: DetectorParity) -> bool:
         """Whether both figures are at their limits or above."""
         return self.ap50 >= limits.ap50 and self.mean_iou >= limits.mean_iou
 
 
-def limits_of(manifest: Manifest, precision: Precision) -> ParityLimits:
+def limits_of(manifest: DetectorManifest, precision: Precision) -> DetectorParity:
     """What an engine in a precision must reach: its manifest's limits, or ours."""
     return manifest.parity.get(precision, LIMITS[precision])
 

@@ -60,11 +60,13 @@ class Detections:
         boxes: (N, 4) float32 xyxy, frame pixels.
         scores: (N,) float32 in [0, 1].
         class_ids: (N,) int64, index into the manifest's class list.
+        points: (N, K, 2) float32 xy, frame pixels, those that the manifest names; None where the network answers none.
     """
 
     boxes: NDArray[np.float32]
     scores: NDArray[np.float32]
     class_ids: NDArray[np.int64]
+    points: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.scores)
@@ -73,18 +75,23 @@ class Detections:
                 f"expected boxes (N, 4), scores (N,), class_ids (N,), "
                 f"got {self.boxes.shape}, {self.scores.shape}, {self.class_ids.shape}"
             )
+        points = self.points
+        if points is not None and (points.ndim != 3 or (len(points), points.shape[2]) != (n, 2)):
+            raise ValueError(f"expected points ({n}, K, 2), got {points.shape}")
 
     def __len__(self) -> int:
         return len(self.scores)
 
     def __getitem__(self, keep: NDArray[np.bool_] | NDArray[np.int64] | slice) -> Detections:
         """The detections that a mask, an index array or a slice selects."""
-        return Detections(self.boxes[keep], self.scores[keep], self.class_ids[keep])
+        points = None if self.points is None else self.points[keep]
+        return Detections(self.boxes[keep], self.scores[keep], self.class_ids[keep], points)
 
     @classmethod
-    def empty(cls) -> Detections:
-        """No detections."""
-        return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
+    def empty(cls, *, n_points: int = 0) -> Detections:
+        """No detections, of a network that answers so many points of each."""
+        points = np.zeros((0, n_points, 2), np.float32) if n_points else None
+        return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), points)
 
 
 class TrackState(str, Enum):
@@ -138,3 +145,76 @@ class Tracks:
     def confirmed(self) -> tuple[Track, ...]:
         """The live tracks in state confirmed."""
         return tuple(track for track in self.live if track.state is TrackState.CONFIRMED)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Face:
+    """One face in one picture, as far as it has been read.
+
+    Attributes:
+        box: (4,) float32 xyxy, frame pixels.
+        points: (5, 2) float32 xy, frame pixels: the eyes, the tip of the nose, the corners of the mouth; of pairs the one that
+            is on the left in the picture comes first.
+        score: how sure the detector is, in [0, 1].
+        quality: what the face is good for, in [0, 1]: large, turned to the camera and sharp is 1.
+        embedding: (D,) float32 of unit length; None until it is encoded.
+        live: probability that it is no picture of a face; None until it is judged, or where nothing judges it.
+    """
+
+    box: NDArray[np.float32]
+    points: NDArray[np.float32]
+    score: float
+    quality: float
+    embedding: NDArray[np.float32] | None = field(default=None, repr=False)
+    live: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.box.shape != (4,) or self.points.shape != (5, 2):
+            raise ValueError(f"expected box (4,) and points (5, 2), got {self.box.shape} and {self.points.shape}")
+        if self.embedding is not None and self.embedding.ndim != 1:
+            raise ValueError(f"expected embedding (D,), got {self.embedding.shape}")
+
+
+class FaceDecisionKind(str, Enum):
+    """What became of asking whose face it is."""
+
+    MATCH = "match"  # somebody who is enrolled
+    UNKNOWN = "unknown"  # nobody who is
+    AMBIGUOUS = "ambiguous"  # two who are enrolled are as near
+    SPOOF = "spoof"  # no living face
+    LOW_QUALITY = "low_quality"  # none of its pictures was good enough to ask
+
+
+@dataclass(frozen=True, slots=True)
+class FaceDecision:
+    """Whose face it is, with the evidence; of one picture or of many, against one person or all.
+
+    Attributes:
+        subject: id of the person where it is a match, of the nearest one where it is ambiguous, of whom it would have been where
+            it is a spoof; None where it is nobody.
+        score: cosine of the nearest person; None where nobody was compared.
+        margin: by how much that is above the next person; None where there is no other.
+        threshold: score from which on it is a match.
+        false_match_rate: the share of pairs of two people that reach the threshold; None where that was never measured.
+        votes: so many pictures were counted.
+        live: probability that it is no picture of a face, over those; None where nothing judged it.
+        gallery_version: of the enrolled people, rising with every change; None where one was compared with one.
+        model: SHA-256 of the encoder.
+    """
+
+    kind: FaceDecisionKind
+    subject: str | None
+    score: float | None
+    margin: float | None
+    threshold: float
+    false_match_rate: float | None
+    votes: int
+    live: float | None
+    gallery_version: int | None
+    model: str
+
+    def __post_init__(self) -> None:
+        if self.kind in (FaceDecisionKind.MATCH, FaceDecisionKind.AMBIGUOUS) and self.subject is None:
+            raise ValueError(f"the decision {self.kind.value} needs a subject")
+        if self.kind in (FaceDecisionKind.UNKNOWN, FaceDecisionKind.LOW_QUALITY) and self.subject is not None:
+            raise ValueError(f"the decision {self.kind.value} has no subject, got {self.subject!r}")

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edged.models.manifest import Manifest, digest_file, dump_manifest
+from edged.models.manifest import DetectorManifest, EncoderManifest, LivenessManifest, ManifestT, digest_file, dump_manifest
 
 IR_VERSION = 8
 """What ONNX Runtime 1.18 still reads, whatever the installed onnx would write."""
@@ -33,30 +33,66 @@ def make_add_graph(*, op_type: str = "Add", domain: str = "") -> onnx.GraphProto
     )
 
 
-def make_manifest(**changes: object) -> Manifest:
+def make_manifest(**changes: object) -> DetectorManifest:
     """A manifest of two classes at 64x32 with one stride and one anchor: 2 candidates."""
     fields = {
-        "name": "tiny",
-        "task": "detector",
-        "revision": "test-1",
-        "licence": "Apache-2.0",
-        "onnx": {"file": "model.onnx", "sha256": "0" * 64, "opset": 17},
-        "input": {"name": "images", "width": 64, "height": 32, "colour": "rgb", "layout": "nchw", "dtype": "uint8"},
         "outputs": {"boxes": "boxes", "scores": "scores"},
         "classes": ["person", "car"],
         "strides": [32],
         "anchors": [[[16.0, 24.0]]],
         "thresholds": {"score": 0.4, "nms_iou": 0.5},
+    }
+    return DetectorManifest.model_validate({**_common_fields("tiny", "detector", width=64, height=32), **fields, **changes})
+
+
+def make_encoder_manifest(**changes: object) -> EncoderManifest:
+    """A manifest of an encoder at 112x112 that answers 4 numbers."""
+    fields = {
+        "outputs": {"embedding": "embedding"},
+        "dimension": 4,
+        "template": "edged",
+        "thresholds": {"match": 0.5, "false_match_rate": 0.001, "margin": 0.05},
+    }
+    return EncoderManifest.model_validate({**_common_fields("who", "face_encoder", width=112, height=112), **fields, **changes})
+
+
+def make_liveness_manifest(**changes: object) -> LivenessManifest:
+    """A manifest of a network at 32x32 that is shown twice the face."""
+    fields = {
+        "outputs": {"scores": "scores"},
+        "classes": ["live", "spoof"],
+        "margin": 2.0,
+        "thresholds": {"live": 0.5},
+    }
+    return LivenessManifest.model_validate({**_common_fields("alive", "liveness", width=32, height=32), **fields, **changes})
+
+
+def _common_fields(name: str, task: str, *, width: int, height: int) -> dict[str, object]:
+    return {
+        "name": name,
+        "task": task,
+        "revision": "test-1",
+        "licence": "Apache-2.0",
+        "onnx": {"file": "model.onnx", "sha256": "0" * 64, "opset": 17},
+        "input": {"name": "images", "width": width, "height": height, "colour": "rgb", "layout": "nchw", "dtype": "uint8"},
         "data": [],
         "measured": "not measured",
     }
-    return Manifest.model_validate({**fields, **changes})
 
 
 def save_engine(
-    directory: Path, manifest: Manifest, *, boxes: np.ndarray, scores: np.ndarray, batch: str | int = "n"
-) -> Manifest:
+    directory: Path,
+    manifest: DetectorManifest,
+    *,
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    points: np.ndarray | None = None,
+    batch: str | int = "n",
+) -> DetectorManifest:
     """Write an engine that answers the same boxes (R, 4) for every picture, with scores (R, C) times its mean brightness.
+
+    Args:
+        points: (R, K, 2) that it answers likewise, if its manifest has points.
 
     Returns:
         The manifest as written, its digest that of the network.
@@ -80,20 +116,23 @@ def save_engine(
         "shipped_scores": np.asarray(scores, np.float32)[None],
         "shipped_boxes": np.asarray(boxes, np.float32)[None],
     }
+    answers = {manifest.outputs.boxes: boxes, manifest.outputs.scores: scores}
+    if points is not None:
+        weights |= {"shipped_points": np.asarray(points, np.float32)[None], "fourth": np.array([3], np.int64)}
+        nodes.append(helper.make_node("Unsqueeze", ["zero", "fourth"], ["zero_of_points"]))
+        nodes.append(helper.make_node("Add", ["zero_of_points", "shipped_points"], [manifest.outputs.points]))
+        answers[manifest.outputs.points] = points
     graph = helper.make_graph(
         nodes,
         "tiny",
         [helper.make_tensor_value_info(wanted.name, kind, [batch, 3, wanted.height, wanted.width])],
-        [
-            helper.make_tensor_value_info(manifest.outputs.boxes, TensorProto.FLOAT, [batch, *np.shape(boxes)]),
-            helper.make_tensor_value_info(manifest.outputs.scores, TensorProto.FLOAT, [batch, *np.shape(scores)]),
-        ],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, *np.shape(values)]) for name, values in answers.items()],
         [numpy_helper.from_array(array, name) for name, array in weights.items()],
     )
     return _save(directory, manifest, graph)
 
 
-def save_colour_engine(directory: Path, manifest: Manifest) -> Manifest:
+def save_colour_engine(directory: Path, manifest: DetectorManifest) -> DetectorManifest:
     """Write an engine of four convolutions that tells red things from green ones: `stem`, `inner`, `pool` and the `head`.
 
     Its two places, at (0, 0) and (32, 0), always answer the same two boxes; scores are for red and for green.
@@ -142,7 +181,7 @@ def save_colour_engine(directory: Path, manifest: Manifest) -> Manifest:
     return _save(directory, manifest, graph)
 
 
-def _save(directory: Path, manifest: Manifest, graph: onnx.GraphProto) -> Manifest:
+def _save(directory: Path, manifest: ManifestT, graph: onnx.GraphProto) -> ManifestT:
     directory.mkdir(parents=True, exist_ok=True)
     path = save_model(directory / manifest.onnx.file, graph)
     written = manifest.model_copy(update={"onnx": manifest.onnx.model_copy(update={"sha256": digest_file(path)})})

@@ -17,7 +17,7 @@ import numpy as np
 
 from edged.assembly import open_detector
 from edged.errors import EdgedError, InputError
-from edged.models.manifest import SCORE_FLOOR, ClassThresholds, Manifest, Thresholds, dump_manifest, load_manifest
+from edged.models.manifest import SCORE_FLOOR, ClassThresholds, DetectorManifest, Thresholds, dump_manifest, load_manifest
 from tools.datasets import PictureSet
 from tools.datasets.checking import FEWEST
 from tools.datasets.choosing import choose_classes
@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def calibrate(engine: Path, data: Path, *, drawn: int | None) -> Manifest:
+def calibrate(engine: Path, data: Path, *, drawn: int | None) -> DetectorManifest:
     """Measure the engine in a directory on every set's val split and rewrite its manifest.
 
     Args:
@@ -60,7 +60,7 @@ def calibrate(engine: Path, data: Path, *, drawn: int | None) -> Manifest:
     Raises:
         ModelError, InputError: the engine or the data cannot be used.
     """
-    manifest = load_manifest(engine)
+    manifest = load_manifest(engine, kind=DetectorManifest)
     sets = _choose_sets(load_boxes(data, split="val"), manifest)
     if drawn is None:
         drawn = DRAWN_PICTURES if manifest.trained.get("drawn") else 0
@@ -74,7 +74,7 @@ def calibrate(engine: Path, data: Path, *, drawn: int | None) -> Manifest:
     return write_manifest(engine, manifest)
 
 
-def _choose_sets(sets: Sequence[PictureSet], manifest: Manifest) -> list[PictureSet]:
+def _choose_sets(sets: Sequence[PictureSet], manifest: DetectorManifest) -> list[PictureSet]:
     """The sets that label a class of the manifest, with its classes. Others are passed over with a warning.
 
     Raises:
@@ -93,7 +93,7 @@ def _choose_sets(sets: Sequence[PictureSet], manifest: Manifest) -> list[Picture
     return chosen
 
 
-def _choose(sets: Sequence[PictureSet], found: Sequence[Found], manifest: Manifest) -> Thresholds:
+def _choose(sets: Sequence[PictureSet], found: Sequence[Found], manifest: DetectorManifest) -> Thresholds:
     """Each class's score at which recall and precision are best together; the median of these for all other classes.
 
     Photographs decide; the drawn street does only where they hold too few objects of a class.
@@ -125,7 +125,9 @@ def best_threshold(matches: Matches) -> float:
     return max(math.floor(best * 1000) / 1000, SCORE_FLOOR)  # down: that hit still counts
 
 
-def _measured(sets: Sequence[PictureSet], found: Sequence[Found], thresholds: Thresholds, manifest: Manifest) -> dict[str, Any]:
+def _measured(
+    sets: Sequence[PictureSet], found: Sequence[Found], thresholds: Thresholds, manifest: DetectorManifest
+) -> dict[str, Any]:
     """AP50, recall and precision with n for every class: over the photographs of all sets, and on the drawn street."""
     scores = {name: thresholds.per_class.get(name, ClassThresholds()).score or thresholds.score for name in manifest.classes}
     photographs = [one for one, kind in zip(found, sets, strict=True) if kind.name != DRAWN]

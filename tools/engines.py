@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import PlainSerializer
 
 from edged.errors import InputError
-from edged.models.manifest import MANIFEST_NAME, Manifest, dump_manifest
+from edged.models.manifest import MANIFEST_NAME, ManifestT, dump_manifest
 
 OPSET = 17
 IR_VERSION = 8
@@ -34,7 +34,7 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(sides[0]), int(sides[-1])
 
 
-def write_manifest(engine: Path, manifest: Manifest) -> Manifest:
+def write_manifest(engine: Path, manifest: ManifestT) -> ManifestT:
     """Write an engine's manifest in one piece; returns it."""
     write_whole(engine / MANIFEST_NAME, dump_manifest(manifest).encode())
     return manifest

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from edged.errors import EXIT_CONFIG, EdgedError, InputError
-from edged.models.manifest import PRECISIONS, load_manifest
+from edged.models.manifest import PRECISIONS, DetectorManifest, load_manifest
 from tools.datasets import PictureSet
 from tools.drawn import draw_set
 from tools.report.figures import Estimate, Group, Settings, as_json, compare_runs, missing_classes, unlabelled_classes
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         engines = [(arguments.engine, arguments.precision)]
         engines += [(arguments.against, arguments.against_precision)] if arguments.against else []
-        manifests = [load_manifest(engine, precision=precision) for engine, precision in engines]
+        manifests = [load_manifest(engine, precision=precision, kind=DetectorManifest) for engine, precision in engines]
         sets = in_terms_of(judged_classes(manifests), _find_sets(arguments))
         settings = Settings(arguments.resamples, arguments.seed, coco=arguments.coco or arguments.html is not None)
         runs = [run_engine(engine, sets, threads=arguments.threads, precision=precision) for engine, precision in engines]

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from edged.errors import EXIT_CONFIG, InputError, ModelError
 from edged.models.detector import thresholds_of
-from edged.models.manifest import load_manifest
+from edged.models.manifest import DetectorManifest, load_manifest
 from edged.tracking.settings import TrackerSettings
 from edged.tracking.tracker import Tracker
 from edged.types import Detections
@@ -201,7 +201,7 @@ def _xyxy(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _settings_for(engine: Path, class_id: int) -> TrackerSettings:
     """The shipped settings with what this detector calls a sure score."""
-    thresholds = thresholds_of(load_manifest(engine))
+    thresholds = thresholds_of(load_manifest(engine, kind=DetectorManifest))
     return TrackerSettings(high_score=thresholds.score_by_class.get(class_id, thresholds.score))
 
 

@@ -14,8 +14,8 @@ import torch
 from edged.errors import EdgedError, InputError
 from edged.models.manifest import (
     DataSource,
+    DetectorManifest,
     InputSpec,
-    Manifest,
     OnnxFile,
     OutputNames,
     Thresholds,
@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def export_engine(checkpoint: Path, out: Path, *, size: str | None = None) -> Manifest:
+def export_engine(checkpoint: Path, out: Path, *, size: str | None = None) -> DetectorManifest:
     """Write an engine's two files; the same checkpoint gives the same bytes.
 
     Args:
@@ -124,9 +124,9 @@ def _check_names(model: onnx.ModelProto, network: ExportedYolo) -> None:
         raise ValueError(f"the exporter renamed or split what it should not: {sorted(missing)[:3]}")
 
 
-def _manifest(out: Path, settings: TrainSettings, network: ExportedYolo, *, epochs: int) -> Manifest:
+def _manifest(out: Path, settings: TrainSettings, network: ExportedYolo, *, epochs: int) -> DetectorManifest:
     digest = digest_file(out / ONNX_NAME)
-    return Manifest(
+    return DetectorManifest(
         name=out.resolve().name,
         task="detector",
         revision=digest[:12],

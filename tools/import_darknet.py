@@ -17,8 +17,8 @@ from pydantic import ValidationError
 from edged.errors import EdgedError, InputError
 from edged.models.manifest import (
     DataSource,
+    DetectorManifest,
     InputSpec,
-    Manifest,
     OnnxFile,
     OutputNames,
     Thresholds,
@@ -93,7 +93,7 @@ def import_engine(
     renames: list[str] | None = None,
     thresholds: Thresholds,
     origin: Origin,
-) -> Manifest:
+) -> DetectorManifest:
     """Write an engine's two files; the same input gives the same bytes.
 
     Args:
@@ -165,11 +165,11 @@ def _manifest(
     thresholds: Thresholds,
     origin: Origin,
     weights: Weights,
-) -> Manifest:
+) -> DetectorManifest:
     digest = digest_file(out / ONNX_NAME)
     width, height = shapes.picture.width, shapes.picture.height
     fields = {"licence_mark": origin.licence_mark, "licence": origin.licence, "source": origin.source}
-    return Manifest(
+    return DetectorManifest(
         name=out.resolve().name,
         task="detector",
         revision=digest[:12],

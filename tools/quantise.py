@@ -35,7 +35,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from edged.assembly import open_detector
 from edged.errors import EXIT_CONFIG, EdgedError, InputError
 from edged.models.detector import Detector
-from edged.models.manifest import Manifest, QuantisedFile, digest_file, load_manifest
+from edged.models.manifest import DetectorManifest, QuantisedFile, digest_file, load_manifest
 from tools.conversion import choose_float, name_nodes, tidy
 from tools.datasets import Picture, PictureSet
 from tools.datasets.checking import FEWEST
@@ -79,7 +79,7 @@ class Quantised:
         network_ms: what the network alone took a picture, in float and in INT8.
     """
 
-    manifest: Manifest
+    manifest: DetectorManifest
     scores: dict[str, tuple[ClassScore, ClassScore]]
     network_ms: tuple[float, float]
 
@@ -126,7 +126,7 @@ def quantise(engine: Path, data: Path, settings: QuantiseSettings) -> Quantised:
     """
     refuse_old_quantiser()
     pictures = choose_pictures(load_boxes(data, split="train"), settings.pictures)
-    judges = in_terms_of(judged_classes([load_manifest(engine)]), load_boxes(data, split="val"))
+    judges = in_terms_of(judged_classes([load_manifest(engine, kind=DetectorManifest)]), load_boxes(data, split="val"))
     before = run_engine(engine, judges, threads=1)
     network = make_int8(engine, pictures, settings)
     write_whole(engine / INT8_NAME, network.SerializeToString(deterministic=True))

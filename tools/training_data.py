@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -132,17 +133,31 @@ class EpochPlan(Sampler):
                 yield [Key(self.epoch, position, int(shuffled[position]), size) for position in positions]
 
 
-def make_loader(pictures: TrainingPictures, plan: EpochPlan, *, workers: int, pinned: bool = False) -> DataLoader:
-    """Batches of the plan's present epoch; with workers they are made ahead in other processes. pinned: for a GPU."""
+def collate_targets(items: list[tuple[NDArray[np.uint8], Targets]]) -> Batch:
+    """The pictures of one batch with their targets."""
+    return Batch(torch.from_numpy(np.stack([pixels for pixels, _ in items])), [targets for _, targets in items])
+
+
+def make_loader(
+    pictures: Dataset,
+    plan: Sampler,
+    *,
+    workers: int,
+    pinned: bool = False,
+    collate: Callable[[list[Any]], Any] = collate_targets,
+) -> DataLoader:
+    """Batches of the plan's present epoch; with workers they are made ahead in other processes.
+
+    Args:
+        pictures: answers to the plan's keys.
+        pinned: for a GPU.
+        collate: makes a batch of what `pictures` answers.
+    """
     return DataLoader(
         pictures,
         batch_sampler=plan,
         num_workers=workers,
-        collate_fn=_collate,
+        collate_fn=collate,
         prefetch_factor=4 if workers else None,
         pin_memory=pinned,
     )
-
-
-def _collate(items: list[tuple[NDArray[np.uint8], Targets]]) -> Batch:
-    return Batch(torch.from_numpy(np.stack([pixels for pixels, _ in items])), [targets for _, targets in items])

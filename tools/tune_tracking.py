@@ -20,7 +20,7 @@ import numpy as np
 
 from edged.assembly import open_detector
 from edged.models.detector import Detector, thresholds_of
-from edged.models.manifest import load_manifest
+from edged.models.manifest import DetectorManifest, load_manifest
 from edged.street.scene import Street, StreetTruth
 from edged.tracking.kalman import MotionNoise
 from edged.tracking.settings import TrackerSettings
@@ -121,7 +121,7 @@ def run(scenario: Scenario, settings: TrackerSettings) -> TrackingQuality:
 
 def settings_for(engine: Path) -> TrackerSettings:
     """The shipped settings with what this detector calls a sure score of each class."""
-    manifest = load_manifest(engine)
+    manifest = load_manifest(engine, kind=DetectorManifest)
     thresholds = thresholds_of(manifest)
     by_class = {manifest.classes[class_id]: score for class_id, score in thresholds.score_by_class.items()}
     return TrackerSettings(high_score=thresholds.score, class_high_scores=by_class)

@@ -12,7 +12,7 @@ import torch
 from onnx import numpy_helper
 
 from edged.errors import InputError
-from edged.models.manifest import MANIFEST_NAME, DataSource, load_manifest
+from edged.models.manifest import MANIFEST_NAME, DataSource, DetectorManifest, load_manifest
 from tools.datasets.classes import place_of, same_name
 from tools.narrowing import Weights, narrow
 from tools.nets.convolution import convolutions
@@ -104,7 +104,7 @@ def _read_classes(path: Path) -> tuple[str, ...] | None:
     """Those of the manifest beside an engine's network; a file on its own does not tell."""
     if not (path.parent / MANIFEST_NAME).exists():
         return None
-    manifest = load_manifest(path.parent)
+    manifest = load_manifest(path.parent, kind=DetectorManifest)
     return manifest.classes if manifest.onnx.file == path.name else None
 
 
@@ -176,7 +176,7 @@ def load_engine(folder: Path) -> Yolo:
     Raises:
         ModelError, InputError: it is no such engine.
     """
-    manifest = load_manifest(folder)
+    manifest = load_manifest(folder, kind=DetectorManifest)
     trained = manifest.trained
     if "width" not in trained or "neck" not in trained:
         raise InputError(f"{folder}: its manifest does not say how it was trained; expected an engine made by tools.export")

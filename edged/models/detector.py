@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edged.backends.base import Backend, Tensors, TensorSpec
-from edged.errors import InferenceError, ModelError
-from edged.models.manifest import SCORE_FLOOR, Manifest
+from edged.errors import InferenceError
+from edged.models.manifest import SCORE_FLOOR, DetectorManifest
+from edged.models.network import Network
 from edged.types import Detections, Pixels
 from edged.vision.boxes import Anchor, anchor_points, to_norm
-from edged.vision.letterbox import GREY, LetterboxTransform, make_transform, resize
+from edged.vision.letterbox import LetterboxTransform
 from edged.vision.masks import Polygon, points_inside_any
 from edged.vision.nms import nms
 
@@ -52,7 +51,7 @@ class DetectorThresholds:
         return {class_id: self.nms_iou_by_class.get(class_id, self.nms_iou) for class_id in range(n_classes)}
 
 
-def thresholds_of(manifest: Manifest) -> DetectorThresholds:
+def thresholds_of(manifest: DetectorManifest) -> DetectorThresholds:
     """The thresholds that a network ships with."""
     shipped = manifest.thresholds
     ids = {name: class_id for class_id, name in enumerate(manifest.classes)}
@@ -100,51 +99,37 @@ def filter_detections(
     return detections[keep]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PreparedBatch:
-    """Pictures as the network wants them.
-
-    Attributes:
-        tensor: (N, 3, height, width) of the manifest's dtype; valid until the next batch is prepared.
-        transforms: where each picture lies in it.
-    """
-
-    tensor: NDArray[np.generic]
-    transforms: tuple[LetterboxTransform, ...]
-
-
-class Detector:
-    """A network that finds objects. Used and closed by the thread that opened it; a context manager.
+class Detector(Network[DetectorManifest]):
+    """A network that finds objects.
 
     `detect` is `prepare`, `infer` and `decode`; a pipeline calls the three itself to time them apart.
     """
 
-    def __init__(self, manifest: Manifest, backend: Backend) -> None:
+    def __init__(self, manifest: DetectorManifest, backend: Backend) -> None:
         """Join a manifest and a backend.
 
         Raises:
             ModelError: they do not belong together.
         """
-        _check_fit(manifest, backend)
-        self.manifest = manifest
+        super().__init__(manifest, backend)
         self.thresholds = thresholds_of(manifest)
-        self._backend = backend
-        self._candidates = manifest.candidates
-        self._canvas = np.empty((manifest.input.height, manifest.input.width, 3), np.uint8)
-        self._tensor = np.empty((0, 3, manifest.input.height, manifest.input.width), manifest.input.dtype)
-        self._places: list[_Place | None] = []  # by entry of the tensor
-        self._factors = (manifest.input.scale / np.array(manifest.input.std)).astype(np.float32)
-        self._offsets = (-np.array(manifest.input.mean) / np.array(manifest.input.std)).astype(np.float32)
+
+    @staticmethod
+    def expected_outputs(manifest: DetectorManifest) -> Mapping[str, TensorSpec]:
+        """Boxes, scores and, where there are any, points of every candidate."""
+        n, outputs = manifest.candidates, manifest.outputs
+        specs = {
+            outputs.boxes: TensorSpec("float32", (None, n, 4)),
+            outputs.scores: TensorSpec("float32", (None, n, len(manifest.classes))),
+        }
+        if outputs.points is not None:
+            specs[outputs.points] = TensorSpec("float32", (None, n, len(manifest.points), 2))
+        return specs
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """Name of each class id."""
         return self.manifest.classes
-
-    @property
-    def label(self) -> str:
-        """Network, revision and what computes it, for people."""
-        return f"{self.manifest.name} {self.manifest.revision} on {self._backend.label}"
 
     def detect(self, pictures: Sequence[Pixels], *, thresholds: Sequence[DetectorThresholds] | None = None) -> list[Detections]:
         """What is in each picture.
@@ -154,25 +139,14 @@ class Detector:
             thresholds: one for each picture; the manifest's if absent.
 
         Returns:
-            For each picture its detections from the floor on, in descending score, boxes in its own pixels and inside it.
+            For each picture its detections from the floor on, in descending score, boxes in its own pixels and inside it; points
+            likewise, but also outside.
 
         Raises:
             InferenceError: the network failed.
         """
         prepared = self.prepare(pictures)
         return self.decode(self.infer(prepared), prepared.transforms, thresholds=thresholds)
-
-    def prepare(self, pictures: Sequence[Pixels]) -> PreparedBatch:
-        """Fit the pictures into the network's input."""
-        if len(self._places) < len(pictures):
-            self._tensor = np.empty((len(pictures), *self._tensor.shape[1:]), self._tensor.dtype)
-            self._places = [None] * len(pictures)
-        transforms = tuple(self._write(index, pixels_rgb) for index, pixels_rgb in enumerate(pictures))
-        return PreparedBatch(self._tensor[: len(pictures)], transforms)
-
-    def infer(self, prepared: PreparedBatch) -> Tensors:
-        """The network's outputs for a batch."""
-        return self._backend.infer({self.manifest.input.name: prepared.tensor})
 
     def decode(
         self,
@@ -183,89 +157,32 @@ class Detector:
     ) -> list[Detections]:
         """The detections in the network's outputs, one entry a picture, as `detect` returns them."""
         wanted = [self.thresholds] * len(transforms) if thresholds is None else thresholds
-        boxes, scores = outputs[self.manifest.outputs.boxes], outputs[self.manifest.outputs.scores]
-        shapes = (len(transforms), self._candidates, 4), (len(transforms), self._candidates, len(self.class_names))
-        if (boxes.shape, scores.shape) != shapes:
-            raise InferenceError(f"expected boxes and scores {shapes[0]} and {shapes[1]}, got {boxes.shape} and {scores.shape}")
-        return [_decode_one(*each) for each in zip(boxes, scores, transforms, wanted, strict=True)]
+        boxes, scores, *points = self._take(outputs, n=len(transforms))
+        points_of_each = points[0] if points else [None] * len(transforms)
+        return [_decode_one(*each) for each in zip(boxes, scores, points_of_each, transforms, wanted, strict=True)]
 
     def warm_up(self) -> None:
-        """Compute one grey picture: the first batch is slow, and an output that does not fit shows here."""
-        grey = np.full_like(self._canvas, GREY)
-        self.detect([grey])
-
-    def close(self) -> None:
-        """Free the network."""
-        self._backend.close()
-
-    def __enter__(self) -> Detector:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self.close()
-
-    def _write(self, index: int, pixels_rgb: Pixels) -> LetterboxTransform:
-        """Fit a picture into one entry of the batch; the grey around it is still there from the last one of its size."""
-        height, width = pixels_rgb.shape[:2]
-        place = self._places[index]
-        if place is None or (place.transform.source_width, place.transform.source_height) != (width, height):
-            place = self._places[index] = self._make_place(index, width, height)
-        resize(pixels_rgb, out=place.pixels)
-        self._split(place.pixels, place.planes)
-        return place.transform
-
-    def _make_place(self, index: int, width: int, height: int) -> _Place:
-        """Where pictures of this size lie in an entry of the batch, which becomes grey."""
-        entry, wanted = self._tensor[index], self.manifest.input
-        self._canvas[:] = GREY
-        self._split(self._canvas, list(entry))
-        transform = make_transform(width, height, width=wanted.width, height=wanted.height)
-        planes = list(entry[:, transform.rows, transform.columns])
-        return _Place(transform, self._canvas[transform.rows, transform.columns], planes)
-
-    def _split(self, pixels_rgb: Pixels, planes: list[NDArray[np.generic]]) -> None:
-        """Write a picture into three planes of its size, scaled as the network wants it."""
-        is_bgr = self.manifest.input.colour == "bgr"
-        if planes[0].dtype == np.uint8:
-            cv2.split(pixels_rgb, planes[::-1] if is_bgr else planes)
-            return
-        channels = cv2.split(pixels_rgb)
-        for plane, channel, factor, offset in zip(
-            planes, channels[::-1] if is_bgr else channels, self._factors, self._offsets, strict=True
-        ):
-            np.multiply(channel, factor, out=plane)
-            if offset:
-                np.add(plane, offset, out=plane)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Place:
-    """Where pictures of one size lie in one entry of the batch.
-
-    Attributes:
-        transform: from the picture to there.
-        pixels: (h, w, 3) uint8, part of the canvas.
-        planes: three of (h, w), parts of the entry in its order.
-    """
-
-    transform: LetterboxTransform
-    pixels: Pixels
-    planes: list[NDArray[np.generic]]
+        self.detect([self.grey])
 
 
 def _decode_one(
-    boxes: NDArray[np.float32], scores: NDArray[np.float32], transform: LetterboxTransform, thresholds: DetectorThresholds
+    boxes: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    points: NDArray[np.float32] | None,
+    transform: LetterboxTransform,
+    thresholds: DetectorThresholds,
 ) -> Detections:
     """Candidates of one picture to its detections. A candidate counts for its best class only.
 
     Args:
         boxes: (R, 4) float32 xyxy, input pixels.
         scores: (R, C).
+        points: (R, K, 2) float32, input pixels, if there are any.
     """
     of_all = scores.reshape(-1)
     (hits,) = (~(of_all < thresholds.floor)).nonzero()  # NaN, too; far cheaper than the best of each row
     if not len(hits):
-        return Detections.empty()
+        return Detections.empty(n_points=0 if points is None else points.shape[1])
     rows, class_ids = np.divmod(hits, scores.shape[1])
     best = of_all[hits]
     is_next = rows[1:] != rows[:-1]
@@ -283,39 +200,13 @@ def _decode_one(
         raise InferenceError("the network's boxes are not finite numbers")
     inside = transform.to_source(found)
     kept = nms(inside, best, class_ids, iou_threshold=thresholds.nms_iou_of(scores.shape[1]))
-    detections = Detections(inside[kept], best[kept], class_ids[kept])
+    places = None if points is None else _points_in_source(points[rows[kept]], transform)
+    detections = Detections(inside[kept], best[kept], class_ids[kept], places)
     is_visible = detections.boxes[:, :2] < detections.boxes[:, 2:]  # not in the grey around the picture
     return detections if is_visible.all() else detections[is_visible.all(axis=1)]
 
 
-def _check_fit(manifest: Manifest, backend: Backend) -> None:
-    """Refuse a network that is not the one its manifest describes."""
-    wanted = manifest.input
-    expected_inputs = {wanted.name: TensorSpec(wanted.dtype, (None, 3, wanted.height, wanted.width))}
-    expected_outputs = {
-        manifest.outputs.boxes: TensorSpec("float32", (None, manifest.candidates, 4)),
-        manifest.outputs.scores: TensorSpec("float32", (None, manifest.candidates, len(manifest.classes))),
-    }
-    wrong = []
-    for side, expected, found in (("input", expected_inputs, backend.inputs), ("output", expected_outputs, backend.outputs)):
-        for name, spec in expected.items():
-            if name not in found:
-                wrong.append(f"no {side} {name!r}, it has {', '.join(map(repr, found))} [model.shape]")
-            elif not _fits(spec, found[name]):
-                classes = name == manifest.outputs.scores and found[name].shape[-1:] != spec.shape[-1:]
-                code = "model.classes" if classes else "model.shape"
-                wrong.append(
-                    f"{side} {name!r} is {found[name].dtype} {found[name].shape}, "
-                    f"its manifest says {spec.dtype} {spec.shape} [{code}]"
-                )
-    if wrong:
-        raise ModelError(f"{manifest.name}: the network is not what its manifest describes:\n  " + "\n  ".join(wrong))
-
-
-def _fits(expected: TensorSpec, found: TensorSpec) -> bool:
-    """Whether a declared tensor can be the expected one; an axis that it leaves free can be any length."""
-    return (
-        expected.dtype == found.dtype
-        and len(expected.shape) == len(found.shape)
-        and all(actual in (None, wanted) for wanted, actual in zip(expected.shape, found.shape, strict=True))
-    )
+def _points_in_source(points: NDArray[np.float32], transform: LetterboxTransform) -> NDArray[np.float32]:
+    if not np.isfinite(points).all():
+        raise InferenceError("the network's points are not finite numbers")
+    return transform.points_to_source(points)

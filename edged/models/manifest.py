@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from edged.errors import ConfigError, Mistake, ModelError
@@ -26,6 +26,9 @@ _MADE_BY: Mapping[Precision, str] = {"fp16": "tools.halve", "int8": "tools.quant
 
 SCORE_FLOOR = 0.05
 """Detections below this score are not worth tracking: no threshold may ask for them."""
+
+LIVE = "live"
+"""The class of a face that is no picture of one."""
 
 _Text = Annotated[str, Field(min_length=1, max_length=2000)]
 _Ratio = Annotated[float, Field(gt=0, lt=1, strict=True)]
@@ -86,11 +89,40 @@ class InputSpec(_Part):
             raise ValueError("a network that takes uint8 scales inside: leave scale, mean and std out")
         return self
 
+    @property
+    def factors(self) -> tuple[float, float, float]:
+        """What a pixel is multiplied by, per channel of the network's order."""
+        first, second, third = (self.scale / std for std in self.std)
+        return first, second, third
+
+    @property
+    def offsets(self) -> tuple[float, float, float]:
+        """What is added then."""
+        first, second, third = (-mean / std for mean, std in zip(self.mean, self.std, strict=True))
+        return first, second, third
+
 
 class OutputNames(_Part):
-    """Names of the outputs: boxes (N, R, 4) float32 xyxy input pixels, scores (N, R, C) float32 in [0, 1]."""
+    """Names of a detector's outputs, all float32: boxes (N, R, 4) xyxy input pixels, scores (N, R, C) in [0, 1].
+
+    Attributes:
+        points: (N, R, K, 2) xy, input pixels, of the K points that `DetectorManifest.points` names; None where there are none.
+    """
 
     boxes: _Text
+    scores: _Text
+    points: _Text | None = None
+
+
+class EmbeddingOutput(_Part):
+    """Name of an encoder's output: embedding (N, D) float32."""
+
+    embedding: _Text
+
+
+class ScoresOutput(_Part):
+    """Name of the output of a network that tells classes apart: scores (N, C) float32, a picture's add up to 1."""
+
     scores: _Text
 
 
@@ -109,8 +141,32 @@ class Thresholds(_Part):
     per_class: dict[str, ClassThresholds] = {}
 
 
+class MatchThresholds(_Part):
+    """From which similarity on two faces are one person's; a site may set others, and a gallery has its own.
+
+    Attributes:
+        match: least cosine of a match.
+        false_match_rate: the share of pairs of two people that reach `match`; None: not measured.
+        margin: by how much the best person must be above the next one.
+    """
+
+    match: Annotated[float, Field(gt=-1, lt=1, strict=True)]
+    false_match_rate: _Ratio | None = None
+    margin: Annotated[float, Field(ge=0, lt=2, strict=True)]
+
+
+class LivenessThresholds(_Part):
+    """From which score on a face is believed to be alive."""
+
+    live: _Ratio
+
+
 class ParityLimits(_Part):
-    """What the detections of this network, built for another backend, must reach beside those of the network in float.
+    """What a network built for another backend must reach beside the network in float; one form a task."""
+
+
+class DetectorParity(ParityLimits):
+    """Of the detections of both.
 
     Attributes:
         ap50: average precision when what the network in float sees is the truth.
@@ -119,6 +175,26 @@ class ParityLimits(_Part):
 
     ap50: _Ratio
     mean_iou: _Ratio
+
+
+class EncoderParity(ParityLimits):
+    """Of the embeddings of both.
+
+    Attributes:
+        mean_cosine: over the pictures, of what both make of the same one.
+    """
+
+    mean_cosine: _Ratio
+
+
+class LivenessParity(ParityLimits):
+    """Of the scores of both.
+
+    Attributes:
+        mean_difference: at most, over the pictures, between both scores of the same one.
+    """
+
+    mean_difference: _Ratio
 
 
 class DataSource(_Part):
@@ -132,42 +208,29 @@ class DataSource(_Part):
 
 
 class Manifest(_Part):
-    """One network that finds things, as `tools.export` writes it and the daemon reads it.
+    """What is said of every network, whatever its task. Each task has a form of its own; `load_manifest` gives that.
 
     Attributes:
         onnx: the network, in float.
         fp16: the same in FP16, where `tools.halve` made it.
         int8: the same in INT8, where `tools.quantise` made it.
-        classes: name of each class id.
-        anchors: for each stride, its anchor boxes (width, height) in input pixels.
         measured: figures by name, or why there are none.
         parity: limits by precision, where those of `edged.parity` will not do.
         trained: the settings it was trained with, for people.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,64}$")]
-    task: Literal["detector"]
+    task: str
     revision: _Text
     licence: _Text
     onnx: OnnxFile
     fp16: OnnxFile | None = None
     int8: QuantisedFile | None = None
     input: InputSpec
-    outputs: OutputNames
-    classes: Annotated[tuple[_Text, ...], Field(min_length=1, max_length=1000)]
-    strides: Annotated[tuple[_Count, ...], Field(min_length=1)]
-    anchors: Annotated[tuple[Annotated[tuple[tuple[_Number, _Number], ...], Field(min_length=1)], ...], Field(min_length=1)]
-    thresholds: Thresholds
     data: tuple[DataSource, ...]
     measured: dict[str, Any] | Literal["not measured"]
-    parity: dict[Precision, ParityLimits] = {}
+    parity: Mapping[Precision, ParityLimits] = {}
     trained: dict[str, Any] = {}
-
-    @property
-    def candidates(self) -> int:
-        """How many boxes the network answers for one picture: the R of its outputs."""
-        cells = ((self.input.width // stride) * (self.input.height // stride) for stride in self.strides)
-        return sum(count * len(boxes) for count, boxes in zip(cells, self.anchors, strict=True))
 
     @property
     def networks(self) -> Mapping[Precision, OnnxFile]:
@@ -197,26 +260,50 @@ class Manifest(_Part):
             )
         return file
 
+
+class DetectorManifest(Manifest):
+    """One network that finds things, as `tools.export` writes it and the daemon reads it.
+
+    Attributes:
+        classes: name of each class id.
+        points: names of the points that the network answers of each thing it finds; none for most networks.
+        anchors: for each stride, its anchor boxes (width, height) in input pixels.
+    """
+
+    task: Literal["detector"]
+    outputs: OutputNames
+    classes: Annotated[tuple[_Text, ...], Field(min_length=1, max_length=1000)]
+    points: tuple[_Text, ...] = ()
+    strides: Annotated[tuple[_Count, ...], Field(min_length=1)]
+    anchors: Annotated[tuple[Annotated[tuple[tuple[_Number, _Number], ...], Field(min_length=1)], ...], Field(min_length=1)]
+    thresholds: Thresholds
+    parity: Mapping[Precision, DetectorParity] = {}
+
+    @property
+    def candidates(self) -> int:
+        """How many boxes the network answers for one picture: the R of its outputs."""
+        cells = ((self.input.width // stride) * (self.input.height // stride) for stride in self.strides)
+        return sum(count * len(boxes) for count, boxes in zip(cells, self.anchors, strict=True))
+
     @property
     def class_names(self) -> Mapping[int, str]:
         """Name by class id."""
         return dict(enumerate(self.classes))
 
-    @field_validator("classes")
+    @field_validator("classes", "points")
     @classmethod
-    def _are_unique(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
-        twice = sorted({name for name in classes if classes.count(name) > 1})
-        if twice:
-            raise ValueError(f"each class needs a name of its own, but {', '.join(map(repr, twice))} stands more than once")
-        return classes
+    def _are_unique(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        return _check_unique(names, "class" if info.field_name == "classes" else "point")
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Manifest:
+    def _fits_together(self) -> DetectorManifest:
         wrong = []
         if len(self.anchors) != len(self.strides):
             wrong.append(f"anchors has {len(self.anchors)} lists and strides {len(self.strides)}: one list a stride")
         if any(side <= 0 for boxes in self.anchors for box in boxes for side in box):
             wrong.append("an anchor has a width or height of 0 or less")
+        if bool(self.points) != (self.outputs.points is not None):
+            wrong.append("points names the points and outputs.points the tensor that they are in: give both or neither")
         for side in ("width", "height"):
             length = getattr(self.input, side)
             if any(length % stride for stride in self.strides):
@@ -229,14 +316,72 @@ class Manifest(_Part):
         return self
 
 
-def load_manifest(directory: Path, *, precision: Precision = "fp32") -> Manifest:
-    """The manifest of the engine in a directory, the digest of the network that will be used checked.
+class EncoderManifest(Manifest):
+    """One network that turns an aligned face into numbers: near to each other for one person, far for two.
+
+    Attributes:
+        dimension: how many numbers.
+        template: where the points of a face lie in its input, by name; see `edged.vision.alignment`.
+    """
+
+    task: Literal["face_encoder"]
+    outputs: EmbeddingOutput
+    dimension: Annotated[int, Field(ge=2, le=4096, strict=True)]
+    template: _Text
+    thresholds: MatchThresholds
+    parity: Mapping[Precision, EncoderParity] = {}
+
+
+class LivenessManifest(Manifest):
+    """One network that tells a face before the camera from a picture of one.
+
+    Attributes:
+        classes: name of each class id; one is `live`, all others are ways to pretend.
+        margin: side of the square that the network is shown, as a multiple of the face box's longer side.
+    """
+
+    task: Literal["liveness"]
+    outputs: ScoresOutput
+    classes: Annotated[tuple[_Text, ...], Field(min_length=2, max_length=100)]
+    margin: Annotated[float, Field(ge=1, le=4, strict=True)]
+    thresholds: LivenessThresholds
+    parity: Mapping[Precision, LivenessParity] = {}
+
+    @field_validator("classes")
+    @classmethod
+    def _include_live(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        if LIVE not in classes:
+            raise ValueError(f"one class must be {LIVE!r}, but they are {', '.join(map(repr, classes))}")
+        return _check_unique(classes, "class")
+
+
+ManifestT = TypeVar("ManifestT", bound=Manifest)
+_TASKS: Mapping[str, type[Manifest]] = {
+    "detector": DetectorManifest,
+    "face_encoder": EncoderManifest,
+    "liveness": LivenessManifest,
+}
+_LAST = ("data", "measured", "parity", "trained")
+"""Of a manifest's keys: where it comes from stands behind what it is."""
+
+
+def _check_unique(names: tuple[str, ...], what: str) -> tuple[str, ...]:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"each {what} needs a name of its own, but {', '.join(map(repr, twice))} stands more than once")
+    return names
+
+
+def load_manifest(directory: Path, *, precision: Precision = "fp32", kind: type[ManifestT] = Manifest) -> ManifestT:
+    """The manifest of the engine in a directory, in the form of its task, the digest of the network that will be used checked.
 
     Args:
         precision: what will compute; a precision that the engine lacks is refused by `Manifest.network`, not here.
+        kind: the form that is wanted, e.g. `DetectorManifest`; any if absent.
 
     Raises:
-        ModelError: with every mistake of the manifest; or the network is missing or is not the one that the manifest means.
+        ModelError: with every mistake of the manifest; the engine is for another task; or the network is missing or is not the
+            one that the manifest means.
     """
     path = directory / MANIFEST_NAME
     try:
@@ -246,6 +391,9 @@ def load_manifest(directory: Path, *, precision: Precision = "fp32") -> Manifest
     except ConfigError as error:
         raise ModelError(str(error)) from error
     manifest = _validate(document)
+    if not isinstance(manifest, kind):
+        wanted = next(task for task, form in _TASKS.items() if form is kind)
+        raise ModelError(f"{path}: {manifest.name} is an engine for {manifest.task}, expected one for {wanted} [model.task]")
     network = manifest.networks.get(precision)
     if network is not None:
         _check_digest(directory / network.file, network.sha256)
@@ -255,6 +403,7 @@ def load_manifest(directory: Path, *, precision: Precision = "fp32") -> Manifest
 def dump_manifest(manifest: Manifest) -> str:
     """The manifest as YAML that `load_manifest` reads back equal; the same bytes for the same manifest."""
     data = manifest.model_dump(mode="json", exclude_defaults=True)
+    data |= {key: data.pop(key) for key in _LAST if key in data}
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, default_flow_style=None, allow_unicode=True, width=110)
 
 
@@ -319,22 +468,30 @@ def _check_digest(path: Path, expected: str) -> None:
 def _validate(document: Document) -> Manifest:
     """The manifest in a document; all that is wrong with it at once."""
     mistakes = list(document.mistakes)
+    data = document.data if isinstance(document.data, dict) else {}
+    form = _TASKS.get(_nearest(str(data.get("task")), list(_TASKS)) or "")
+    if form is None:  # nobody can say what else should stand there
+        said = f"unknown task {shorten(str(data['task']))}" if "task" in data else "is missing: add it"
+        mistakes.append(Mistake("model.manifest", "task", f"{said}; known: {', '.join(_TASKS)}", document.line_of(("task",))))
+        raise ModelError(str(ConfigError(document.source, mistakes)))
     try:
-        manifest = Manifest.model_validate(document.data)
+        manifest = form.model_validate(data)
     except ValidationError as error:
-        mistakes += [_mistake(details, document) for details in error.errors()]
+        mistakes += [_mistake(details, document, form) for details in error.errors()]
     if mistakes:
         raise ModelError(str(ConfigError(document.source, mistakes)))
     return manifest
 
 
-def _mistake(details: ErrorDetails, document: Document) -> Mistake:
+def _mistake(details: ErrorDetails, document: Document, form: type[Manifest]) -> Mistake:
     path = tuple(step for step in details["loc"] if step != "dict[str,any]" and not str(step).startswith("literal["))
     kind = details["type"]
     if kind == "extra_forbidden":
-        message = f"unknown key{_did_you_mean(str(path[-1]), _keys_beside(path))}"
+        message = f"unknown key{_did_you_mean(str(path[-1]), _keys_beside(path, form))}"
     elif kind == "missing":
         message = "is missing: add it"
+    elif path == ("task",):
+        message = f"unknown task{_did_you_mean(str(details['input']), list(_TASKS))}"
     else:
         message = details["msg"].removeprefix("Value error, ")
         if not isinstance(details["input"], dict | list | BaseModel):
@@ -343,24 +500,29 @@ def _mistake(details: ErrorDetails, document: Document) -> Mistake:
     return Mistake(code, format_path(path), message, document.line_of(path))
 
 
-def _keys_beside(path: tuple[str | int, ...]) -> list[str]:
+def _keys_beside(path: tuple[str | int, ...], form: type[Manifest]) -> list[str]:
     """The keys that are known where the last step of a path stands."""
-    part: type[BaseModel] = Manifest
-    inner = {"per_class": ClassThresholds, "data": DataSource, "fp16": OnnxFile, "int8": QuantisedFile, "parity": ParityLimits}
+    part: type[BaseModel] = form
     for step in path[:-1]:
-        if step not in part.model_fields:
-            continue  # a name or a number of somebody's own
-        annotation = part.model_fields[step].annotation
-        if step in inner:
-            part = inner[step]
-        elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            part = annotation
+        if step in part.model_fields:  # else a name or a number of somebody's own
+            part = _part_in(part.model_fields[step].annotation) or part
     return list(part.model_fields)
 
 
-def _did_you_mean(name: str, known: tuple[str, ...] | list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
+def _part_in(annotation: Any) -> type[BaseModel] | None:
+    """The part that a field holds, by itself or many of: `dict[str, DataSource] | None` holds DataSource."""
+    if inner := get_args(annotation):
+        return next((part for each in inner if (part := _part_in(each))), None)
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def _nearest(name: str, known: Sequence[str]) -> str | None:
+    return next(iter(difflib.get_close_matches(name, known, n=1)), None)
+
+
+def _did_you_mean(name: str, known: Sequence[str]) -> str:
+    near = _nearest(name, known)
+    return f"; did you mean {near!r}?" if near else f"; known: {', '.join(known)}"
 
 
 class _Dumper(yaml.SafeDumper):

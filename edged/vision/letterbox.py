@@ -1,7 +1,7 @@
-"""Fit a picture of any shape into a network's input, and carry boxes there and back.
+"""Fit a picture of any shape into a network's input, and carry boxes and points there and back.
 
 One place for training, evaluation and the daemon: what differs between them would be lost accuracy that nobody sees.
-`letterbox` is the whole of it. The detector takes its parts, so that it need not draw the grey again for every picture.
+`letterbox` is the whole of it. `models/network.py` takes its parts, so that it need not draw the grey again for every picture.
 """
 
 from __future__ import annotations
@@ -64,6 +64,10 @@ class LetterboxTransform:
         inside /= self._scales
         np.maximum(inside, 0, out=inside)
         return np.minimum(inside, self._source_sizes, out=inside)
+
+    def points_to_source(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Points (..., 2) in input pixels, in pixels of the source picture; those outside of it stay there."""
+        return (points - self._pads[:2]) / self._scales[:2]
 
 
 def make_transform(source_width: int, source_height: int, *, width: int, height: int) -> LetterboxTransform:

@@ -9,7 +9,7 @@ import pytest
 
 from edged import check
 from edged.errors import ConfigError, DeviceMissingError, EngineMissingError, ModelError
-from edged.models.manifest import Manifest, OnnxFile, QuantisedFile, digest_file, dump_manifest, load_manifest
+from edged.models.manifest import DetectorManifest, OnnxFile, QuantisedFile, digest_file, dump_manifest, load_manifest
 
 MANIFEST = {
     "name": "tiny",
@@ -34,7 +34,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     engine.mkdir(parents=True)
     (engine / "model.onnx").write_bytes(b"a network")
     onnx = OnnxFile(file="model.onnx", sha256=digest_file(engine / "model.onnx"), opset=17)
-    (engine / "model.yaml").write_text(dump_manifest(Manifest.model_validate({**MANIFEST, "onnx": onnx.model_dump()})))
+    (engine / "model.yaml").write_text(dump_manifest(DetectorManifest.model_validate({**MANIFEST, "onnx": onnx.model_dump()})))
     (tmp_path / "clip.mp4").touch()
     monkeypatch.setenv("HOME", str(tmp_path))
     return tmp_path

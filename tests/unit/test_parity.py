@@ -12,7 +12,7 @@ from models_onnx import make_manifest, save_engine
 from edged.assembly import open_detector
 from edged.errors import InputError
 from edged.models.detector import DetectorThresholds
-from edged.models.manifest import PRECISIONS, ParityLimits
+from edged.models.manifest import PRECISIONS, DetectorParity
 from edged.parity import LIMITS, Parity, check_parity, draw_pictures, limits_of
 from edged.types import Detections, Pixels
 
@@ -116,14 +116,14 @@ def test_parity_reaches_its_limits(ap50: float, mean_iou: float, reaches: bool) 
     """Both figures count, and a limit is reached at its value."""
     parity = Parity(ap50, mean_iou, pictures=1, objects=1, found=1)
 
-    assert parity.reaches(ParityLimits(ap50=0.99, mean_iou=0.9)) is reaches
+    assert parity.reaches(DetectorParity(ap50=0.99, mean_iou=0.9)) is reaches
 
 
 def test_limits_of_a_manifest_go_before_ours() -> None:
     """A network may be known to lose more in one precision; the others keep our limits."""
     manifest = make_manifest(parity={"int8": {"ap50": 0.8, "mean_iou": 0.7}})
 
-    assert limits_of(manifest, "int8") == ParityLimits(ap50=0.8, mean_iou=0.7)
+    assert limits_of(manifest, "int8") == DetectorParity(ap50=0.8, mean_iou=0.7)
     assert limits_of(manifest, "fp16") == LIMITS["fp16"]
     assert set(LIMITS) == set(PRECISIONS)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edged.types import Detections, Frame
+from edged.types import Detections, Face, FaceDecision, FaceDecisionKind, Frame
 
 
 def test_frame_pixels_are_made_once():
@@ -49,3 +49,45 @@ def test_detections_masked_keep_the_arrays_together():
     assert len(kept) == 2
     assert kept.boxes[:, 0].tolist() == [0, 8]
     assert kept.class_ids.tolist() == [0, 2]
+
+
+def test_detections_with_points_keep_them_with_their_boxes():
+    """Points follow their detection through a mask, an index array and a slice."""
+    points = np.arange(12, dtype=np.float32).reshape(3, 2, 2)
+    detections = Detections(np.zeros((3, 4), np.float32), np.zeros(3, np.float32), np.zeros(3, np.int64), points)
+
+    assert detections[np.array([False, True, True])].points.tolist() == points[1:].tolist()
+    assert detections[np.array([2, 0])].points.tolist() == points[[2, 0]].tolist()
+    assert detections[:0].points.shape == (0, 2, 2)
+    assert Detections.empty(n_points=5).points.shape == (0, 5, 2)
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 2), (3, 5, 3), (3, 10)], ids=str)
+def test_detections_with_points_of_another_shape_are_refused(shape):
+    """So many points each, two numbers a point."""
+    with pytest.raises(ValueError, match="expected points"):
+        Detections(np.zeros((3, 4), np.float32), np.zeros(3, np.float32), np.zeros(3, np.int64), np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("box", "points", "embedding"),
+    [
+        pytest.param((1, 4), (5, 2), (8,), id="many boxes"),
+        pytest.param((4,), (4, 2), (8,), id="four points"),
+        pytest.param((4,), (5, 2), (1, 8), id="many embeddings"),
+    ],
+)
+def test_face_of_other_shapes_is_refused(box, points, embedding):
+    """One box, its five points, one embedding."""
+    with pytest.raises(ValueError, match="expected"):
+        Face(np.zeros(box, np.float32), np.zeros(points, np.float32), 0.9, 0.8, np.zeros(embedding, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject"),
+    [("match", None), ("ambiguous", None), ("unknown", "anna"), ("low_quality", "anna")],
+)
+def test_face_decision_names_somebody_where_it_must_and_nobody_else(kind, subject):
+    """A match is with somebody; a stranger has no name."""
+    with pytest.raises(ValueError, match=f"the decision {kind}"):
+        FaceDecision(FaceDecisionKind(kind), subject, 0.7, 0.2, 0.5, 0.001, 3, 0.9, 1, "0" * 64)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.backends.base import Backend, Tensors, TensorSpec
-from edged.models.manifest import Manifest
+from edged.models.manifest import DetectorManifest
 
 CANDIDATES = 8
 """How many of the network's candidates find the same object."""
@@ -37,7 +37,7 @@ class PlantedBackend:
     Each object is found by several candidates, as a real one is; the answers repeat after a thousand frames.
     """
 
-    def __init__(self, backend: Backend, manifest: Manifest, *, n_objects: int) -> None:
+    def __init__(self, backend: Backend, manifest: DetectorManifest, *, n_objects: int) -> None:
         self._backend = backend
         width, height = manifest.input.width, manifest.input.height
         rng = np.random.default_rng(0)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.errors import InputError
-from edged.models.manifest import Manifest
+from edged.models.manifest import DetectorManifest
 from tools.datasets import Part, PictureSet
 from tools.datasets.choosing import choose_classes
 from tools.datasets.classes import same_name
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 _SHOWN = 6
 
 
-def judged_classes(manifests: Sequence[Manifest]) -> tuple[str, ...]:
+def judged_classes(manifests: Sequence[DetectorManifest]) -> tuple[str, ...]:
     """The classes that one of the networks finds, those of the first network first, each as the first that has it calls it.
 
     Raises:
@@ -35,7 +35,7 @@ def judged_classes(manifests: Sequence[Manifest]) -> tuple[str, ...]:
     return _each_once([name for manifest in manifests for name in manifest.classes])
 
 
-def _refuse_twins(manifest: Manifest) -> None:
+def _refuse_twins(manifest: DetectorManifest) -> None:
     first: dict[str, str] = {}
     for name in manifest.classes:
         twin = first.setdefault(same_name(name), name)

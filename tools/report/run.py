@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edged.assembly import open_detector
 from edged.errors import InputError
 from edged.models.detector import Detector, DetectorThresholds
-from edged.models.manifest import Manifest, Precision
+from edged.models.manifest import DetectorManifest, Precision
 from edged.types import Detections
 from tools.datasets import PictureSet
 from tools.metrics import ClassScore, Truth, score_class
@@ -55,7 +55,7 @@ class Run:
     """
 
     label: str
-    manifest: Manifest
+    manifest: DetectorManifest
     thresholds: dict[str, float]
     found: tuple[Found | None, ...]
 

@@ -20,7 +20,7 @@ from edged.models.detector import (
     filter_detections,
     thresholds_of,
 )
-from edged.models.manifest import Manifest, load_manifest
+from edged.models.manifest import DetectorManifest, load_manifest
 from edged.types import Detections
 from edged.vision.letterbox import GREY, letterbox, make_transform
 
@@ -33,13 +33,15 @@ class FakeBackend:
 
     label = "fake"
 
-    def __init__(self, manifest: Manifest, answers: Tensors | None = None, **specs: TensorSpec) -> None:
+    def __init__(self, manifest: DetectorManifest, answers: Tensors | None = None, **specs: TensorSpec) -> None:
         side = manifest.input
         self.inputs: Mapping[str, TensorSpec] = {"images": TensorSpec(side.dtype, (None, 3, side.height, side.width))}
         self.outputs: Mapping[str, TensorSpec] = {
             "boxes": TensorSpec("float32", (None, manifest.candidates, 4)),
             "scores": TensorSpec("float32", (None, manifest.candidates, len(manifest.classes))),
         }
+        if manifest.points:
+            self.outputs = {**self.outputs, "points": TensorSpec("float32", (None, manifest.candidates, len(manifest.points), 2))}
         self.inputs = {name: specs.pop(name, spec) for name, spec in self.inputs.items()}
         self.outputs = {name: specs.pop(name, spec) for name, spec in self.outputs.items()}
         self.answers = answers or {}
@@ -54,7 +56,13 @@ class FakeBackend:
         self.is_closed = True
 
 
-def make_detector(manifest: Manifest | None = None, **answers: np.ndarray) -> Detector:
+def make_points_manifest(**changes: object) -> DetectorManifest:
+    """One whose things have an eye and a nose."""
+    outputs = {"boxes": "boxes", "scores": "scores", "points": "points"}
+    return make_manifest(points=["eye", "nose"], outputs=outputs, **changes)
+
+
+def make_detector(manifest: DetectorManifest | None = None, **answers: np.ndarray) -> Detector:
     manifest = manifest or make_manifest()
     return Detector(manifest, FakeBackend(manifest, answers))
 
@@ -218,6 +226,62 @@ def test_decode_cuts_boxes_at_the_picture_and_drops_those_outside() -> None:
     found = decode(boxes, np.array([[0.9], [0.8]]), size=(64, 16))  # lies in rows 8 to 24 of the input
 
     assert found.boxes.tolist() == [[0, 0, 20, 12]]
+
+
+def test_detect_on_a_real_network_with_points_gives_them_in_the_pixels_of_the_picture(tmp_path: Path) -> None:
+    """Each detection has its own points, where the letterbox put them; nothing is cut at the edge."""
+    points = np.array([[[4, 4], [-8, 40]], [[44, 12], [52, 20]]], np.float32)
+    save_engine(tmp_path, make_points_manifest(), boxes=BOXES, scores=SCORES, points=points)
+    picture = np.full((64, 64, 3), 255, np.uint8)  # half as large in the input, between columns 16 and 48
+
+    with open_detector(tmp_path) as detector:
+        (found,) = detector.detect([picture])
+        (nothing,) = detector.detect([np.zeros((32, 64, 3), np.uint8)])
+
+    assert found.points.dtype == np.float32
+    assert found.points.tolist() == ((points - [16, 0]) * 2).tolist()
+    assert found.boxes[0].tolist() == [0, 0, 32, 64]
+    assert nothing.points.shape == (0, 2, 2)
+
+
+def test_decode_with_points_keeps_them_with_their_boxes_through_suppression() -> None:
+    """The best score comes first and with its own points; those of a suppressed box, and of one in the grey, are gone."""
+    manifest = make_points_manifest(anchors=[[[16.0, 24.0]] * 2])
+    boxes = np.array([[[10, 0, 20, 10], [10, 0, 20, 9], [40, 8, 56, 24], [0, 0, 9, 9]]], np.float32)
+    scores = np.array([[[0.7, 0], [0.6, 0], [0, 0.9], [0, 0.8]]], np.float32)
+    points = np.arange(4, dtype=np.float32).repeat(4).reshape(1, 4, 2, 2)
+    outputs = {"boxes": boxes, "scores": scores, "points": points}
+    transform = make_transform(44, 32, width=64, height=32)  # columns 10 to 54
+
+    (found,) = make_detector(manifest).decode(outputs, [transform])
+
+    assert found.points[:, 0, 0].tolist() == [2 - 10, 0 - 10]
+    assert found[::-1].points[:, 1, 1].tolist() == [0, 2]
+
+
+@pytest.mark.parametrize(("kept", "fails"), [(0.9, True), (0.01, False)], ids=["of a detection", "of no detection"])
+def test_decode_of_points_that_are_no_numbers_raises_inference_error(kept: float, fails: bool) -> None:
+    """What is not reported is not looked at."""
+    points = np.zeros((1, 2, 2, 2), np.float32)
+    points[0, 1, 0, 0] = np.nan
+    scores = np.array([[[0.9, 0], [0, kept]]], np.float32)
+    outputs = {"boxes": BOXES[None], "scores": scores, "points": points}
+    detector, transforms = make_detector(make_points_manifest()), [make_transform(64, 32, width=64, height=32)]
+
+    if fails:
+        with pytest.raises(InferenceError, match="points are not finite"):
+            detector.decode(outputs, transforms)
+    else:
+        assert len(detector.decode(outputs, transforms)[0]) == 1
+
+
+def test_detector_of_a_network_with_other_points_than_its_manifest_is_refused() -> None:
+    """Two points are named, and the network answers three."""
+    manifest = make_points_manifest()
+    backend = FakeBackend(manifest, points=TensorSpec("float32", (None, 2, 3, 2)))
+
+    with pytest.raises(ModelError, match=r"output 'points' is float32 \(None, 2, 3, 2\), its manifest says .*\[model\.shape\]"):
+        Detector(manifest, backend)
 
 
 def test_decode_of_more_candidates_than_the_cap_keeps_the_best() -> None:

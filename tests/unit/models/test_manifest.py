@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from models_onnx import make_manifest, save_engine
+from models_onnx import make_encoder_manifest, make_liveness_manifest, make_manifest, save_engine
 
 from edged.errors import ModelError
 from edged.models.manifest import (
     PRECISIONS,
+    DetectorManifest,
+    DetectorParity,
     Manifest,
-    ParityLimits,
+    ManifestT,
     Precision,
     digest_file,
     dump_manifest,
@@ -26,6 +28,7 @@ from edged.models.manifest import (
 
 FP16 = {"file": "model.fp16.onnx", "sha256": "0" * 64, "opset": 17}
 INT8 = {"file": "model.int8.onnx", "sha256": "0" * 64, "opset": 17, "calibration": "1 picture"}
+OUTPUTS = {"boxes": "boxes", "scores": "scores"}
 SHIPPED = [manifest.parent for manifest in sorted(Path(__file__).parents[3].glob("engines/*/model.yaml"))]
 
 
@@ -34,6 +37,15 @@ def engine(tmp_path: Path) -> Path:
     """A directory with a good manifest and its network."""
     save_engine(tmp_path / "tiny", make_manifest(), boxes=np.zeros((2, 4)), scores=np.zeros((2, 2)))
     return tmp_path / "tiny"
+
+
+def put_network(directory: Path, manifest: ManifestT) -> ManifestT:
+    """Write a manifest with some file for its network: what is in that is not read here."""
+    network = directory / manifest.onnx.file
+    network.write_bytes(b"network")
+    written = manifest.model_copy(update={"onnx": manifest.onnx.model_copy(update={"sha256": digest_file(network)})})
+    (directory / "model.yaml").write_text(dump_manifest(written), encoding="utf-8")
+    return written
 
 
 def rewrite(engine: Path, change: Callable[[dict[str, Any]], object]) -> str:
@@ -131,7 +143,11 @@ def test_dump_manifest_then_load_gives_it_back(engine: Path, changes: dict[str, 
         pytest.param(lambda data: data["onnx"].update(file="../model.onnx"), "onnx.file", id="network elsewhere"),
         pytest.param(lambda data: data["onnx"].update(file="model.pth"), "onnx.file", id="torch checkpoint"),
         pytest.param(lambda data: data["onnx"].update(opset=18), "less than or equal to 17", id="opset too new"),
-        pytest.param(lambda data: data.update(task="face"), "task", id="other task"),
+        pytest.param(
+            lambda data: data.update(task="face"),
+            "task: unknown task 'face'; known: detector, face_encoder, liveness",
+            id="other task",
+        ),
         pytest.param(lambda data: data.update(measured="soon"), "'not measured'", id="measured"),
     ],
 )
@@ -222,7 +238,7 @@ def test_load_manifest_with_a_wrong_network_of_fewer_bits_is_refused_where_it_is
     engine: Path, precision: Precision, content: bytes | None, message: str
 ) -> None:
     """It has a digest of its own; who computes in float never opens it."""
-    manifest = Manifest.model_validate(load_manifest(engine).model_dump() | {"fp16": FP16, "int8": INT8})
+    manifest = DetectorManifest.model_validate(load_manifest(engine).model_dump() | {"fp16": FP16, "int8": INT8})
     (engine / "model.yaml").write_text(dump_manifest(manifest))
     if content is not None:
         (engine / f"model.{precision}.onnx").write_bytes(content)
@@ -360,7 +376,7 @@ def test_list_engines_has_each_name_once_and_the_device_s_own_first(tmp_path: Pa
 def test_manifest_holds_limits_of_parity_where_it_has_its_own(engine: Path) -> None:
     """By precision; a limit that nothing can reach, and one of an unknown figure, are mistakes."""
     limits = {"int8": {"ap50": 0.9, "mean_iou": 0.8}}
-    manifest = load_manifest(engine).model_copy(update={"parity": {"int8": ParityLimits(ap50=0.9, mean_iou=0.8)}})
+    manifest = load_manifest(engine).model_copy(update={"parity": {"int8": DetectorParity(ap50=0.9, mean_iou=0.8)}})
     (engine / "model.yaml").write_text(dump_manifest(manifest))
     assert load_manifest(engine).model_dump()["parity"] == limits
     assert "parity" not in dump_manifest(make_manifest())
@@ -372,9 +388,89 @@ def test_manifest_holds_limits_of_parity_where_it_has_its_own(engine: Path) -> N
     assert "parity.int8.mean: unknown key; did you mean 'mean_iou'?" in said
 
 
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        pytest.param(make_manifest(points=["left", "right"], outputs=OUTPUTS | {"points": "points"}), id="detector with points"),
+        pytest.param(make_encoder_manifest(parity={"int8": {"mean_cosine": 0.9}}), id="encoder"),
+        pytest.param(make_liveness_manifest(classes=["print", "live", "replay"]), id="liveness"),
+    ],
+)
+def test_load_manifest_gives_the_form_of_its_task(tmp_path: Path, manifest: Manifest) -> None:
+    """What was written is read back equal, of the same class; where it comes from stands last."""
+    written = put_network(tmp_path, manifest)
+
+    loaded = load_manifest(tmp_path, kind=type(manifest))
+
+    assert type(loaded) is type(manifest)
+    assert loaded == written
+    keys = list(yaml.safe_load(dump_manifest(written)))
+    assert keys[:4] == ["name", "task", "revision", "licence"]
+    assert keys.index("data") > keys.index("thresholds")
+
+
+def test_load_manifest_of_another_task_than_wanted_is_refused(tmp_path: Path) -> None:
+    """Who asks for a detector gets none that is an encoder, and is told what the engine is."""
+    put_network(tmp_path, make_encoder_manifest())
+
+    with pytest.raises(ModelError, match=r"who is an engine for face_encoder, expected one for detector \[model\.task\]"):
+        load_manifest(tmp_path, kind=DetectorManifest)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "change", "words"),
+    [
+        pytest.param(
+            make_encoder_manifest(), {"dimensoin": 4}, "dimensoin: unknown key; did you mean 'dimension'?", id="key of a task"
+        ),
+        pytest.param(
+            make_encoder_manifest(),
+            {"parity": {"int8": {"mean_cosin": 0.9}}},
+            "parity.int8.mean_cosin: unknown key; did you mean 'mean_cosine'?",
+            id="key of a task's parity",
+        ),
+        pytest.param(make_encoder_manifest(), {"thresholds": {"match": 0.5}}, "thresholds.margin: is missing", id="no margin"),
+        pytest.param(
+            make_encoder_manifest(), {"thresholds": {"match": 1.0, "margin": 0.0}}, "less than 1, got '1.0'", id="no match can be"
+        ),
+        pytest.param(make_encoder_manifest(), {"dimension": 1}, "greater than or equal to 2", id="one number"),
+        pytest.param(make_encoder_manifest(), {"classes": ["a"]}, "classes: unknown key", id="key of another task"),
+        pytest.param(
+            make_liveness_manifest(),
+            {"classes": ["real", "fake"]},
+            "one class must be 'live', but they are",
+            id="nothing is live",
+        ),
+        pytest.param(make_liveness_manifest(), {"classes": ["live"]}, "classes: Tuple should have at least 2", id="all is live"),
+        pytest.param(make_liveness_manifest(), {"classes": ["live"] * 2}, "'live' stands more than once", id="live twice"),
+        pytest.param(make_liveness_manifest(), {"margin": 0.9}, "greater than or equal to 1", id="less than the face"),
+        pytest.param(make_manifest(), {"points": ["nose"]}, "give both or neither", id="points without a tensor"),
+        pytest.param(make_manifest(), {"outputs": OUTPUTS | {"points": "points"}}, "give both or neither", id="unnamed points"),
+        pytest.param(make_manifest(), {"points": ["eye", "eye"]}, "each point needs a name of its own", id="point twice"),
+        pytest.param(make_manifest(), {"task": "detecter"}, "unknown task; did you mean 'detector'?", id="misspelt task"),
+        pytest.param(make_manifest(), {"task": None}, "unknown task", id="task of nothing"),
+    ],
+)
+def test_load_manifest_with_a_mistake_of_its_task_names_it(
+    tmp_path: Path, manifest: Manifest, change: dict[str, Any], words: str
+) -> None:
+    """Each form has keys and bounds of its own."""
+    put_network(tmp_path, manifest)
+
+    assert words in rewrite(tmp_path, lambda data: data.update(change))
+
+
+def test_load_manifest_without_a_task_says_what_tasks_there_are(engine: Path) -> None:
+    """What else is wrong nobody can say then."""
+    message = rewrite(engine, lambda data: (data.pop("task"), data.pop("strides")))
+
+    assert "task: is missing: add it; known: detector, face_encoder, liveness" in message
+    assert "strides" not in message
+
+
 def test_manifest_once_made_cannot_be_changed() -> None:
     """A manifest is a value."""
-    manifest: Manifest = make_manifest()
+    manifest = make_manifest()
 
     with pytest.raises(ValueError, match="frozen"):
         manifest.name = "other"

@@ -9,7 +9,7 @@ import pytest
 from coco_folder import write_coco_folder
 from models_onnx import make_manifest, save_engine
 
-from edged.models.manifest import Manifest, load_manifest
+from edged.models.manifest import DetectorManifest, load_manifest
 from tools import calibrate
 
 BOXES = np.array([[22, 8, 36, 23], [17, 6, 30, 21]], np.float32)
@@ -28,7 +28,7 @@ def write_set(folder: Path, *names: str, pictures: int = 44) -> Path:
     return write_coco_folder(folder, pictures=pictures, split="val", names=dict(zip((1, 3), names, strict=True)))
 
 
-def run(engine: Path, data: Path, *, drawn: int = 0) -> Manifest:
+def run(engine: Path, data: Path, *, drawn: int = 0) -> DetectorManifest:
     """The manifest after the command."""
     assert calibrate.main([str(engine), "--data", str(data), "--drawn", str(drawn)]) == 0
     return load_manifest(engine)
