@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edged.errors import InputError
-from edged.models.detector import Detector, DetectorThresholds
-from edged.models.manifest import DetectorManifest, DetectorParity, Precision
+from edged.models.detector import Detector, is_sure
+from edged.models.face import FaceEncoder
+from edged.models.liveness import Liveness
+from edged.models.manifest import DetectorLimits, EncoderLimits, LivenessLimits, Manifest, ParityLimits, Precision
+from edged.models.network import Network
 from edged.street.scene import Street
 from edged.types import Detections, Pixels
 from edged.vision.boxes import iou_matrix
+from edged.vision.crops import cut_square
 
 STREETS = (0, 1, 2, 3)
 """Seeds of the drawn streets that are compared unless a site has pictures of its own."""
@@ -21,41 +25,55 @@ STREET_FRAMES = range(30, 900, 145)
 MATCH_IOU = 0.5
 
 
-LIMITS: Mapping[Precision, DetectorParity] = {
-    "fp32": DetectorParity(ap50=0.999, mean_iou=0.99),
-    "fp16": DetectorParity(ap50=0.99, mean_iou=0.99),
-    "int8": DetectorParity(ap50=0.98, mean_iou=0.9),
+LIMITS: Mapping[str, Mapping[Precision, ParityLimits]] = {
+    "detector": {
+        "fp32": DetectorLimits(ap50=0.999, mean_iou=0.99),
+        "fp16": DetectorLimits(ap50=0.99, mean_iou=0.99),
+        "int8": DetectorLimits(ap50=0.98, mean_iou=0.9),
+    },
+    "face_encoder": {
+        "fp32": EncoderLimits(mean_cosine=0.9999),
+        "fp16": EncoderLimits(mean_cosine=0.999),
+        "int8": EncoderLimits(mean_cosine=0.95),
+    },
+    "liveness": {
+        "fp32": LivenessLimits(mean_agreement=0.999),
+        "fp16": LivenessLimits(mean_agreement=0.99),
+        "int8": LivenessLimits(mean_agreement=0.95),
+    },
 }
-"""By what an engine computes in; the reference is always the network in float. In ONNX Runtime on these pictures the shipped
-detector's INT8 network, calibrated on 150 photographs, reaches 0.999 and 0.925, its FP16 network 1.000 and 0.999; its colours
-swapped, the network in float reaches 0.986 and 0.901."""
+"""By task and by what an engine computes in; the reference is always the network in float. In ONNX Runtime on the drawn street
+the shipped detector's INT8 network, calibrated on 150 photographs, reaches 0.999 and 0.925, its FP16 network 1.000 and 0.999;
+its colours swapped, the network in float reaches 0.986 and 0.901."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """How the detections of one network on two backends compare.
+    """How the answers of one network on two backends compare.
 
     Attributes:
-        ap50: average precision, over all classes together, when what the reference sees is the truth; 1 is the same.
-        mean_iou: of the boxes of both on the same objects; 0 where there are none.
+        figures: by the name that they have among the limits; 1 is the same.
+        compared: what they are of, for people, e.g. `6 of 6 objects on 3 pictures`.
         pictures: so many were shown.
-        objects, found: what the reference saw, and how much of it the other did.
     """
 
-    ap50: float
-    mean_iou: float
+    figures: Mapping[str, float]
+    compared: str
     pictures: int
-    objects: int
-    found: int
 
-    def reaches(self, limits: DetectorParity) -> bool:
-        """Whether both figures are at their limits or above."""
-        return self.ap50 >= limits.ap50 and self.mean_iou >= limits.mean_iou
+    def reaches(self, limits: ParityLimits) -> bool:
+        """Whether every figure is at its limit or above."""
+        return all(self.figures[name] >= least for name, least in limits)
+
+    def describe(self, limits: ParityLimits) -> str:
+        """The figures beside their limits, for people."""
+        figures = ", ".join(f"{name} {self.figures[name]:.4f} (at least {least})" for name, least in limits)
+        return f"{figures}, {self.compared}"
 
 
-def limits_of(manifest: DetectorManifest, precision: Precision) -> DetectorParity:
+def limits_of(manifest: Manifest, precision: Precision) -> ParityLimits:
     """What an engine in a precision must reach: its manifest's limits, or ours."""
-    return manifest.parity.get(precision, LIMITS[precision])
+    return manifest.parity.get(precision, LIMITS[manifest.task][precision])
 
 
 def draw_pictures() -> Iterator[Pixels]:
@@ -66,19 +84,58 @@ def draw_pictures() -> Iterator[Pixels]:
             yield street.frame(index)
 
 
-def check_parity(reference: Detector, candidate: Detector, pictures: Sequence[Pixels], *, batch: int) -> Parity:
-    """Show the same pictures to both.
+def check_parity(reference: Network[Manifest], candidate: Network[Manifest], pictures: Sequence[Pixels], *, batch: int) -> Parity:
+    """Show the same pictures to both networks, which are for the same task.
 
-    What the reference believes, by its manifest's thresholds, is the truth. A detection of the candidate that only its
-    weaker ones confirm counts neither way: else every weak detection of the same network would be a false one.
+    Of a detector is compared what it finds, of the others what they answer to the middle square of each picture.
 
     Args:
         pictures: (H, W, 3) uint8 RGB each, of any sizes.
         batch: the candidate is shown so many at once, and what is left over together.
 
     Raises:
-        InputError: the reference sees nothing on any of them.
+        InputError: there is no picture, or a detector in the place of the reference sees nothing on any of them.
         InferenceError: one of them failed.
+    """
+    if not pictures:
+        raise InputError("no pictures: there is nothing to compare on")
+    match reference:
+        case FaceEncoder():
+            exact, close = _answer_squares(reference.encode, candidate.encode, pictures, reference, batch=batch)
+            figures = {"mean_cosine": float((exact * close).sum(axis=1).mean())}
+            return Parity(figures, f"embeddings of {len(pictures)} pictures", len(pictures))
+        case Liveness():
+            exact, close = _answer_squares(reference.score_squares, candidate.score_squares, pictures, reference, batch=batch)
+            figures = {"mean_agreement": 1 - float(np.abs(exact - close).mean())}
+            return Parity(figures, f"scores of {len(pictures)} pictures", len(pictures))
+    return _check_detections(reference, candidate, pictures, batch=batch)
+
+
+Answer = Callable[[Sequence[Pixels]], NDArray[np.float32]]
+"""Squares of the input's size to an answer each, (N, ...)."""
+
+
+def _answer_squares(
+    reference: Answer, candidate: Answer, pictures: Sequence[Pixels], network: Network[Manifest], *, batch: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What both answer; the reference is shown one square at a time."""
+    squares = [_middle_square(picture, side_px=network.manifest.input.width) for picture in pictures]
+    exact = [reference([square]) for square in squares]
+    close = [candidate(squares[start : start + batch]) for start in range(0, len(squares), batch)]
+    return np.concatenate(exact).astype(np.float64), np.concatenate(close).astype(np.float64)
+
+
+def _middle_square(pixels_rgb: Pixels, *, side_px: int) -> Pixels:
+    height, width = pixels_rgb.shape[:2]
+    margin = min(width, height) / max(width, height)
+    return cut_square(pixels_rgb, np.array([0, 0, width, height]), margin=margin, side_px=side_px)
+
+
+def _check_detections(reference: Detector, candidate: Detector, pictures: Sequence[Pixels], *, batch: int) -> Parity:
+    """What the reference believes, by its manifest's thresholds, is the truth.
+
+    A detection of the candidate that only its weaker ones confirm counts neither way: else every weak detection of the same
+    network would be a false one.
     """
     scores, hits, ious = [np.zeros(0, np.float32)], [np.zeros(0, np.bool_)], [np.zeros(0, np.float32)]
     objects = 0
@@ -94,19 +151,11 @@ def check_parity(reference: Detector, candidate: Detector, pictures: Sequence[Pi
     if objects == 0:
         raise InputError(f"{len(pictures)} pictures: they show nothing to compare: take some on which something is detected")
     all_ious = np.concatenate(ious)
-    return Parity(
-        ap50=_average_precision(np.concatenate(scores), np.concatenate(hits), objects),
-        mean_iou=float(all_ious.mean()) if len(all_ious) else 0.0,
-        pictures=len(pictures),
-        objects=objects,
-        found=len(all_ious),
-    )
-
-
-def is_sure(detections: Detections, thresholds: DetectorThresholds) -> NDArray[np.bool_]:
-    """(N,) whether each detection is believed."""
-    needed = [thresholds.score_by_class.get(int(class_id), thresholds.score) for class_id in detections.class_ids]
-    return detections.scores >= np.array(needed, np.float32)
+    figures = {
+        "ap50": _average_precision(np.concatenate(scores), np.concatenate(hits), objects),
+        "mean_iou": float(all_ious.mean()) if len(all_ious) else 0.0,
+    }
+    return Parity(figures, f"{len(all_ious)} of {objects} objects on {len(pictures)} pictures", len(pictures))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -124,15 +124,17 @@ def collate_crops(items: Sequence[tuple[NDArray[np.uint8], int]]) -> CropBatch:
 class LabelPlan(Sampler):
     """Batches of P labels with K crops each ("PxK"), in which every crop has others of its label to be compared with.
 
-    An epoch shows every crop of a label that has two at least: its crops are shuffled and dealt into groups of K, the last one
+    An epoch shows every crop of a label that has enough: its crops are shuffled and dealt into groups of K, the last one
     filled up with more of the same label, of each as few times as can be. A label with more than `most_groups` groups shows
     only so many, other ones in the next epoch. Labels of a batch are drawn by how many groups they have left, each once; what
-    would not fill a batch is left out. Labels with a single crop are never shown.
+    would not fill a batch is left out.
 
     Attributes:
         labels: (N,) of each crop.
         labels_per_batch, crops_per_label: P and K, of all processes together.
         size: side of the picture, pixels.
+        most_groups: of a label in one epoch.
+        least_crops: a label with fewer is not shown. 1: a single crop is compared with itself, changed otherwise each time.
         epoch: set before each epoch.
         first_batch: set where an interrupted epoch goes on.
         share: (rank, count): this process takes the rank-th of so many equal parts of every batch, whole labels.
@@ -146,6 +148,7 @@ class LabelPlan(Sampler):
     size: int
     seed: int
     most_groups: int = 8
+    least_crops: int = 2
     epoch: int = field(default=0)
     first_batch: int = field(default=0)
     share: tuple[int, int] = field(default=(0, 1))
@@ -187,7 +190,7 @@ class LabelPlan(Sampler):
         return np.concatenate([due, rng.choice(len(left), wanted, replace=False, p=others / others.sum())]) if wanted else due
 
     def _groups(self, rng: np.random.Generator) -> list[list[list[int]]]:
-        """Groups of K crops, of each label that has two crops at least."""
+        """Groups of K crops, of each label that is shown."""
         groups = []
         for label, count in zip(self._shown_labels(), self._group_counts(), strict=True):
             crops = np.flatnonzero(self.labels == label)
@@ -198,9 +201,9 @@ class LabelPlan(Sampler):
 
     def _shown_labels(self) -> NDArray[np.int64]:
         labels, counts = np.unique(self.labels, return_counts=True)
-        return labels[counts >= 2]
+        return labels[counts >= self.least_crops]
 
     def _group_counts(self) -> NDArray[np.int64]:
         """How many groups each shown label has."""
         _, counts = np.unique(self.labels, return_counts=True)
-        return np.minimum(-(-counts[counts >= 2] // self.crops_per_label), self.most_groups)
+        return np.minimum(-(-counts[counts >= self.least_crops] // self.crops_per_label), self.most_groups)

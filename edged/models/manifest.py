@@ -162,10 +162,10 @@ class LivenessThresholds(_Part):
 
 
 class ParityLimits(_Part):
-    """What a network built for another backend must reach beside the network in float; one form a task."""
+    """What a network built for another backend must reach beside the network in float: one form a task, 1 is the same."""
 
 
-class DetectorParity(ParityLimits):
+class DetectorLimits(ParityLimits):
     """Of the detections of both.
 
     Attributes:
@@ -177,7 +177,7 @@ class DetectorParity(ParityLimits):
     mean_iou: _Ratio
 
 
-class EncoderParity(ParityLimits):
+class EncoderLimits(ParityLimits):
     """Of the embeddings of both.
 
     Attributes:
@@ -187,14 +187,14 @@ class EncoderParity(ParityLimits):
     mean_cosine: _Ratio
 
 
-class LivenessParity(ParityLimits):
+class LivenessLimits(ParityLimits):
     """Of the scores of both.
 
     Attributes:
-        mean_difference: at most, over the pictures, between both scores of the same one.
+        mean_agreement: 1 less the mean difference, over the pictures, between both scores of the same one.
     """
 
-    mean_difference: _Ratio
+    mean_agreement: _Ratio
 
 
 class DataSource(_Part):
@@ -277,7 +277,7 @@ class DetectorManifest(Manifest):
     strides: Annotated[tuple[_Count, ...], Field(min_length=1)]
     anchors: Annotated[tuple[Annotated[tuple[tuple[_Number, _Number], ...], Field(min_length=1)], ...], Field(min_length=1)]
     thresholds: Thresholds
-    parity: Mapping[Precision, DetectorParity] = {}
+    parity: Mapping[Precision, DetectorLimits] = {}
 
     @property
     def candidates(self) -> int:
@@ -329,7 +329,7 @@ class EncoderManifest(Manifest):
     dimension: Annotated[int, Field(ge=2, le=4096, strict=True)]
     template: _Text
     thresholds: MatchThresholds
-    parity: Mapping[Precision, EncoderParity] = {}
+    parity: Mapping[Precision, EncoderLimits] = {}
 
 
 class LivenessManifest(Manifest):
@@ -343,9 +343,9 @@ class LivenessManifest(Manifest):
     task: Literal["liveness"]
     outputs: ScoresOutput
     classes: Annotated[tuple[_Text, ...], Field(min_length=2, max_length=100)]
-    margin: Annotated[float, Field(ge=1, le=4, strict=True)]
+    margin: Annotated[float, Field(ge=0.5, le=4, strict=True)]
     thresholds: LivenessThresholds
-    parity: Mapping[Precision, LivenessParity] = {}
+    parity: Mapping[Precision, LivenessLimits] = {}
 
     @field_validator("classes")
     @classmethod

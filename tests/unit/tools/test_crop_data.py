@@ -58,6 +58,14 @@ def test_plan_without_an_end_that_fills_no_batch_shows_every_crop() -> None:
     assert max(np.bincount(pictures)) == 2
 
 
+def test_plan_that_takes_single_crops_shows_them_as_a_whole_group() -> None:
+    """A single crop is its own company."""
+    labels = np.repeat([0, 1, 2], [1, 4, 4])
+
+    assert np.bincount(shown(make_plan(labels, least_crops=1))).tolist() == [4, 1, 1, 1, 1, 1, 1, 1, 1]
+    assert shown(make_plan(labels)) == []
+
+
 @pytest.mark.parametrize(
     ("counts", "expected"),
     [
