@@ -417,7 +417,7 @@ def _run_verify(arguments: argparse.Namespace) -> int:
             if names and record.key.name not in names:
                 continue
             _verify(record, site, here, pictures)
-        except ModelError as error:
+        except (ModelError, InputError) as error:
             if isinstance(error, EngineMissingError) and record.key.label in seen:
                 print(f"{record.key.label}: an older one is stale; edged engines prune removes it")
                 continue

@@ -27,9 +27,9 @@ MATCH_IOU = 0.5
 
 LIMITS: Mapping[str, Mapping[Precision, ParityLimits]] = {
     "detector": {
-        "fp32": DetectorLimits(ap50=0.999, mean_iou=0.99),
-        "fp16": DetectorLimits(ap50=0.99, mean_iou=0.99),
-        "int8": DetectorLimits(ap50=0.98, mean_iou=0.9),
+        "fp32": DetectorLimits(ap50=0.999, mean_iou=0.99, points=0.99),
+        "fp16": DetectorLimits(ap50=0.99, mean_iou=0.99, points=0.99),
+        "int8": DetectorLimits(ap50=0.98, mean_iou=0.9, points=0.95),
     },
     "face_encoder": {
         "fp32": EncoderLimits(mean_cosine=0.9999),
@@ -52,7 +52,7 @@ class Parity:
     """How the answers of one network on two backends compare.
 
     Attributes:
-        figures: by the name that they have among the limits; 1 is the same.
+        figures: by the name that they have among the limits; 1 is the same. A network without points has none of these.
         compared: what they are of, for people, e.g. `6 of 6 objects on 3 pictures`.
         pictures: so many were shown.
     """
@@ -63,12 +63,16 @@ class Parity:
 
     def reaches(self, limits: ParityLimits) -> bool:
         """Whether every figure is at its limit or above."""
-        return all(self.figures[name] >= least for name, least in limits)
+        return all(figure >= least for _, figure, least in self._beside(limits))
 
     def describe(self, limits: ParityLimits) -> str:
         """The figures beside their limits, for people."""
-        figures = ", ".join(f"{name} {self.figures[name]:.4f} (at least {least})" for name, least in limits)
-        return f"{figures}, {self.compared}"
+        figures = [f"{name} {figure:.4f} (at least {least})" for name, figure, least in self._beside(limits)]
+        return ", ".join([*figures, self.compared])
+
+    def _beside(self, limits: ParityLimits) -> list[tuple[str, float, float]]:
+        """Name, figure and limit of each figure that has one."""
+        return [(name, self.figures[name], least) for name, least in limits if name in self.figures and least is not None]
 
 
 def limits_of(manifest: Manifest, precision: Precision) -> ParityLimits:
@@ -94,7 +98,7 @@ def check_parity(reference: Network[Manifest], candidate: Network[Manifest], pic
         batch: the candidate is shown so many at once, and what is left over together.
 
     Raises:
-        InputError: there is no picture, or a detector in the place of the reference sees nothing on any of them.
+        InputError: there is no picture, or a detector in the place of the reference detects nothing on any of them.
         InferenceError: one of them failed.
     """
     if not pictures:
@@ -132,30 +136,36 @@ def _middle_square(pixels_rgb: Pixels, *, side_px: int) -> Pixels:
 
 
 def _check_detections(reference: Detector, candidate: Detector, pictures: Sequence[Pixels], *, batch: int) -> Parity:
-    """What the reference believes, by its manifest's thresholds, is the truth.
+    """What the reference believes, by its manifest's thresholds, is the truth; if it believes nothing, the best of each picture.
 
-    A detection of the candidate that only its weaker ones confirm counts neither way: else every weak detection of the same
-    network would be a false one.
+    So a detector of faces can be compared on pictures without any. A detection of the candidate that only other ones of the
+    reference confirm counts neither way: else every weak detection of the same network would be a false one.
     """
-    scores, hits, ious = [np.zeros(0, np.float32)], [np.zeros(0, np.bool_)], [np.zeros(0, np.float32)]
-    objects = 0
+    pairs = []
     for start in range(0, len(pictures), batch):
         shown = pictures[start : start + batch]
-        for picture, found in zip(shown, candidate.detect(shown), strict=True):
-            seen = reference.detect([picture])[0]
-            match = _match(seen, is_sure(seen, reference.thresholds), found)
-            scores.append(found.scores[match.counts])
-            hits.append(match.hits[match.counts])
-            ious.append(match.ious)
-            objects += match.objects
+        found = candidate.detect(shown)
+        pairs += [(reference.detect([picture])[0], of_picture) for picture, of_picture in zip(shown, found, strict=True)]
+    truths = [is_sure(seen, reference.thresholds) for seen, _ in pairs]
+    is_believed = any(truth.any() for truth in truths)
+    if not is_believed:
+        truths = [np.arange(len(seen)) == 0 for seen, _ in pairs]
+    matches = [_match(seen, truth, found) for (seen, found), truth in zip(pairs, truths, strict=True)]
+    objects = sum(match.objects for match in matches)
     if objects == 0:
         raise InputError(f"{len(pictures)} pictures: they show nothing to compare: take some on which something is detected")
-    all_ious = np.concatenate(ious)
+    scores = np.concatenate([found.scores[match.counts] for (_, found), match in zip(pairs, matches, strict=True)])
+    hits = np.concatenate([match.hits[match.counts] for match in matches])
+    ious = np.concatenate([match.ious for match in matches])
     figures = {
-        "ap50": _average_precision(np.concatenate(scores), np.concatenate(hits), objects),
-        "mean_iou": float(all_ious.mean()) if len(all_ious) else 0.0,
+        "ap50": _average_precision(scores, hits, objects),
+        "mean_iou": float(ious.mean()) if len(ious) else 0.0,
     }
-    return Parity(figures, f"{len(all_ious)} of {objects} objects on {len(pictures)} pictures", len(pictures))
+    if reference.manifest.points:
+        points = np.concatenate([match.points for match in matches])
+        figures["points"] = float(points.mean()) if len(points) else 0.0
+    what = "objects" if is_believed else "objects, none of them believed,"
+    return Parity(figures, f"{len(ious)} of {objects} {what} on {len(pictures)} pictures", len(pictures))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,37 +174,48 @@ class _Match:
 
     Attributes:
         hits: (N,) bool: each is the best one on an object.
-        counts: (N,) bool: it counts; the others are on something that the reference does not quite believe.
+        counts: (N,) bool: it counts; the others are on something of the reference that is no truth.
         ious: (H,) of the hits with their objects.
+        points: (H,) 1 less how far their points are from the object's, in longer sides of its box; empty without points.
         objects: so many can be hit.
     """
 
     hits: NDArray[np.bool_]
     counts: NDArray[np.bool_]
     ious: NDArray[np.float32]
+    points: NDArray[np.float32]
     objects: int
 
 
-def _match(seen: Detections, sure: NDArray[np.bool_], found: Detections) -> _Match:
-    """Give each detection, best score first, the free one of the reference that it overlaps most, sure ones first."""
+def _match(seen: Detections, truth: NDArray[np.bool_], found: Detections) -> _Match:
+    """Give each detection, best score first, the free one of the reference that it overlaps most, true ones first."""
     overlaps = iou_matrix(found.boxes, seen.boxes)
     overlaps[found.class_ids[:, None] != seen.class_ids[None, :]] = 0
     hits, counts = np.zeros(len(found), np.bool_), np.ones(len(found), np.bool_)
-    ious = []
+    ious, points = [], []
     for row in range(len(found)):  # detections come in descending score
-        for candidates in (sure, ~sure):
+        for candidates in (truth, ~truth):
             of_row = np.where(candidates, overlaps[row], 0)
             if not len(of_row) or of_row.max() < MATCH_IOU:
                 continue
             best = int(of_row.argmax())
-            if candidates is sure:
+            if candidates is truth:
                 hits[row] = True
                 ious.append(of_row[best])
+                if seen.points is not None:
+                    points.append(_point_agreement(seen, best, found.points[row]))
             else:
                 counts[row] = False
             overlaps[:, best] = 0  # taken
             break
-    return _Match(hits, counts, np.array(ious, np.float32), int(sure.sum()))
+    return _Match(hits, counts, np.array(ious, np.float32), np.array(points, np.float32), int(truth.sum()))
+
+
+def _point_agreement(seen: Detections, place: int, points: NDArray[np.float32]) -> float:
+    """1 less the mean distance of points (K, 2) from those of a detection, in longer sides of its box; never below 0."""
+    box = seen.boxes[place]
+    distance = np.hypot(*(points - seen.points[place]).T).mean()
+    return max(0.0, 1 - float(distance / (box[2:] - box[:2]).max()))
 
 
 def _average_precision(scores: NDArray[np.float32], hits: NDArray[np.bool_], n: int) -> float:

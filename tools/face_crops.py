@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edged.types import Pixels
 from edged.vision.alignment import POINT_NAMES, TEMPLATES, Template, align
-from tools.crop_data import Crops
+from tools.crops import Crops
 from tools.datasets.pictures import Picture, PictureSet
 
 CENTRAL_EYES = ((0.36, 0.41), (0.64, 0.41))

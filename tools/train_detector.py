@@ -20,7 +20,7 @@ from edged.vision.letterbox import letterbox
 from edged.vision.nms import nms
 from tools.augmentation.settings import AugmentationSettings
 from tools.datasets import CLASSES, Picture, PictureSet
-from tools.datasets.choosing import choose_classes, refuse_unseen
+from tools.datasets.choosing import choose_classes, choose_points, refuse_unseen, without_picture_labels
 from tools.datasets.opening import load_set
 from tools.detection_loss import LossSettings, detection_loss
 from tools.distillation import Teacher, TeacherSettings
@@ -28,6 +28,7 @@ from tools.drawn import DRAWN, draw_set
 from tools.metrics import Truth, score_class
 from tools.nets.yolo import Design, Yolo, YoloSettings
 from tools.processes import Processes
+from tools.report.points import point_errors
 from tools.settings_file import read_document, validate_settings
 from tools.teacher import GapSettings, fill_sets
 from tools.training import Part, ScheduleSettings, StepLoss, Trainer
@@ -49,6 +50,8 @@ class TrainSettings(BaseModel):
         closing_epochs: so many last epochs run at `input_px` only.
         batch: pictures of a step, of all processes together.
         classes: what is to be found, by name; pictures in which others are labelled can be used, these are passed over.
+        points: the points of an object that are to be told beside its box, by name, such as the eyes of a face; a set that does
+            not know them teaches none.
         sets: how often each set's pictures are shown in an epoch, by folder.
         drawn: so many pictures of the drawn street beside them.
         drawn_augmentation: how these are changed: little, they always come from the same kind of camera.
@@ -69,6 +72,7 @@ class TrainSettings(BaseModel):
     closing_epochs: int = 0
     batch: Annotated[int, Field(ge=1)] = 16
     classes: Annotated[tuple[str, ...], Field(min_length=1)] = CLASSES
+    points: tuple[str, ...] = ()
     sets: dict[str, float]
     drawn: Annotated[int, Field(ge=0)] = 0
     design: Design = "pan"
@@ -124,6 +128,7 @@ class TrainSettings(BaseModel):
             width=self.width,
             neck=self.neck,
             objectness=self.loss.objectness,
+            points=self.points,
         )
 
 
@@ -204,20 +209,23 @@ def _set_out(plan: EpochPlan, trainer: Trainer, settings: TrainSettings) -> None
 
 def _load_sets(data: Path, settings: TrainSettings, *, split: str) -> list[PictureSet]:
     is_measured = split == "val"  # a set for training may have no val: then nothing of it is
-    sets = [
-        load_set(data / name, split=split, classes=settings.classes, allows_unseen=True, allows_empty=is_measured)
-        for name in settings.sets
-    ]
+    sets = [_load_set(data / name, settings, split=split, allows_empty=is_measured) for name in settings.sets]
     if is_measured:
-        sets = [one for one in sets if one.pictures]
+        sets = [one for one in sets if one.pictures and one.labelled.any()]
     elif settings.gaps:
         sets = fill_sets(dict(zip(settings.sets, sets, strict=True)), settings.gaps, threads=torch.get_num_threads())
     if settings.drawn:
         drawn = draw_set(settings.drawn if split == "train" else settings.drawn // 8, split=split)
         sets.append(choose_classes(drawn, settings.classes))
+    sets = [choose_points(one, settings.points) for one in sets]
     if split == "train" and "classes" in settings.model_fields_set:  # asked for by name: one that is not there is a mistake
         refuse_unseen(sets)
     return sets
+
+
+def _load_set(folder: Path, settings: TrainSettings, *, split: str, allows_empty: bool) -> PictureSet:
+    found = load_set(folder, split=split, allows_empty=allows_empty)
+    return choose_classes(without_picture_labels(found), settings.classes)
 
 
 def _plan(sets: list[PictureSet], settings: TrainSettings, processes: Processes) -> EpochPlan:
@@ -257,14 +265,21 @@ def _step_loss(network: Yolo, settings: TrainSettings, teacher: Teacher | None) 
 
 @torch.inference_mode()
 def measure(trainer: Trainer, sets: list[PictureSet], settings: TrainSettings) -> dict[str, dict[str, float]]:
-    """AP50 of every labelled class of every set by the averaged weights, with the daemon's letterbox and suppression."""
+    """AP50 of every labelled class of every set by the averaged weights, with the daemon's letterbox and suppression.
+
+    Of points the mean error over the box's side, under the class's name and `points`.
+    """
     trainer.averaged.eval()
     figures = {}
     for one in sets:
-        truths = [Truth(p.boxes, p.class_ids, p.ignored, one.labelled) for p in one.pictures]
+        truths = [Truth(p.boxes, p.class_ids, p.ignored, one.labelled, p.points) for p in one.pictures]
         found = [_detect(trainer, picture, settings) for picture in one.pictures]
         scores = {name: score_class(truths, found, k, threshold=0.3) for k, name in enumerate(settings.classes)}
         figures[one.name] = {name: round(score.ap50, 3) for name, score in scores.items() if score.ap50 is not None}
+        for class_id, name in enumerate(settings.classes if settings.points else ()):
+            errors = point_errors(truths, found, class_id, threshold=0.3, names=settings.points)
+            if len(errors.by_box):
+                figures[one.name][f"{name} points"] = round(float(errors.by_box.mean()), 4)
     return figures
 
 
@@ -276,7 +291,10 @@ def _detect(trainer: Trainer, picture: Picture, settings: TrainSettings) -> Dete
     scores = predictions.scores()[0].cpu().numpy()
     rows, class_ids = np.nonzero(scores > 0.02)
     boxes = transform.to_source(predictions.boxes[0].cpu().numpy()[rows])
-    found = Detections(boxes, scores[rows, class_ids], class_ids)
+    points = predictions.points
+    if points is not None:
+        points = transform.points_to_source(points[0].cpu().numpy()[rows])
+    found = Detections(boxes, scores[rows, class_ids], class_ids, points)
     return found[nms(found.boxes, found.scores, found.class_ids, iou_threshold=0.6)]
 
 

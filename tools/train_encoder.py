@@ -20,11 +20,12 @@ from edged.models.manifest import DataSource
 from edged.types import Pixels
 from edged.vision.alignment import TEMPLATES, Template
 from tools.augmentation.settings import AugmentationSettings
-from tools.crop_data import CropBatch, Crops, LabelPlan, TrainingCrops, collate_crops, join_crops
+from tools.crop_data import CropBatch, LabelPlan, TrainingCrops, collate_crops
+from tools.crops import Crops, join_crops
 from tools.datasets.opening import load_set
 from tools.face_crops import crop_faces
 from tools.metric_loss import AngularSettings, TripletSettings, angular_loss, triplet_loss
-from tools.nets.embedding import Answers, Dimension, Embedding, EmbeddingClassifier, EmbeddingSettings, Pooling, Stride
+from tools.nets.embedding import Answers, Dimension, EmbeddingClassifier, EmbeddingSettings, Pooling, Stride
 from tools.processes import Processes
 from tools.roc import make_roc
 from tools.settings_file import read_document, validate_settings
@@ -37,8 +38,6 @@ from tools.weights import initialise_encoder
 
 log = logging.getLogger("tools.train_encoder")
 
-ENCODER = "encoder."
-"""What the names of the encoder's weights begin with in a checkpoint; the rest serves training alone."""
 ROOM_SHARE = 0.125
 """So much of its side is kept around a crop on each side, so that one that is turned or moved shows no grey corners."""
 SPREAD_CROPS = 2048
@@ -151,8 +150,9 @@ def train(arguments: argparse.Namespace, settings: EncoderSettings, processes: P
     if arguments.init:
         initialise_encoder(network.encoder, arguments.init)
     network = network.to(processes.device, memory_format=torch.channels_last)
-    if arguments.init and arguments.init.suffix == ".npz":
-        _spread(network.encoder, crops, room_px, seed=settings.seed)
+    if not arguments.resume:
+        knows_faces = bool(arguments.init) and arguments.init.suffix != ".npz"
+        _begin(network, crops, room_px, seed=settings.seed, knows_faces=knows_faces)
     freeze(network.encoder.backbone, rows=settings.frozen_rows)
     pictures = TrainingCrops(crops, settings=_with_room(settings.augmentation, template, room_px), seed=settings.seed)
     plan = LabelPlan(
@@ -243,13 +243,19 @@ def _without_room(pixels: Sequence[Pixels], room_px: int) -> torch.Tensor:
     return torch.from_numpy(np.stack(inner).transpose(0, 3, 1, 2).copy())
 
 
-def _spread(encoder: Embedding, crops: Crops, room_px: int, *, seed: int) -> None:
-    rows = np.random.default_rng(seed).permutation(len(crops))[:SPREAD_CROPS]
-    if len(rows) <= encoder.settings.dimension:
-        log.warning("only %d crops: the last layer begins at random", len(rows))
-        return
-    device = encoder.project.bias.device
-    encoder.spread(_without_room([crops.pixels[row] for row in rows], room_px).to(device))
+@torch.no_grad()
+def _begin(network: EmbeddingClassifier, crops: Crops, room_px: int, *, seed: int, knows_faces: bool) -> None:
+    """Set what no first weights tell: the last layer, unless they are an encoder's, and the direction of each identity."""
+    device, images = network.directions.device, _without_room(crops.pixels, room_px)
+    if not knows_faces:
+        rows = np.random.default_rng(seed).permutation(len(crops))[:SPREAD_CROPS]
+        if len(rows) > network.encoder.settings.dimension:
+            network.encoder.spread(images[rows].to(device))
+        else:
+            log.warning("only %d crops: the last layer begins at random", len(rows))
+    network.eval()
+    embeddings = torch.cat([network.encoder(part.to(device)) for part in images.split(64)])
+    network.point(embeddings, torch.from_numpy(crops.labels).to(device))
 
 
 def _step_loss(trainer: Trainer, settings: EncoderSettings) -> StepLoss:

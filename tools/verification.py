@@ -1,14 +1,14 @@
 """Is it one person? Pairs of pictures, and how well scores of theirs tell.
 
 Sources: ten folds, thresholds chosen on nine, Huang et al., Labeled Faces in the Wild, UMass 07-49, 2007; the share of one
-person's pairs accepted where so many of two people's are, ISO/IEC 19795-1; people drawn anew instead of pairs, Bolle, Ratha, Pankanti,
-Error analysis of pattern recognition systems: the subsets bootstrap, CVIU 93, 2004.
+person's pairs accepted where so many of two people's are, ISO/IEC 19795-1; people drawn anew instead of pairs, Bolle, Ratha,
+Pankanti, Error Analysis of Pattern Recognition Systems: the Subsets Bootstrap, CVIU 93, 2004.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from edged.errors import InputError
 from edged.proportions import exact_interval
+from tools.crops import Crops
 from tools.report.bootstrap import Interval
 from tools.roc import Roc, make_roc
 
@@ -167,7 +168,7 @@ class Acceptance:
         threshold: that does it.
         accepted: share of pairs of one person at or above it.
         interval: 95 % of `accepted` over people drawn anew; None with few people.
-        false_share: 95 % bounds of the share of pairs of two people that is really accepted, if pairs did not depend on each other.
+        false_share: 95 % bounds of the share of pairs of two people that is really accepted, were pairs independent.
         is_shown: there are enough pairs of two people for one in `share` to be seen.
     """
 
@@ -184,16 +185,44 @@ class Verdict:
     """How well one kind of score tells pairs of one person from pairs of two.
 
     Attributes:
+        n_same, n_different: so many pairs of one person and of two.
         roc: both errors at every threshold.
         acceptances: at each of `SHARES`.
         folds: accuracy; None where there are not ten pairs of each kind.
         accuracy_interval: 95 % of it over people drawn anew; None without folds or with few people.
     """
 
+    n_same: int
+    n_different: int
     roc: Roc
     acceptances: tuple[Acceptance, ...]
     folds: Folds | None
     accuracy_interval: Interval | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceSet:
+    """What is found in one set.
+
+    Attributes:
+        name: of its folder.
+        crops: as the encoder is shown them.
+        central: so many of them were cut from about the middle, no face being known or found.
+        ms_per_face: of the encoder.
+        everybody: all pairs of its pictures, by the cosine; None where there are pairs of one kind only.
+        pairs: of the list beside the labels; None without one.
+        cosines: (P,) of these.
+        verdicts: of these, by method: the metrics, then what nobody taught with faces.
+    """
+
+    name: str
+    crops: Crops
+    central: int
+    ms_per_face: float
+    everybody: Verdict | None
+    pairs: Pairs | None
+    cosines: NDArray[np.float64] | None
+    verdicts: Mapping[str, Verdict]
 
 
 def judge(
@@ -215,7 +244,7 @@ def judge(
     accuracy = None
     if folds is not None and weights is not None:
         accuracy = _interval([float(w @ folds.right / w.sum()) for w in (weights.of(pairs, k) for k in range(resamples))])
-    return Verdict(roc, _acceptances(pairs, scores, roc, weights), folds, accuracy)
+    return Verdict(int(same.sum()), int((~same).sum()), roc, _acceptances(pairs, scores, roc, weights), folds, accuracy)
 
 
 def _acceptances(pairs: Pairs, scores: NDArray[np.floating], roc: Roc, people: _People | None) -> tuple[Acceptance, ...]:

@@ -16,9 +16,10 @@ from edged.errors import InputError
 from edged.models.manifest import MANIFEST_NAME, DataSource, DetectorManifest, load_manifest
 from tools.datasets.classes import place_of, same_name
 from tools.narrowing import Weights, narrow
+from tools.nets.classifier import Classifier
 from tools.nets.convolution import convolutions
-from tools.nets.embedding import Embedding
-from tools.nets.mobilenet_v2 import MobileNetV2
+from tools.nets.embedding import Embedding, encoder_weights
+from tools.nets.mobilenet_v2 import ROWS, MobileNetV2
 from tools.nets.yolo import Yolo, YoloSettings
 from tools.training import load_checkpoint
 from tools.transfer import read_darknet
@@ -64,9 +65,35 @@ def initialise_encoder(network: Embedding, path: Path) -> list[str]:
     elif path.suffix == ".onnx":
         weights = _read_onnx(path)
     else:
-        state = {name.removeprefix("encoder."): tensor for name, tensor in load_checkpoint(path)["averaged"].items()}
-        weights = _fold(state)
+        weights = _fold(encoder_weights(load_checkpoint(path)["averaged"]))
     missing = take_over(network, weights, path)
+    log.info("weights taken from %s", path)
+    return missing
+
+
+def initialise_classifier(network: Classifier, path: Path) -> list[str]:
+    """Take over what the file holds for this classifier: the backbone of a detector's or of ImageNet's, or all of one of its own.
+
+    A file of a wider network gives its strongest channels (`tools/narrowing.py`), one with more rows its first ones. Returns, and
+    logs, what the file lacks: that keeps its random start.
+
+    Raises:
+        InputError: the file cannot be read, is of another design, or has nothing for this network.
+    """
+    if path.suffix == ".npz":
+        weights = read_imagenet(path)
+    elif path.suffix == ".onnx":
+        weights = _read_onnx(path)
+    else:
+        weights = _fold(load_checkpoint(path)["averaged"])
+    last = f"backbone.rows.{len(ROWS) - 1}.0.project.weight"
+    is_whole = f"backbone.rows.{len(ROWS) - 2}.0.project.weight" in weights
+    if is_whole and (last in weights) == (network.settings.design == "spp"):
+        raise InputError(
+            f"{path}: {'has' if last in weights else 'lacks'} {last}: it is of another design than this network's, "
+            f"{network.settings.design}; change `design` or the first weights"
+        )
+    missing = take_over(network, narrow(network, weights), path)
     log.info("weights taken from %s", path)
     return missing
 
@@ -228,6 +255,7 @@ def load_engine(folder: Path) -> Yolo:
         neck=trained["neck"],
         design=trained.get("design", "pan"),
         objectness=trained.get("loss", {}).get("objectness", False),
+        points=manifest.points,
     )
     network = Yolo(settings)
     if missing := initialise(network, folder / manifest.onnx.file):

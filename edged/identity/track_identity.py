@@ -39,8 +39,25 @@ class LookSettings:
             raise ValueError(f"expected times above 0 and a growth above 1, got {self}")
 
 
+@dataclass(frozen=True, slots=True)
+class LookPlan:
+    """When a track's face is worth a look: for those who only need to know that, in whatever thread.
+
+    Attributes:
+        due_s: from this time on,
+        grown_ratio: or from this height of its box on, as a share of the picture's.
+    """
+
+    due_s: float = float("-inf")
+    grown_ratio: float = float("inf")
+
+    def is_due(self, *, now_s: float, height_ratio: float) -> bool:
+        """Whether a look is worth its cost in a frame of that time, in which the box is so high."""
+        return now_s >= self.due_s or height_ratio >= self.grown_ratio
+
+
 class TrackIdentity:
-    """What is known of the face of one track. Used by one thread at a time.
+    """What is known of the face of one track. Used by one thread.
 
     Args:
         settings: when to look.
@@ -52,11 +69,6 @@ class TrackIdentity:
         self._begin()
 
     @property
-    def is_settled(self) -> bool:
-        """Whether it has the answer that it keeps until something calls it into question."""
-        return self._is_settled
-
-    @property
     def has_answer(self) -> bool:
         """Whether something was told, be it in question now or not."""
         return self._told is not None
@@ -66,19 +78,12 @@ class TrackIdentity:
         """How often it was looked at for the answer that is being sought, with and without success."""
         return self._looks + self._misses
 
-    def is_wanted(self, *, now_s: float, height_px: float) -> bool:
-        """Whether a look is worth its cost now; calls a settled answer into question where it has aged or shows more.
-
-        Args:
-            now_s: time of the frame that would be looked at.
-            height_px: of the track's box in it.
-        """
-        if self._is_settled:
-            if now_s - self._settled_s >= self._settings.recheck_s:
-                self._begin()
-            elif height_px >= self._settings.growth_ratio * self._settled_height_px:
-                self._is_settled, self._looks = False, 0
-        return not self._is_settled and now_s >= self._due_s
+    @property
+    def plan(self) -> LookPlan:
+        """When it is to be looked at next: soon while the answer is open, else where it may have changed."""
+        if not self._is_settled:
+            return LookPlan(self._due_s)
+        return LookPlan(self._settled_s + self._settings.recheck_s, self._settings.growth_ratio * self._settled_height_ratio)
 
     def restart(self) -> None:
         """Ask anew, from nothing: whoever is seen now may be somebody else. The answer stands until there is another."""
@@ -86,19 +91,21 @@ class TrackIdentity:
 
     def miss(self, *, now_s: float) -> None:
         """There was no face to be seen: wait a little, longer each time."""
+        self._reopen(now_s)
         self._misses += 1
         self._waits += 1
         self._due_s = now_s + min(MOST_WAIT_S, WAIT_STEP_S * self._waits)
 
-    def add(self, face: Face, yardstick: Yardstick, *, now_s: float, height_px: float) -> FaceDecision | None:
+    def add(self, face: Face, yardstick: Yardstick, *, now_s: float, height_ratio: float) -> FaceDecision | None:
         """Take a face that was seen; the answer, if there is one to be told.
 
         Args:
             face: with its embedding; without one it was not good enough to be read.
             yardstick: what it is held against.
             now_s: time of the frame that shows it.
-            height_px: of the track's box in it.
+            height_ratio: of the track's box in it, as a share of the picture's height.
         """
+        self._reopen(now_s)
         if face.embedding is None:
             self._poor += 1
             self.miss(now_s=now_s)
@@ -108,7 +115,7 @@ class TrackIdentity:
         self._evidence.add(face)
         decision = self._evidence.decide(yardstick)
         if decision.kind is FaceDecisionKind.MATCH or self._looks >= self._settings.most_looks:
-            self._is_settled, self._settled_s, self._settled_height_px = True, now_s, height_px
+            self._is_settled, self._settled_s, self._settled_height_ratio = True, now_s, height_ratio
         if decision.kind is FaceDecisionKind.MATCH or self._looks >= self._settings.doubt_looks:
             return self._tell(decision)
         return None
@@ -132,8 +139,17 @@ class TrackIdentity:
         self._told = decision
         return decision
 
+    def _reopen(self, now_s: float) -> None:
+        """A look at a settled track calls its answer into question: wholly where it has aged, else what is known still counts."""
+        if not self._is_settled:
+            return
+        if now_s - self._settled_s >= self._settings.recheck_s:
+            self._begin()
+        else:
+            self._is_settled, self._looks = False, 0
+
     def _begin(self) -> None:
         self._evidence = Evidence()
         self._looks = self._misses = self._poor = self._waits = 0
         self._due_s = float("-inf")
-        self._is_settled, self._settled_s, self._settled_height_px = False, 0.0, 0.0
+        self._is_settled, self._settled_s, self._settled_height_ratio = False, 0.0, 0.0

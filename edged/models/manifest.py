@@ -52,7 +52,7 @@ class OnnxFile(_Part):
 
 
 class QuantisedFile(OnnxFile):
-    """The same network in INT8, what its ranges were found on, and what it costs: `measured` holds AP50 of both by class.
+    """The same network in INT8, what its ranges were found on, and what it costs: `measured` tells how good, or how like it is.
 
     Attributes:
         symmetric: activations are signed, around 0, as TensorRT wants them; files from before the key are taken for unsigned.
@@ -155,6 +155,34 @@ class MatchThresholds(_Part):
     margin: Annotated[float, Field(ge=0, lt=2, strict=True)]
 
 
+class PairUnit(_Part):
+    """A logistic unit that tells from two embeddings whether they are of one person; see `edged.identity.metrics`.
+
+    Attributes:
+        form: what it is shown of them.
+        weights: one a dimension.
+    """
+
+    form: Literal["absolute", "chi_square"]
+    weights: Annotated[tuple[_Number, ...], Field(min_length=1, max_length=4096)]
+    bias: _Number
+
+
+class PairVerification(_Part):
+    """By which metric two pictures are best verified to show one person; see `edged.identity.metrics`.
+
+    Attributes:
+        form: which of the logistic units, where the metric is that.
+        match: from this score on they are one person's.
+        false_match_rate: the share of pairs of two people that reach it.
+    """
+
+    metric: Literal["cosine", "euclidean", "chi_square", "logistic"]
+    form: Literal["absolute", "chi_square"] | None = None
+    match: _Number
+    false_match_rate: _Ratio
+
+
 class LivenessThresholds(_Part):
     """From which score on a face is believed to be alive."""
 
@@ -171,10 +199,12 @@ class DetectorLimits(ParityLimits):
     Attributes:
         ap50: average precision when what the network in float sees is the truth.
         mean_iou: of the boxes of both on the same objects.
+        points: 1 less the mean distance between the points of both on the same objects, in longer sides of the box; None: any.
     """
 
     ap50: _Ratio
     mean_iou: _Ratio
+    points: _Ratio | None = None
 
 
 class EncoderLimits(ParityLimits):
@@ -322,6 +352,8 @@ class EncoderManifest(Manifest):
     Attributes:
         dimension: how many numbers.
         template: where the points of a face lie in its input, by name; see `edged.vision.alignment`.
+        pair_classifiers: units that verify two pictures, one a form, where they were taught.
+        verification: how two pictures are verified; by the cosine and `thresholds` if absent.
     """
 
     task: Literal["face_encoder"]
@@ -329,7 +361,25 @@ class EncoderManifest(Manifest):
     dimension: Annotated[int, Field(ge=2, le=4096, strict=True)]
     template: _Text
     thresholds: MatchThresholds
+    pair_classifiers: tuple[PairUnit, ...] = ()
+    verification: PairVerification | None = None
     parity: Mapping[Precision, EncoderLimits] = {}
+
+    @model_validator(mode="after")
+    def _has_its_units(self) -> EncoderManifest:
+        forms = [unit.form for unit in self.pair_classifiers]
+        wrong = [f"pair_classifiers: {one!r} stands more than once" for one in sorted(set(forms)) if forms.count(one) > 1]
+        for unit in self.pair_classifiers:
+            if len(unit.weights) != self.dimension:
+                wrong.append(f"pair_classifiers, {unit.form}: expected {self.dimension} weights, got {len(unit.weights)}")
+        how = self.verification
+        if how and (how.metric == "logistic") != (how.form is not None):
+            wrong.append("verification.form names the logistic unit: give it for the metric logistic, and for no other")
+        if how and how.form and how.form not in forms:
+            wrong.append(f"verification.form: there is no unit {how.form!r} among pair_classifiers")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
 
 
 class LivenessManifest(Manifest):

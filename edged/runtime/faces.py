@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.identity.decision import Yardstick
-from edged.identity.track_identity import LookSettings, TrackIdentity
+from edged.identity.track_identity import LookPlan, LookSettings, TrackIdentity
 from edged.pipeline import FrameResult, Identified, StageTimer, has_pixels
 from edged.runtime.board import LatestFrame
 from edged.runtime.loop import Loop
@@ -41,14 +41,11 @@ LEAVING_S = 0.5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Person:
-    """A track in the picture that is looked at: `box` (4,) in its pixels."""
+    """A track in the picture that is looked at: its box (4,) in that picture's pixels, and how much of its height that takes."""
 
     number: int
     box: NDArray[np.float32]
-
-    @property
-    def height_px(self) -> float:
-        return float(self.box[3] - self.box[1])
+    height_ratio: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,17 +62,40 @@ class _Watched:
     """One track that is watched.
 
     Attributes:
-        seen_s: when a detection last matched it, or a still frame held it.
-        began_s: nothing from before this moment counts.
+        identity, newest: the slow loop's alone. `newest` is the frame of the newest look, as it was analysed, without its pixels.
+        plan: when a look is worth it; written by the slow loop, as a whole.
+        seen_s: when a detection last matched it, or a still frame held it; this and the following are the fast loop's to write.
+        began_s: nothing from before this moment counts: it was found again then.
         is_leaving: lost for so long that it will hardly be found again.
-        newest: the frame of the newest look, as it was analysed; without its pixels.
     """
 
     identity: TrackIdentity
+    plan: LookPlan
     seen_s: float
     began_s: float = float("-inf")
     is_leaving: bool = False
     newest: _Moment | None = None
+    restarted_s: float = float("-inf")
+
+    def is_due(self, *, now_s: float, height_ratio: float) -> bool:
+        """Whether a look is worth its cost now."""
+        return self.began_s > self.restarted_s or self.plan.is_due(now_s=now_s, height_ratio=height_ratio)
+
+    def catch_up(self) -> None:
+        """Begin anew where it was found again since; for the slow loop."""
+        if self.began_s > self.restarted_s:
+            self.restarted_s = self.began_s
+            self.identity.restart()
+            self.plan = self.identity.plan
+
+
+@dataclass(slots=True, eq=False)
+class _Look:
+    """One look at a person: the face that it found, read if it is good enough; None: no face."""
+
+    person: _Person
+    one: _Watched
+    face: Face | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +136,8 @@ class FaceWatch:
     """Looks at the faces of tracked persons: `put` and `take` are for the fast loop, `work` and `run` for the slow one.
 
     In a replay one thread calls `put`, `work` and `take` in turn, and every run gives the same answers.
+
+    What both share is held for moments only: neither a network nor a search through the gallery runs meanwhile.
 
     Args:
         cameras: those whose faces are looked at.
@@ -209,14 +231,14 @@ class FaceWatch:
             InferenceError: a network failed.
         """
         with self._ready:
-            self._follow_gallery(yardstick)
-            self._conclude_leaving(yardstick)
+            everybody = [(camera, number, one) for camera, tracks in self._watched.items() for number, one in tracks.items()]
             job, wanted = self._next_job()
+        self._follow_gallery(everybody, yardstick)
+        self._conclude_leaving(everybody, yardstick)
         if job is not None and wanted and has_pixels(job.picture):
             timer = StageTimer(self._now_s)
             faces = self._look(job, wanted, reader, least_quality=yardstick.settings.least_quality, timer=timer)
-            with self._ready:
-                self._note(job, faces, yardstick, timer)
+            self._note(job, faces, yardstick, timer)
         if self._answers:
             self._on_answer()
 
@@ -229,41 +251,40 @@ class FaceWatch:
         for track in persons:
             one = watched.get(track.number)
             if one is None:
-                one = watched[track.number] = _Watched(TrackIdentity(self._looks), track.seen_s)
+                one = watched[track.number] = _Watched(TrackIdentity(self._looks), LookPlan(), track.seen_s)
             unseen_s, one.seen_s = frame.captured_s - one.seen_s, track.seen_s
             one.is_leaving = track.state is TrackState.LOST and frame.captured_s - track.seen_s >= LEAVING_S
             if not track.is_detected:
                 continue
             if unseen_s >= self._looks.refound_s:
-                one.identity.restart()
                 one.began_s = frame.captured_s
-            height_px = float(track.box[3] - track.box[1])
-            is_worth_a_look |= one.identity.is_wanted(now_s=frame.captured_s, height_px=height_px)
+            is_worth_a_look |= one.is_due(now_s=frame.captured_s, height_ratio=_height_ratio(track, frame))
         return is_worth_a_look
 
     def _make_job(self, persons: list[Track], frame: Frame) -> _Job:
         detail = self._details.get(frame.camera)
         picture = (detail.near(frame.captured_s, tolerance_s=DETAIL_TOLERANCE_S) if detail else None) or frame
         boxes = scaled(np.stack([track.box for track in persons]), (frame.width, frame.height), (picture.width, picture.height))
-        seen = [_Person(track.number, box) for track, box in zip(persons, boxes, strict=True) if track.is_detected]
+        seen = [
+            _Person(track.number, box, _height_ratio(track, frame))
+            for track, box in zip(persons, boxes, strict=True)
+            if track.is_detected
+        ]
         return _Job(frame, picture, tuple(seen))
 
-    def _follow_gallery(self, yardstick: Yardstick) -> None:
+    def _follow_gallery(self, everybody: list[tuple[str, int, _Watched]], yardstick: Yardstick) -> None:
         """Where the gallery has changed, every answer is asked for again, from the faces that were read."""
         before, self._yardstick = self._yardstick, yardstick
         if before is not None and yardstick is not before:
-            for camera, number, one in self._everybody():
+            for camera, number, one in everybody:
                 self._answer(camera, number, one, one.identity.reconsider(yardstick), {})
 
-    def _conclude_leaving(self, yardstick: Yardstick) -> None:
-        for camera, number, one in self._everybody():
+    def _conclude_leaving(self, everybody: list[tuple[str, int, _Watched]], yardstick: Yardstick) -> None:
+        for camera, number, one in everybody:
             if one.is_leaving:
                 self._answer(camera, number, one, one.identity.conclude(yardstick), {})
 
-    def _everybody(self) -> list[tuple[str, int, _Watched]]:
-        return [(camera, number, one) for camera, tracks in self._watched.items() for number, one in tracks.items()]
-
-    def _next_job(self) -> tuple[_Job | None, list[_Person]]:
+    def _next_job(self) -> tuple[_Job | None, list[tuple[_Person, _Watched]]]:
         """The job of the camera that waits longest, and who is to be looked at: without an answer first, then least tried,
         then largest."""
         if not self._jobs:
@@ -273,64 +294,74 @@ class FaceWatch:
         ranked = []
         for person in job.people:
             one = self._watched[camera].get(person.number)
-            if one is not None and one.identity.is_wanted(now_s=job.frame.captured_s, height_px=person.height_px):
-                ranked.append((one.identity.has_answer, one.identity.tries, -person.height_px, person.number, person))
-        return job, [person for *_, person in sorted(ranked, key=lambda each: each[:-1])]
+            if one is not None and one.is_due(now_s=job.frame.captured_s, height_ratio=person.height_ratio):
+                one.catch_up()
+                rank = one.identity.has_answer, one.identity.tries, -person.height_ratio, person.number
+                ranked.append((rank, person, one))
+        return job, [(person, one) for _, person, one in sorted(ranked, key=lambda each: each[0])]
 
     def _look(
-        self, job: _Job, wanted: list[_Person], reader: FaceReader, *, least_quality: float, timer: StageTimer
-    ) -> list[tuple[_Person, Face | None]]:
+        self,
+        job: _Job,
+        wanted: list[tuple[_Person, _Watched]],
+        reader: FaceReader,
+        *,
+        least_quality: float,
+        timer: StageTimer,
+    ) -> list[_Look]:
         """Find the faces of who is wanted, as far as the budget goes, and read those that are good enough, the best first."""
         pixels_rgb = job.picture.pixels_rgb
-        found: list[tuple[_Person, Face | None]] = []
-        for person in wanted:
+        found: list[_Look] = []
+        for person, one in wanted:
             if not self._budget.take(job.frame.captured_s):
                 break
             self.n_looks += 1
-            found.append((person, _face_of(person, job.people, reader.find(pixels_rgb, face_region(person.box)))))
+            found.append(_Look(person, one, _face_of(person, job.people, reader.find(pixels_rgb, face_region(person.box)))))
         timer.end("find")
-        good = [(person, face) for person, face in found if face is not None and self._is_readable(face, least_quality)]
+        good = [(look, look.face) for look in found if look.face is not None and self._is_readable(look.face, least_quality)]
         good.sort(key=lambda each: -each[1].quality)
         read = reader.read(pixels_rgb, [face for _, face in good]) if good else []
+        for (look, _), face in zip(good, read, strict=True):
+            look.face = face
         self.n_read += len(read)
         timer.end("read")
-        by_number = {person.number: face for (person, _), face in zip(good, read, strict=True)}
-        return [(person, by_number.get(person.number, face)) for person, face in found]
+        return found
 
     def _is_readable(self, face: Face, least_quality: float) -> bool:
         side_px = float(min(face.box[2] - face.box[0], face.box[3] - face.box[1]))
         return side_px >= self._least_face_px and face.quality >= least_quality
 
-    def _note(self, job: _Job, faces: list[tuple[_Person, Face | None]], yardstick: Yardstick, timer: StageTimer) -> None:
+    def _note(self, job: _Job, looks: list[_Look], yardstick: Yardstick, timer: StageTimer) -> None:
         frame = job.frame
-        for person, face in faces:
-            one = self._watched[frame.camera].get(person.number)
-            if one is None or frame.captured_s < one.began_s:
+        for look in looks:
+            person, one = look.person, look.one
+            if frame.captured_s < one.began_s:
                 continue
-            if face is None:
+            if look.face is None:
                 one.identity.miss(now_s=frame.captured_s)
-                continue
-            one.newest = _Moment(frame.captured_s, frame.seq, frame.width, frame.height)
-            decision = one.identity.add(face, yardstick, now_s=frame.captured_s, height_px=person.height_px)
-            self._answer(frame.camera, person.number, one, decision, timer.stages_ms)
+            else:
+                one.newest = _Moment(frame.captured_s, frame.seq, frame.width, frame.height)
+                decision = one.identity.add(look.face, yardstick, now_s=frame.captured_s, height_ratio=person.height_ratio)
+                self._answer(frame.camera, person.number, one, decision, timer.stages_ms)
+            one.plan = one.identity.plan
 
     def _answer(
         self, camera: str, number: int, one: _Watched, decision: FaceDecision | None, stages_ms: Mapping[str, float]
     ) -> None:
         if decision is None or one.newest is None:
             return
-        self._answers.append(
-            Identified(
-                camera=camera,
-                number=number,
-                decision=decision,
-                captured_s=one.newest.captured_s,
-                frame_seq=one.newest.seq,
-                width=one.newest.width,
-                height=one.newest.height,
-                stages_ms=dict(stages_ms),
-            )
+        answer = Identified(
+            camera=camera,
+            number=number,
+            decision=decision,
+            captured_s=one.newest.captured_s,
+            frame_seq=one.newest.seq,
+            width=one.newest.width,
+            height=one.newest.height,
+            stages_ms=dict(stages_ms),
         )
+        with self._ready:
+            self._answers.append(answer)
 
 
 def _face_of(person: _Person, people: tuple[_Person, ...], faces: list[Face]) -> Face | None:
@@ -347,4 +378,8 @@ def _distance(person: _Person, face: Face) -> float:
     """How far a face's middle is from where the head should be, in heights of the person's box."""
     x, y = head_point(person.box)
     middle_x, middle_y = (face.box[0] + face.box[2]) / 2, (face.box[1] + face.box[3]) / 2
-    return float(np.hypot(middle_x - x, middle_y - y)) / max(1.0, person.height_px)
+    return float(np.hypot(middle_x - x, middle_y - y)) / max(1.0, float(person.box[3] - person.box[1]))
+
+
+def _height_ratio(track: Track, frame: Frame) -> float:
+    return float(track.box[3] - track.box[1]) / frame.height

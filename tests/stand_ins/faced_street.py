@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -14,7 +15,7 @@ from edged.sources.street import StreetSource, StreetStream
 from edged.street.scene import Street
 from edged.types import Pixels
 
-FACE_SHARE = 0.16
+FACE_SHARE = 0.24
 """Width of a face as a share of its person's height."""
 CLEAR_VISIBLE = 0.95
 """Only a person of whom so much is seen gets a face: one that is hidden must not shine through what hides it."""
@@ -36,10 +37,12 @@ class FacedStreet:
     Attributes:
         street: what is drawn, and whether it is live.
         spoofs: numbers of the faces that are pictures.
+        reads: monotonic seconds at which each frame was read, and its index.
     """
 
     street: StreetSource
     spoofs: frozenset[int] = frozenset()
+    reads: list[tuple[float, int]] = field(default_factory=list, repr=False, compare=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
     _scenes: dict[str, Street] = field(default_factory=dict, repr=False, compare=False)
 
@@ -92,6 +95,7 @@ class FacedStream:
     def read(self) -> SourceFrame:
         frame = self._stream.read()
         index = round(frame.stream_s * self._source.street.fps)
+        self._source.reads.append((time.monotonic(), index))
         return SourceFrame(
             frame.width, frame.height, frame.stream_s, lambda: self._source.draw(np.array(frame.make_pixels_rgb()), index)
         )

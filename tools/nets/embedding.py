@@ -1,12 +1,13 @@
 """An encoder: a picture becomes numbers of unit length, near for what has one label, far for what has not.
 
 Sources: MobileNetV2 with its last layer of 1280 channels, Sandler et al., CVPR 2018, table 2; a filter as large as the last
-features in the place of their average, and a halving less to make these larger, Chen et al., MobileFaceNets, CCBR 2018, section 3;
-unit length, Schroff et al., FaceNet, CVPR 2015.
+features in the place of their average, and a halving less to make these larger, Chen et al., MobileFaceNets, CCBR 2018,
+section 3; unit length, Schroff et al., FaceNet, CVPR 2015.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -18,6 +19,8 @@ from tools.nets.convolution import Conv
 from tools.nets.mobilenet_v2 import MobileNetV2, scale_channels
 
 LAST_CHANNELS = 1280
+_ENCODER = "encoder."
+"""What the names of the encoder's weights begin with in a classifier's."""
 Pooling = Literal["filter", "average"]
 Dimension = Literal[128, 256, 512]
 Stride = Literal[16, 32]
@@ -58,7 +61,11 @@ class EmbeddingSettings:
 
 
 class Embedding(nn.Module):
-    """Pictures in, unit vectors out."""
+    """Pictures in, unit vectors out.
+
+    The one normalisation over batches, `centre`, keeps the numbers around 0 while what is below them changes: without, all faces
+    soon point the same way. It has no weights and is folded into the last layer for export.
+    """
 
     def __init__(self, settings: EmbeddingSettings) -> None:
         super().__init__()
@@ -72,6 +79,7 @@ class Embedding(nn.Module):
             self.pool = nn.AdaptiveAvgPool2d(1)
         self.dropout = nn.Dropout(settings.dropout)
         self.project = Conv(channels, settings.dimension, kernel=1, linear=True)
+        self.centre = nn.BatchNorm1d(settings.dimension, affine=False)
 
     def pooled(self, images: Tensor) -> Tensor:
         """What is known before it is brought down to few numbers: (N, channels).
@@ -84,7 +92,7 @@ class Embedding(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(N, dimension) float32 of unit length; images as for `pooled`."""
         features = self.dropout(self.pooled(images))[:, :, None, None]
-        return F.normalize(self.project(features).flatten(1).float(), dim=1)
+        return F.normalize(self.centre(self.project(features).flatten(1).float()), dim=1)
 
     @torch.no_grad()
     def spread(self, images: Tensor) -> None:
@@ -108,7 +116,6 @@ class Embedding(nn.Module):
         _, lengths, directions = torch.linalg.svd(features - mean, full_matrices=False)
         deviations = (lengths / len(images) ** 0.5)[: self.settings.dimension, None]
         weight = directions[: self.settings.dimension] / deviations.clamp_min(1e-3 * float(deviations[0]))
-        weight /= self.settings.dimension**0.5  # before it is normalised, the mean picture's length is 1
         self.project.set_weights(weight[:, :, None, None].float(), -(weight @ mean).float())
 
 
@@ -131,12 +138,48 @@ class EmbeddingClassifier(nn.Module):
     def __init__(self, settings: EmbeddingSettings, *, labels: int) -> None:
         super().__init__()
         self.encoder = Embedding(settings)
-        self.directions = nn.Parameter(torch.randn(labels, settings.dimension))
+        self.directions = nn.Parameter(F.normalize(torch.randn(labels, settings.dimension), dim=1))
+
+    @torch.no_grad()
+    def point(self, embeddings: Tensor, labels: Tensor) -> None:
+        """Let each label's direction begin as the mean of its pictures: with few pictures each it takes long to find otherwise.
+
+        Args:
+            embeddings: (N, dimension) of unit length; labels: (N,), every label at least once.
+        """
+        sums = torch.zeros_like(self.directions).index_add_(0, labels, embeddings)
+        self.directions.copy_(F.normalize(sums, dim=1))
 
     def forward(self, images: Tensor) -> Answers:
         """images: (N, 3, input_px, input_px) uint8 RGB."""
         embeddings = self.encoder(images)
         return Answers(embeddings, embeddings @ F.normalize(self.directions, dim=1).T)
+
+
+class ExportedEmbedding(Embedding):
+    """The network as devices run it: its last layer does what `centre` did; see `encoder_weights`.
+
+    Attributes:
+        width, height: of the input, pixels.
+        outputs: name of what it answers, and its shape for one picture.
+    """
+
+    def __init__(self, settings: EmbeddingSettings) -> None:
+        super().__init__(settings)
+        self.centre = nn.Identity()
+        self.width = self.height = settings.input_px
+        self.outputs = {"embedding": (settings.dimension,)}
+
+
+def encoder_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The encoder's weights out of those of an `EmbeddingClassifier`, `centre` folded into the last layer."""
+    weights = {name.removeprefix(_ENCODER): one for name, one in state.items() if name.startswith(_ENCODER)}
+    mean, variance = weights.pop("centre.running_mean"), weights.pop("centre.running_var")
+    del weights["centre.num_batches_tracked"]
+    deviation = (variance + nn.BatchNorm1d(1).eps).sqrt()
+    weights["project.scale"] = weights["project.scale"] / deviation[:, None, None, None]
+    weights["project.bias"] = (weights["project.bias"] - mean) / deviation
+    return weights
 
 
 class GlobalFilter(Conv):

@@ -31,9 +31,13 @@ def make_track() -> TrackIdentity:
     return TrackIdentity(LOOKS)
 
 
-def show(track: TrackIdentity, face: np.ndarray | None, times: int, *, now_s: float = 0.0, height_px: float = 100.0) -> list:
+def is_wanted(track: TrackIdentity, *, now_s: float, height_ratio: float) -> bool:
+    return track.plan.is_due(now_s=now_s, height_ratio=height_ratio)
+
+
+def show(track: TrackIdentity, face: np.ndarray | None, times: int, *, now_s: float = 0.0, height_ratio: float = 0.25) -> list:
     """What is told after each of so many looks at one face."""
-    told = [track.add(make_face(face), BOTH, now_s=now_s, height_px=height_px) for _ in range(times)]
+    told = [track.add(make_face(face), BOTH, now_s=now_s, height_ratio=height_ratio) for _ in range(times)]
     return [decision and decision.kind.value for decision in told]
 
 
@@ -44,8 +48,7 @@ def test_track_of_somebody_known_is_named_at_the_least_votes_and_left_alone() ->
     told = show(track, ANNA, 2)
 
     assert told == [None, "match"]
-    assert track.is_settled
-    assert not track.is_wanted(now_s=1.0, height_px=100.0)
+    assert not is_wanted(track, now_s=1.0, height_ratio=0.25)
 
 
 def test_track_of_a_stranger_is_doubted_before_and_given_up_after() -> None:
@@ -53,12 +56,12 @@ def test_track_of_a_stranger_is_doubted_before_and_given_up_after() -> None:
     track = make_track()
 
     told = show(track, NOBODY, 3)
-    is_wanted_between = track.is_wanted(now_s=0.0, height_px=100.0)
+    is_wanted_between = is_wanted(track, now_s=0.0, height_ratio=0.25)
     told += show(track, NOBODY, 3)
 
     assert told == [None, None, None, "unknown", "unknown", "unknown"]
     assert is_wanted_between
-    assert not track.is_wanted(now_s=1.0, height_px=100.0)
+    assert not is_wanted(track, now_s=1.0, height_ratio=0.25)
 
 
 def test_track_taken_for_a_stranger_is_corrected_by_better_pictures() -> None:
@@ -75,7 +78,7 @@ def test_track_that_shows_a_picture_of_a_face_is_a_spoof() -> None:
     """A spoof is said as late as unknown is: one bad guess of the network is no alarm."""
     track = make_track()
 
-    told = [track.add(make_face(ANNA, live=0.1), BOTH, now_s=0.0, height_px=100.0) for _ in range(4)]
+    told = [track.add(make_face(ANNA, live=0.1), BOTH, now_s=0.0, height_ratio=0.25) for _ in range(4)]
 
     assert told[:3] == [None] * 3
     assert told[3].kind is FaceDecisionKind.SPOOF
@@ -87,7 +90,7 @@ def test_track_without_a_face_waits_longer_each_time_but_never_long() -> None:
     waits_s = []
     for number in range(8):
         track.miss(now_s=100.0 * number)
-        waits_s.append(next(s for s in np.arange(0, 2, 0.01) if track.is_wanted(now_s=100.0 * number + s, height_px=100.0)))
+        waits_s.append(next(s for s in np.arange(0, 2, 0.01) if is_wanted(track, now_s=100.0 * number + s, height_ratio=0.25)))
 
     assert waits_s == sorted(waits_s)
     assert waits_s[0] > 0
@@ -107,33 +110,32 @@ def test_track_of_poor_faces_is_said_to_be_so_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("now_s", "height_px", "is_wanted"),
+    ("now_s", "height_ratio", "is_due"),
     [
-        pytest.param(59.9, 149.0, False, id="as before"),
-        pytest.param(60.0, 100.0, True, id="the answer has aged"),
-        pytest.param(1.0, 150.0, True, id="much larger"),
+        pytest.param(59.9, 0.374, False, id="as before"),
+        pytest.param(60.0, 0.25, True, id="the answer has aged"),
+        pytest.param(1.0, 0.375, True, id="much larger"),
     ],
 )
 def test_track_with_an_answer_is_looked_at_again_where_it_may_have_changed(
-    now_s: float, height_px: float, is_wanted: bool
+    now_s: float, height_ratio: float, is_due: bool
 ) -> None:
     """Bounds belong to the new look."""
     track = make_track()
     show(track, ANNA, 2)
 
-    assert track.is_wanted(now_s=now_s, height_px=height_px) is is_wanted
+    assert is_wanted(track, now_s=now_s, height_ratio=height_ratio) is is_due
 
 
 def test_track_that_grew_needs_one_look_more_and_says_nothing_new() -> None:
     """What is known already still counts."""
     track = make_track()
     show(track, ANNA, 2)
-    assert track.is_wanted(now_s=1.0, height_px=150.0)
+    assert is_wanted(track, now_s=1.0, height_ratio=0.375)
 
-    track.add(make_face(ANNA), BOTH, now_s=1.0, height_px=150.0)
+    track.add(make_face(ANNA), BOTH, now_s=1.0, height_ratio=0.375)
 
-    assert track.is_settled
-    assert not track.is_wanted(now_s=1.2, height_px=150.0)
+    assert not is_wanted(track, now_s=1.2, height_ratio=0.375)
 
 
 def test_track_that_was_taken_over_is_named_anew() -> None:
@@ -143,8 +145,8 @@ def test_track_that_was_taken_over_is_named_anew() -> None:
 
     track.restart()
 
-    assert track.is_wanted(now_s=1.0, height_px=100.0)
-    told = [track.add(make_face(BERT), BOTH, now_s=1.0, height_px=100.0) for _ in range(2)]
+    assert is_wanted(track, now_s=1.0, height_ratio=0.25)
+    told = [track.add(make_face(BERT), BOTH, now_s=1.0, height_ratio=0.25) for _ in range(2)]
     assert (told[1].kind, told[1].subject) == (FaceDecisionKind.MATCH, "bert")
 
 

@@ -181,6 +181,18 @@ def test_watch_corrects_a_track_that_was_lost_and_found_as_somebody_else() -> No
     assert tell(second) == [(7, "match", "bert")]
 
 
+def test_watch_that_has_no_look_left_asks_a_track_that_was_found_again_later() -> None:
+    """An empty budget delays the question, it does not drop it."""
+    watch, scene = make_watch(looks_per_s=2.0), Scene()
+    play(watch, [scene.result((7, LEFT, ANNA), at_s=step / 2) for step in range(2)])
+    crowd = [(number, (100 * number, 60, 100 * number + 60, 240), None) for number in (2, 3, 4, 5)]
+    tired = [scene.result(*crowd, (7, LEFT, BERT), at_s=4.0)]
+
+    answers = play(watch, [*tired, *(scene.result((7, LEFT, BERT), at_s=4.6 + step / 2) for step in range(2))])
+
+    assert tell(answers) == [(7, "match", "bert")]
+
+
 def test_watch_with_another_gallery_answers_without_another_look() -> None:
     """Who is enrolled later is named from the faces that were read, also when the camera sends nothing more."""
     watch, scene, reader = make_watch(), Scene(), StandInFaceReader()

@@ -39,7 +39,7 @@ before, found = os.getpriority(os.PRIO_PROCESS, 0), []
 thread = threading.Thread(target=run)
 thread.start()
 thread.join()
-print(found[0], os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before)
+print(found[0] - before, os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before)
 """
 
 
@@ -48,7 +48,7 @@ def test_yield_processor_concerns_the_calling_thread_alone():
     """The slow loop steps back, the fast one does not."""
     done = subprocess.run([sys.executable, "-c", YIELDED], capture_output=True, text=True, timeout=60, check=True)
 
-    assert done.stdout.split() == ["10", "True"]
+    assert done.stdout.split() == ["5", "True"]
 
 
 def test_settle_interpreter_leaves_what_exists_out_and_still_finds_new_cycles():

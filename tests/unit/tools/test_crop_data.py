@@ -9,7 +9,8 @@ torch = pytest.importorskip("torch", reason="training needs its own environment:
 
 from edged.errors import InputError  # noqa: E402
 from tools.augmentation.settings import AugmentationSettings  # noqa: E402
-from tools.crop_data import Crops, LabelPlan, TrainingCrops, collate_crops, join_crops  # noqa: E402
+from tools.crop_data import LabelPlan, TrainingCrops, collate_crops  # noqa: E402
+from tools.crops import Crops, join_crops  # noqa: E402
 from tools.training_data import Key, make_loader  # noqa: E402
 
 pytestmark = pytest.mark.torch
