@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,17 @@ for line in sys.stdin:
 
 
 @pytest.fixture
+def set_peer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
+    """Puts a program in the place of the peer's."""
+
+    def put(program: str) -> None:
+        (tmp_path / "peer.py").write_text(program)
+        monkeypatch.setattr(matching, "_PEER", tmp_path / "peer.py")
+
+    return put
+
+
+@pytest.fixture
 def arguments(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.setenv(name, "1")
@@ -33,11 +45,9 @@ def arguments(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.parametrize(
     ("which", "is_same"), [pytest.param(":2", True, id="the same two"), pytest.param("1:3", False, id="another two")]
 )
-def test_bench_tells_times_and_whether_the_answers_are_equal(monkeypatch, tmp_path, capsys, arguments, which, is_same):
+def test_bench_tells_times_and_whether_the_answers_are_equal(set_peer, capsys, arguments, which, is_same):
     """A peer that answers something else fails the bench: its time would compare nothing."""
-    peer = tmp_path / "peer.py"
-    peer.write_text(PEER.replace("WHICH", which))
-    monkeypatch.setattr(matching, "_PEER", peer)
+    set_peer(PEER.replace("WHICH", which))
 
     status = main(arguments)
 
@@ -49,11 +59,9 @@ def test_bench_tells_times_and_whether_the_answers_are_equal(monkeypatch, tmp_pa
     assert told["batches"][0]["ours"]["cpu_ms"] >= 0
 
 
-def test_bench_whose_peer_ends_says_so(monkeypatch, tmp_path, capsys, arguments):
+def test_bench_whose_peer_ends_says_so(set_peer, capsys, arguments):
     """Its environment lacks the package."""
-    peer = tmp_path / "peer.py"
-    peer.write_text("raise SystemExit(1)")
-    monkeypatch.setattr(matching, "_PEER", peer)
+    set_peer("raise SystemExit(1)")
 
     assert main(arguments) == 1
     assert "requirements/bench.txt" in capsys.readouterr().err
