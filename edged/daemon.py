@@ -68,6 +68,8 @@ SAVE_PERIOD_S = 1.0
 ABSENT_S = 30.0
 """A camera without a frame for this long has lost its objects."""
 ANALYSIS_LIMIT_S = 30.0
+FACES_LIMIT_S = 120.0
+"""A gallery that has changed is decrypted as a whole, a million people at most."""
 MQTT_LIMIT_S = 120.0
 """One try to connect may take three timeouts and a name look-up that nobody can cut short."""
 
@@ -234,7 +236,7 @@ class Daemon:
         self._await(self._analysis_ready)
         if self._faces is not None and face_engines is not None:
             look = partial(self._look_at_faces, self._faces, face_engines)
-            self._supervisor.run(self._loop("faces", look, ANALYSIS_LIMIT_S))
+            self._supervisor.run(self._loop("faces", look, FACES_LIMIT_S))
             self._await(self._faces_ready)
         settle_interpreter()
         for name in pipelines:
