@@ -187,10 +187,12 @@ class DetectorLimits(ParityLimits):
     Attributes:
         ap50: average precision when what the network in float sees is the truth.
         mean_iou: of the boxes of both on the same objects.
+        points: 1 less the mean distance between the points of both on the same objects, in longer sides of the box; None: any.
     """
 
     ap50: _Ratio
     mean_iou: _Ratio
+    points: _Ratio | None = None
 
 
 class EncoderLimits(ParityLimits):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import signal
-import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -336,14 +335,16 @@ def test_build_that_waits_for_another_can_be_cancelled(
     site: Path, here: StandIns, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Ctrl-C ends the waiting; the other builder goes on."""
-    monkeypatch.setattr(engine_building, "POLL_S", 0.01)
-    timer = threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT))
+
+    def interrupt(line: ProgressLine, phase: str, done_ratio: float, elapsed_s: float) -> None:
+        assert phase == "waiting for another build"
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(ProgressLine, "show", interrupt)
 
     with make_cache(site).lock(lambda: None):
-        timer.start()
         status = run(site, "build", "tiny")
 
-    timer.join()
     assert status == 130
     assert "tiny fp32: cancelled while another build went on; nothing was written" in capsys.readouterr().err
 
