@@ -14,7 +14,7 @@ import onnxruntime  # noqa: E402
 from edged.errors import InputError  # noqa: E402
 from tools.export import make_onnx  # noqa: E402
 from tools.narrowing import ANSWERS, PICTURE, channel_groups  # noqa: E402
-from tools.nets.classifier import Classifier, ClassifierSettings, ExportedClassifier  # noqa: E402
+from tools.nets.classifier import Classifier, ClassifierSettings, ExportedClassifier, take_residual  # noqa: E402
 from tools.nets.convolution import convolutions  # noqa: E402
 from tools.nets.yolo import Yolo, YoloSettings  # noqa: E402
 from tools.training import save_checkpoint  # noqa: E402
@@ -125,10 +125,22 @@ def test_channel_groups_of_a_classifier_name_every_convolution(rows: int | None)
     assert groups["head"] == ((f"row {len(network.backbone.rows) - 1}",), ANSWERS)
 
 
+def test_take_residual_leaves_neither_brightness_nor_contrast_nor_slopes() -> None:
+    """Twice the contrast at another brightness is the same picture; a slope, but for its ends, and a flat one are nothing."""
+    pictures = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    slope = torch.linspace(0, 1, 16).expand(1, 3, 16, 16)
+
+    torch.testing.assert_close(take_residual(0.5 * pictures + 0.4), take_residual(pictures), atol=0.1, rtol=0)
+    assert float(take_residual(pictures).square().mean()) == pytest.approx(1, abs=0.15)
+    assert float(take_residual(slope)[..., 1:-1].abs().max()) < 1e-4
+    assert float(take_residual(torch.full((1, 3, 8, 8), 0.3)).abs().max()) < 1e-4
+
+
 @pytest.mark.parametrize("rows", [None, 3])
-def test_make_onnx_of_a_classifier_computes_what_torch_does(rows: int | None) -> None:
+@pytest.mark.parametrize("residual", [False, True])
+def test_make_onnx_of_a_classifier_computes_what_torch_does(rows: int | None, residual: bool) -> None:
     """Probabilities, for any number of pictures."""
-    network = make_classifier(rows=rows)
+    network = make_classifier(rows=rows, residual=residual)
     exported = ExportedClassifier(network.settings, width=64, height=64).eval()
     exported.load_state_dict(network.state_dict())
     with torch.no_grad():
