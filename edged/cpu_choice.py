@@ -18,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-from edged.assembly import open_detector
+from edged.assembly import open_network
 from edged.errors import StateError
 from edged.models.manifest import Manifest, Precision, load_manifest
 from edged.parity import draw_pictures
@@ -91,14 +91,14 @@ def measure_cpu(directory: Path, *, most_threads: int, rounds: int = ROUNDS) -> 
     ]
     picture = next(draw_pictures())
     with ExitStack() as stack:
-        opened = (open_detector(directory, precision=way.precision, threads=way.threads) for way in ways)
-        detectors = [stack.enter_context(detector) for detector in opened]
-        batches = [detector.prepare([picture]) for detector in detectors]
+        opened = (open_network(directory, precision=way.precision, threads=way.threads) for way in ways)
+        networks = [stack.enter_context(network) for network in opened]
+        batches = [network.prepare([picture]) for network in networks]
         taken_ms: list[list[float]] = [[] for _ in ways]
         for _ in range(rounds):  # in turns: what else the machine does meets all of them
-            for detector, batch, times in zip(detectors, batches, taken_ms, strict=True):
+            for network, batch, times in zip(networks, batches, taken_ms, strict=True):
                 started_s = time.perf_counter()
-                detector.infer(batch)
+                network.infer(batch)
                 times.append(1000 * (time.perf_counter() - started_s))
     return [CpuTiming(*way, round(statistics.median(times), 2)) for way, times in zip(ways, taken_ms, strict=True)]
 

@@ -417,7 +417,7 @@ def _run_verify(arguments: argparse.Namespace) -> int:
             if names and record.key.name not in names:
                 continue
             _verify(record, site, here, pictures)
-        except ModelError as error:
+        except (ModelError, InputError) as error:
             if isinstance(error, EngineMissingError) and record.key.label in seen:
                 print(f"{record.key.label}: an older one is stale; edged engines prune removes it")
                 continue
@@ -447,13 +447,10 @@ def _verify(record: EngineRecord, site: Site, here: Surroundings, pictures: Sequ
         return
     parity = compare_on_device(record, plan, manifest, pictures, library=here.library, settings=site.settings.tensorrt)
     limits = limits_of(manifest, record.key.options.precision)
-    outcome = ParityRecord(target_of(here.device), parity.ap50, parity.mean_iou, parity.pictures, parity.reaches(limits))
+    outcome = ParityRecord(target_of(here.device), parity.figures, parity.pictures, parity.reaches(limits))
     with site.cache.lock(_wait):
         site.cache.record_parity(record, outcome)
-    said = (
-        f"AP50 {parity.ap50:.4f} (at least {limits.ap50}), mean IoU {parity.mean_iou:.4f} (at least {limits.mean_iou}), "
-        f"{parity.found} of {parity.objects} objects on {parity.pictures} pictures"
-    )
+    said = parity.describe(limits)
     if not outcome.is_passed:
         raise ModelError(
             f"{label}: parity on {outcome.target}: {said}: it will not be used; try another precision [engine.parity]"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from edged.assembly import open_detector
+from edged.assembly import make_network, open_network
 from edged.backends.tensorrt.cache import EngineRecord, Target, describe_difference
 from edged.backends.tensorrt.cuda import open_cuda
 from edged.backends.tensorrt.driver import DeviceFacts
@@ -16,8 +16,8 @@ from edged.backends.tensorrt.library import Library
 from edged.backends.tensorrt.runner import TensorrtBackend, open_tensorrt_backend
 from edged.config.models import TensorrtConfig
 from edged.errors import EngineMissingError, KernelError, ModelError
-from edged.models.detector import Detector
-from edged.models.manifest import InputSpec, Manifest, load_manifest
+from edged.models.manifest import InputSpec, Manifest, ManifestT, load_manifest
+from edged.models.network import Network
 from edged.parity import Parity, check_parity
 from edged.types import Pixels
 from edged.vision.letterbox import GREY
@@ -38,13 +38,13 @@ def find_device(settings: TensorrtConfig) -> DeviceFacts:
 def open_candidate(
     record: EngineRecord,
     plan: bytes,
-    manifest: Manifest,
+    manifest: ManifestT,
     *,
     library: Library,
     settings: TensorrtConfig,
     max_batch: int | None = None,
-) -> Detector:
-    """The detector of a built engine on the device; close it after use.
+) -> Network[ManifestT]:
+    """The network of a built engine on the device; close it after use.
 
     Args:
         max_batch: memory is taken for so many pictures; None: for as many as the engine was built for.
@@ -75,7 +75,7 @@ def open_candidate(
         logger.info("the processor fits pictures into the network: %s", error)
         backend = open_backend(None)
     try:
-        return Detector(manifest, backend)
+        return make_network(manifest, backend)
     except ModelError:
         backend.close()
         raise
@@ -124,11 +124,11 @@ def compare_on_device(
     """How an engine on the device compares with its network in float in ONNX Runtime, on batches as large as it takes.
 
     Raises:
-        InputError: the pictures show nothing.
+        InputError: the pictures show nothing to compare.
         ModelError, InferenceError, DeviceError: see `open_candidate`.
     """
     with (
         open_candidate(record, plan, manifest, library=library, settings=settings) as candidate,
-        open_detector(Path(record.directory)) as reference,
+        open_network(Path(record.directory)) as reference,
     ):
         return check_parity(reference, candidate, pictures, batch=record.key.options.batch[2])

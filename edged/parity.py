@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edged.errors import InputError
-from edged.models.detector import Detector, DetectorThresholds
-from edged.models.manifest import DetectorManifest, DetectorParity, Precision
+from edged.models.detector import Detector, is_sure
+from edged.models.face import FaceEncoder
+from edged.models.liveness import Liveness
+from edged.models.manifest import DetectorLimits, EncoderLimits, LivenessLimits, Manifest, ParityLimits, Precision
+from edged.models.network import Network
 from edged.street.scene import Street
 from edged.types import Detections, Pixels
 from edged.vision.boxes import iou_matrix
+from edged.vision.crops import cut_square
 
 STREETS = (0, 1, 2, 3)
 """Seeds of the drawn streets that are compared unless a site has pictures of its own."""
@@ -21,41 +25,59 @@ STREET_FRAMES = range(30, 900, 145)
 MATCH_IOU = 0.5
 
 
-LIMITS: Mapping[Precision, DetectorParity] = {
-    "fp32": DetectorParity(ap50=0.999, mean_iou=0.99),
-    "fp16": DetectorParity(ap50=0.99, mean_iou=0.99),
-    "int8": DetectorParity(ap50=0.98, mean_iou=0.9),
+LIMITS: Mapping[str, Mapping[Precision, ParityLimits]] = {
+    "detector": {
+        "fp32": DetectorLimits(ap50=0.999, mean_iou=0.99, points=0.99),
+        "fp16": DetectorLimits(ap50=0.99, mean_iou=0.99, points=0.99),
+        "int8": DetectorLimits(ap50=0.98, mean_iou=0.9, points=0.95),
+    },
+    "face_encoder": {
+        "fp32": EncoderLimits(mean_cosine=0.9999),
+        "fp16": EncoderLimits(mean_cosine=0.999),
+        "int8": EncoderLimits(mean_cosine=0.95),
+    },
+    "liveness": {
+        "fp32": LivenessLimits(mean_agreement=0.999),
+        "fp16": LivenessLimits(mean_agreement=0.99),
+        "int8": LivenessLimits(mean_agreement=0.95),
+    },
 }
-"""By what an engine computes in; the reference is always the network in float. In ONNX Runtime on these pictures the shipped
-detector's INT8 network, calibrated on 150 photographs, reaches 0.999 and 0.925, its FP16 network 1.000 and 0.999; its colours
-swapped, the network in float reaches 0.986 and 0.901."""
+"""By task and by what an engine computes in; the reference is always the network in float. In ONNX Runtime on the drawn street
+the shipped detector's INT8 network, calibrated on 150 photographs, reaches 0.999 and 0.925, its FP16 network 1.000 and 0.999;
+its colours swapped, the network in float reaches 0.986 and 0.901."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """How the detections of one network on two backends compare.
+    """How the answers of one network on two backends compare.
 
     Attributes:
-        ap50: average precision, over all classes together, when what the reference sees is the truth; 1 is the same.
-        mean_iou: of the boxes of both on the same objects; 0 where there are none.
+        figures: by the name that they have among the limits; 1 is the same. A network without points has none of these.
+        compared: what they are of, for people, e.g. `6 of 6 objects on 3 pictures`.
         pictures: so many were shown.
-        objects, found: what the reference saw, and how much of it the other did.
     """
 
-    ap50: float
-    mean_iou: float
+    figures: Mapping[str, float]
+    compared: str
     pictures: int
-    objects: int
-    found: int
 
-    def reaches(self, limits: DetectorParity) -> bool:
-        """Whether both figures are at their limits or above."""
-        return self.ap50 >= limits.ap50 and self.mean_iou >= limits.mean_iou
+    def reaches(self, limits: ParityLimits) -> bool:
+        """Whether every figure is at its limit or above."""
+        return all(figure >= least for _, figure, least in self._beside(limits))
+
+    def describe(self, limits: ParityLimits) -> str:
+        """The figures beside their limits, for people."""
+        figures = [f"{name} {figure:.4f} (at least {least})" for name, figure, least in self._beside(limits)]
+        return ", ".join([*figures, self.compared])
+
+    def _beside(self, limits: ParityLimits) -> list[tuple[str, float, float]]:
+        """Name, figure and limit of each figure that has one."""
+        return [(name, self.figures[name], least) for name, least in limits if name in self.figures and least is not None]
 
 
-def limits_of(manifest: DetectorManifest, precision: Precision) -> DetectorParity:
+def limits_of(manifest: Manifest, precision: Precision) -> ParityLimits:
     """What an engine in a precision must reach: its manifest's limits, or ours."""
-    return manifest.parity.get(precision, LIMITS[precision])
+    return manifest.parity.get(precision, LIMITS[manifest.task][precision])
 
 
 def draw_pictures() -> Iterator[Pixels]:
@@ -66,47 +88,84 @@ def draw_pictures() -> Iterator[Pixels]:
             yield street.frame(index)
 
 
-def check_parity(reference: Detector, candidate: Detector, pictures: Sequence[Pixels], *, batch: int) -> Parity:
-    """Show the same pictures to both.
+def check_parity(reference: Network[Manifest], candidate: Network[Manifest], pictures: Sequence[Pixels], *, batch: int) -> Parity:
+    """Show the same pictures to both networks, which are for the same task.
 
-    What the reference believes, by its manifest's thresholds, is the truth. A detection of the candidate that only its
-    weaker ones confirm counts neither way: else every weak detection of the same network would be a false one.
+    Of a detector is compared what it finds, of the others what they answer to the middle square of each picture.
 
     Args:
         pictures: (H, W, 3) uint8 RGB each, of any sizes.
         batch: the candidate is shown so many at once, and what is left over together.
 
     Raises:
-        InputError: the reference sees nothing on any of them.
+        InputError: there is no picture, or a detector in the place of the reference detects nothing on any of them.
         InferenceError: one of them failed.
     """
-    scores, hits, ious = [np.zeros(0, np.float32)], [np.zeros(0, np.bool_)], [np.zeros(0, np.float32)]
-    objects = 0
+    if not pictures:
+        raise InputError("no pictures: there is nothing to compare on")
+    match reference:
+        case FaceEncoder():
+            exact, close = _answer_squares(reference.encode, candidate.encode, pictures, reference, batch=batch)
+            figures = {"mean_cosine": float((exact * close).sum(axis=1).mean())}
+            return Parity(figures, f"embeddings of {len(pictures)} pictures", len(pictures))
+        case Liveness():
+            exact, close = _answer_squares(reference.score_squares, candidate.score_squares, pictures, reference, batch=batch)
+            figures = {"mean_agreement": 1 - float(np.abs(exact - close).mean())}
+            return Parity(figures, f"scores of {len(pictures)} pictures", len(pictures))
+    return _check_detections(reference, candidate, pictures, batch=batch)
+
+
+Answer = Callable[[Sequence[Pixels]], NDArray[np.float32]]
+"""Squares of the input's size to an answer each, (N, ...)."""
+
+
+def _answer_squares(
+    reference: Answer, candidate: Answer, pictures: Sequence[Pixels], network: Network[Manifest], *, batch: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What both answer; the reference is shown one square at a time."""
+    squares = [_middle_square(picture, side_px=network.manifest.input.width) for picture in pictures]
+    exact = [reference([square]) for square in squares]
+    close = [candidate(squares[start : start + batch]) for start in range(0, len(squares), batch)]
+    return np.concatenate(exact).astype(np.float64), np.concatenate(close).astype(np.float64)
+
+
+def _middle_square(pixels_rgb: Pixels, *, side_px: int) -> Pixels:
+    height, width = pixels_rgb.shape[:2]
+    margin = min(width, height) / max(width, height)
+    return cut_square(pixels_rgb, np.array([0, 0, width, height]), margin=margin, side_px=side_px)
+
+
+def _check_detections(reference: Detector, candidate: Detector, pictures: Sequence[Pixels], *, batch: int) -> Parity:
+    """What the reference believes, by its manifest's thresholds, is the truth; if it believes nothing, the best of each picture.
+
+    So a detector of faces can be compared on pictures without any. A detection of the candidate that only other ones of the
+    reference confirm counts neither way: else every weak detection of the same network would be a false one.
+    """
+    pairs = []
     for start in range(0, len(pictures), batch):
         shown = pictures[start : start + batch]
-        for picture, found in zip(shown, candidate.detect(shown), strict=True):
-            seen = reference.detect([picture])[0]
-            match = _match(seen, is_sure(seen, reference.thresholds), found)
-            scores.append(found.scores[match.counts])
-            hits.append(match.hits[match.counts])
-            ious.append(match.ious)
-            objects += match.objects
+        found = candidate.detect(shown)
+        pairs += [(reference.detect([picture])[0], of_picture) for picture, of_picture in zip(shown, found, strict=True)]
+    truths = [is_sure(seen, reference.thresholds) for seen, _ in pairs]
+    is_believed = any(truth.any() for truth in truths)
+    if not is_believed:
+        truths = [np.arange(len(seen)) == 0 for seen, _ in pairs]
+    matches = [_match(seen, truth, found) for (seen, found), truth in zip(pairs, truths, strict=True)]
+    objects = sum(match.objects for match in matches)
     if objects == 0:
         raise InputError(f"{len(pictures)} pictures: they show nothing to compare: take some on which something is detected")
-    all_ious = np.concatenate(ious)
-    return Parity(
-        ap50=_average_precision(np.concatenate(scores), np.concatenate(hits), objects),
-        mean_iou=float(all_ious.mean()) if len(all_ious) else 0.0,
-        pictures=len(pictures),
-        objects=objects,
-        found=len(all_ious),
-    )
-
-
-def is_sure(detections: Detections, thresholds: DetectorThresholds) -> NDArray[np.bool_]:
-    """(N,) whether each detection is believed."""
-    needed = [thresholds.score_by_class.get(int(class_id), thresholds.score) for class_id in detections.class_ids]
-    return detections.scores >= np.array(needed, np.float32)
+    scores = np.concatenate([found.scores[match.counts] for (_, found), match in zip(pairs, matches, strict=True)])
+    hits = np.concatenate([match.hits[match.counts] for match in matches])
+    ious = np.concatenate([match.ious for match in matches])
+    figures = {
+        "ap50": _average_precision(scores, hits, objects),
+        "mean_iou": float(ious.mean()) if len(ious) else 0.0,
+    }
+    if reference.manifest.points:
+        points = np.concatenate([match.points for match in matches])
+        figures["points"] = float(points.mean()) if len(points) else 0.0
+    what = "objects" if is_believed else "objects, none of them believed,"
+    return Parity(figures, f"{len(ious)} of {objects} {what} on {len(pictures)} pictures", len(pictures))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,37 +174,48 @@ class _Match:
 
     Attributes:
         hits: (N,) bool: each is the best one on an object.
-        counts: (N,) bool: it counts; the others are on something that the reference does not quite believe.
+        counts: (N,) bool: it counts; the others are on something of the reference that is no truth.
         ious: (H,) of the hits with their objects.
+        points: (H,) 1 less how far their points are from the object's, in longer sides of its box; empty without points.
         objects: so many can be hit.
     """
 
     hits: NDArray[np.bool_]
     counts: NDArray[np.bool_]
     ious: NDArray[np.float32]
+    points: NDArray[np.float32]
     objects: int
 
 
-def _match(seen: Detections, sure: NDArray[np.bool_], found: Detections) -> _Match:
-    """Give each detection, best score first, the free one of the reference that it overlaps most, sure ones first."""
+def _match(seen: Detections, truth: NDArray[np.bool_], found: Detections) -> _Match:
+    """Give each detection, best score first, the free one of the reference that it overlaps most, true ones first."""
     overlaps = iou_matrix(found.boxes, seen.boxes)
     overlaps[found.class_ids[:, None] != seen.class_ids[None, :]] = 0
     hits, counts = np.zeros(len(found), np.bool_), np.ones(len(found), np.bool_)
-    ious = []
+    ious, points = [], []
     for row in range(len(found)):  # detections come in descending score
-        for candidates in (sure, ~sure):
+        for candidates in (truth, ~truth):
             of_row = np.where(candidates, overlaps[row], 0)
             if not len(of_row) or of_row.max() < MATCH_IOU:
                 continue
             best = int(of_row.argmax())
-            if candidates is sure:
+            if candidates is truth:
                 hits[row] = True
                 ious.append(of_row[best])
+                if seen.points is not None:
+                    points.append(_point_agreement(seen, best, found.points[row]))
             else:
                 counts[row] = False
             overlaps[:, best] = 0  # taken
             break
-    return _Match(hits, counts, np.array(ious, np.float32), int(sure.sum()))
+    return _Match(hits, counts, np.array(ious, np.float32), np.array(points, np.float32), int(truth.sum()))
+
+
+def _point_agreement(seen: Detections, place: int, points: NDArray[np.float32]) -> float:
+    """1 less the mean distance of points (K, 2) from those of a detection, in longer sides of its box; never below 0."""
+    box = seen.boxes[place]
+    distance = np.hypot(*(points - seen.points[place]).T).mean()
+    return max(0.0, 1 - float(distance / (box[2:] - box[:2]).max()))
 
 
 def _average_precision(scores: NDArray[np.float32], hits: NDArray[np.bool_], n: int) -> float:

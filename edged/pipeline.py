@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 
 from edged.backends.base import Ticket
 from edged.events.counts import Counts
-from edged.events.event import Event, EventType
+from edged.events.event import Event, EventType, ObjectFacts
 from edged.models.detector import Detector, DetectorThresholds, SizeLimits, filter_detections
 from edged.rules.counters import CounterState
 from edged.rules.engine import Rules
 from edged.tracking.tracker import Tracker
-from edged.types import Detections, Frame, Tracks, TrackState
+from edged.types import Detections, FaceDecision, Frame, Tracks, TrackState
 from edged.vision.letterbox import LetterboxTransform
 from edged.vision.masks import Polygon
 from edged.vision.motion import MotionGate
@@ -52,6 +52,7 @@ class FrameResult:
         tracks: the camera's tracks after it.
         events: what it made happen, in order.
         stages_ms: stage name to milliseconds.
+        objects: what is known of each confirmed track after it, by the track's number.
     """
 
     frame: Frame
@@ -59,6 +60,29 @@ class FrameResult:
     tracks: Tracks
     events: tuple[Event, ...]
     stages_ms: Mapping[str, float]
+    objects: Mapping[int, ObjectFacts] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identified:
+    """Whose face a track shows, found beside the fast loop.
+
+    Attributes:
+        camera: id of the camera.
+        number: of the track.
+        decision: what its pictures amount to.
+        captured_s, frame_seq, width, height: of the newest frame that counted, as it was analysed.
+        stages_ms: how long looking at that frame took, by stage.
+    """
+
+    camera: str
+    number: int
+    decision: FaceDecision
+    captured_s: float
+    frame_seq: int
+    width: int
+    height: int
+    stages_ms: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +145,23 @@ class CameraPipeline:
         events += self._judge(tracks, frame)
         timer.end("rules")
         return tracks, tuple(events)
+
+    def objects(self) -> Mapping[int, ObjectFacts]:
+        """What is known of each confirmed track, by its number."""
+        return self._rules.objects()
+
+    def identify(self, identified: Identified) -> tuple[Event, ...]:
+        """Take over whose face an object shows."""
+        return tuple(
+            self._rules.identify(
+                identified.number,
+                identified.decision,
+                now_s=identified.captured_s,
+                frame_seq=identified.frame_seq,
+                width=identified.width,
+                height=identified.height,
+            )
+        )
 
     def end(self, *, now_s: float) -> tuple[Event, ...]:
         """End every object: the camera is gone for long, or the daemon stops."""
@@ -195,7 +236,7 @@ def begin(
     Up to `detector.most_in_flight` batches may have begun before the first is finished; they are finished in their order.
     """
     timer = StageTimer(now_s)
-    frames = [frame for frame in frames if _has_pixels(frame)]
+    frames = [frame for frame in frames if has_pixels(frame)]
     timer.end("convert")
     moving = [frame for frame in frames if cameras[frame.camera].needs_detection(frame)]
     timer.end("motion")
@@ -214,12 +255,13 @@ def finish(batch: BatchInFlight, cameras: Mapping[str, CameraPipeline], detector
     for frame in batch.frames:
         found = detections.get(frame.camera)
         tracks, events = cameras[frame.camera].follow(frame, found, timer)
-        results.append(FrameResult(frame, found, tracks, events, dict(timer.stages_ms)))
+        objects = cameras[frame.camera].objects()
+        results.append(FrameResult(frame, found, tracks, events, dict(timer.stages_ms), objects))
     return results
 
 
-def _has_pixels(frame: Frame) -> bool:
-    """Make the pixels now, so that the time is counted; whether it worked."""
+def has_pixels(frame: Frame) -> bool:
+    """Make a frame's pixels now, so that the time is counted; whether its decoder could give them."""
     try:
         return frame.pixels_rgb is not None
     except Exception as error:  # border to the decoder, whose conversion may raise whatever it likes

@@ -50,7 +50,7 @@ def make_encoder_manifest(**changes: object) -> EncoderManifest:
     fields = {
         "outputs": {"embedding": "embedding"},
         "dimension": 4,
-        "template": "edged",
+        "template": "mean112",
         "thresholds": {"match": 0.5, "false_match_rate": 0.001, "margin": 0.05},
     }
     return EncoderManifest.model_validate({**_common_fields("who", "face_encoder", width=112, height=112), **fields, **changes})
@@ -177,6 +177,47 @@ def save_colour_engine(directory: Path, manifest: DetectorManifest) -> DetectorM
             helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", 2, 2]),
         ],
         [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    return _save(directory, manifest, graph)
+
+
+def save_mean_colour_engine(
+    directory: Path, manifest: EncoderManifest | LivenessManifest, *, weights: np.ndarray, bias: np.ndarray | None = None
+) -> EncoderManifest | LivenessManifest:
+    """Write an engine that answers for each picture its mean colour (3,), each from 0 to 1, times weights (3, D), plus bias (D,).
+
+    It has two convolutions, `stem` and `head`. A liveness network answers the softmax of that.
+
+    Returns:
+        The manifest as written, its digest that of the network.
+    """
+    weights = np.asarray(weights, np.float32)
+    n_answers, wanted = weights.shape[1], manifest.input
+    is_encoder = isinstance(manifest, EncoderManifest)
+    output = manifest.outputs.embedding if is_encoder else manifest.outputs.scores
+    nodes = [
+        helper.make_node("Cast", [wanted.name], ["numbers"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["numbers", "scale"], ["picture"]),
+        helper.make_node("Conv", ["picture", "stem_weight"], ["stem_conv"], "stem"),
+        helper.make_node("Relu", ["stem_conv"], ["stem"]),
+        helper.make_node("GlobalAveragePool", ["stem"], ["pool"]),
+        helper.make_node("Conv", ["pool", "head_weight", "head_bias"], ["head"], "head"),
+        helper.make_node("Flatten", ["head"], [output if is_encoder else "flat"]),
+    ]
+    if not is_encoder:
+        nodes.append(helper.make_node("Softmax", ["flat"], [output], axis=1))
+    constants = {
+        "scale": np.array(1 / 255, np.float32),
+        "stem_weight": np.eye(3, dtype=np.float32)[..., None, None],
+        "head_weight": np.ascontiguousarray(weights.T)[..., None, None],
+        "head_bias": np.zeros(n_answers, np.float32) if bias is None else np.asarray(bias, np.float32),
+    }
+    graph = helper.make_graph(
+        nodes,
+        "mean_colour",
+        [helper.make_tensor_value_info(wanted.name, TensorProto.UINT8, ["n", 3, wanted.height, wanted.width])],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["n", n_answers])],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )
     return _save(directory, manifest, graph)
 

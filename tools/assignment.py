@@ -26,16 +26,19 @@ class Targets:
         class_ids: (M,) int64.
         ignored: (M,) bool: something of that class may be there, nobody knows; neither right nor wrong.
         labelled: (classes,) bool: the classes that were looked for in this picture.
+        points: (M, K, 2) float32 x, y of each object, input pixels, NaN where unknown; None where the network tells none.
     """
 
     boxes: Tensor
     class_ids: Tensor
     ignored: Tensor
     labelled: Tensor
+    points: Tensor | None = None
 
     def to(self, device: torch.device) -> Targets:
         """The same on a device."""
-        return Targets(*(getattr(self, name).to(device) for name in ("boxes", "class_ids", "ignored", "labelled")))
+        parts = [getattr(self, name).to(device) for name in ("boxes", "class_ids", "ignored", "labelled")]
+        return Targets(*parts, None if self.points is None else self.points.to(device))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class Match:
         class_ids: (P,).
         quality: (P,) the score that the place should have.
         known: (N, R, classes) bool: whether the class, if not matched there, is known to be absent.
+        points: (P, K, 2) x, y, input pixels, NaN where unknown; None where no target has points.
     """
 
     pictures: Tensor
@@ -78,13 +82,14 @@ class Match:
     class_ids: Tensor
     quality: Tensor
     known: Tensor
+    points: Tensor | None = None
 
 
 def assign(predictions: Predictions, targets: Sequence[Targets], *, places: Places, settings: AssignmentSettings) -> Match:
     """Give the objects of N pictures their places."""
     scores, boxes = predictions.scores().detach(), predictions.boxes.detach()
     known = torch.stack([known_classes(places, target) for target in targets])
-    found = []
+    found, points = [], []
     for n, target in enumerate(targets):
         real = torch.nonzero(~target.ignored & target.labelled[target.class_ids]).squeeze(1)
         truth, class_ids = target.boxes[real], target.class_ids[real]
@@ -98,7 +103,9 @@ def assign(predictions: Predictions, targets: Sequence[Targets], *, places: Plac
                 boxes[n], scores[n], truth=truth, class_ids=class_ids, places=places, settings=settings
             )
         found.append((torch.full_like(rows, n), rows, truth[objects], class_ids[objects], quality))
-    return Match(*(torch.cat(column) for column in zip(*found, strict=True)), known)
+        if target.points is not None:
+            points.append(target.points[real][objects])
+    return Match(*(torch.cat(column) for column in zip(*found, strict=True)), known, torch.cat(points) if points else None)
 
 
 def known_classes(places: Places, target: Targets) -> Tensor:

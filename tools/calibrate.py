@@ -1,6 +1,7 @@
 """Choose an engine's thresholds and measure it, on the val split: `python -m tools.calibrate engines/detector --data DATA`.
 
-Judged is every class that the manifest names; one of which the sets label too few objects reads `not measured`.
+Judged is every class that the manifest names; one of which the sets label too few objects reads `not measured`. What is done for
+liveness networks stands in `calibrate_liveness.py`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,16 @@ import numpy as np
 
 from edged.assembly import open_detector
 from edged.errors import EdgedError, InputError
-from edged.models.manifest import SCORE_FLOOR, ClassThresholds, DetectorManifest, Thresholds, dump_manifest, load_manifest
+from edged.models.manifest import (
+    SCORE_FLOOR,
+    ClassThresholds,
+    DetectorManifest,
+    LivenessManifest,
+    Thresholds,
+    dump_manifest,
+    load_manifest,
+)
+from tools.calibrate_liveness import calibrate_liveness
 from tools.datasets import PictureSet
 from tools.datasets.checking import FEWEST
 from tools.datasets.choosing import choose_classes
@@ -42,7 +52,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--drawn", type=int, metavar="N", help=help_text)
     arguments = parser.parse_args(argv)
     try:
-        manifest = calibrate(arguments.engine, arguments.data, drawn=arguments.drawn)
+        if isinstance(load_manifest(arguments.engine), LivenessManifest):
+            manifest = calibrate_liveness(arguments.engine, arguments.data)
+        else:
+            manifest = calibrate(arguments.engine, arguments.data, drawn=arguments.drawn)
     except EdgedError as error:
         print(f"error: {error}", file=sys.stderr)
         return 78

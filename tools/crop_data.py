@@ -15,51 +15,8 @@ from edged.types import Pixels
 from tools.augmentation.augment import augment
 from tools.augmentation.sample import Sample
 from tools.augmentation.settings import AugmentationSettings
+from tools.crops import Crops
 from tools.training_data import Key
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Crops:
-    """Pictures of a face, or another thing, each with its label.
-
-    Attributes:
-        pixels: N of (h, w, 3) uint8 RGB, of any sizes.
-        labels: (N,) int64 into `classes`.
-        classes: names of the labels: identities, or `live` and `spoof`.
-        names: N names of the pictures, for messages.
-    """
-
-    pixels: Sequence[Pixels]
-    labels: NDArray[np.int64]
-    classes: tuple[str, ...]
-    names: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        n = len(self.pixels)
-        if self.labels.shape != (n,) or len(self.names) != n:
-            raise ValueError(f"expected labels ({n},) and {n} names, got {self.labels.shape} and {len(self.names)}")
-        if n and not (self.labels.min() >= 0 and self.labels.max() < len(self.classes)):
-            raise ValueError(f"expected labels from 0 to {len(self.classes) - 1}, got up to {self.labels.max()}")
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def take(self, rows: NDArray[np.intp]) -> Crops:
-        """Some of them, by row; the classes stay."""
-        return Crops([self.pixels[row] for row in rows], self.labels[rows], self.classes, tuple(self.names[row] for row in rows))
-
-
-def join_crops(parts: Sequence[Crops]) -> Crops:
-    """All crops in one, the same name of a class being the same class wherever it stands; classes in order of their names."""
-    classes = tuple(sorted({name for part in parts for name in part.classes}))
-    place = {name: number for number, name in enumerate(classes)}
-    labels = [np.array([place[name] for name in part.classes], np.int64)[part.labels] for part in parts]
-    return Crops(
-        [pixels for part in parts for pixels in part.pixels],
-        np.concatenate([np.zeros(0, np.int64), *labels]),
-        classes,
-        tuple(name for part in parts for name in part.names),
-    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,15 +81,17 @@ def collate_crops(items: Sequence[tuple[NDArray[np.uint8], int]]) -> CropBatch:
 class LabelPlan(Sampler):
     """Batches of P labels with K crops each ("PxK"), in which every crop has others of its label to be compared with.
 
-    An epoch shows every crop of a label that has two at least: its crops are shuffled and dealt into groups of K, the last one
+    An epoch shows every crop of a label that has enough: its crops are shuffled and dealt into groups of K, the last one
     filled up with more of the same label, of each as few times as can be. A label with more than `most_groups` groups shows
     only so many, other ones in the next epoch. Labels of a batch are drawn by how many groups they have left, each once; what
-    would not fill a batch is left out. Labels with a single crop are never shown.
+    would not fill a batch is left out.
 
     Attributes:
         labels: (N,) of each crop.
         labels_per_batch, crops_per_label: P and K, of all processes together.
         size: side of the picture, pixels.
+        most_groups: of a label in one epoch.
+        least_crops: a label with fewer is not shown. 1: a single crop is compared with itself, changed otherwise each time.
         epoch: set before each epoch.
         first_batch: set where an interrupted epoch goes on.
         share: (rank, count): this process takes the rank-th of so many equal parts of every batch, whole labels.
@@ -146,6 +105,7 @@ class LabelPlan(Sampler):
     size: int
     seed: int
     most_groups: int = 8
+    least_crops: int = 2
     epoch: int = field(default=0)
     first_batch: int = field(default=0)
     share: tuple[int, int] = field(default=(0, 1))
@@ -187,7 +147,7 @@ class LabelPlan(Sampler):
         return np.concatenate([due, rng.choice(len(left), wanted, replace=False, p=others / others.sum())]) if wanted else due
 
     def _groups(self, rng: np.random.Generator) -> list[list[list[int]]]:
-        """Groups of K crops, of each label that has two crops at least."""
+        """Groups of K crops, of each label that is shown."""
         groups = []
         for label, count in zip(self._shown_labels(), self._group_counts(), strict=True):
             crops = np.flatnonzero(self.labels == label)
@@ -198,9 +158,9 @@ class LabelPlan(Sampler):
 
     def _shown_labels(self) -> NDArray[np.int64]:
         labels, counts = np.unique(self.labels, return_counts=True)
-        return labels[counts >= 2]
+        return labels[counts >= self.least_crops]
 
     def _group_counts(self) -> NDArray[np.int64]:
         """How many groups each shown label has."""
         _, counts = np.unique(self.labels, return_counts=True)
-        return np.minimum(-(-counts[counts >= 2] // self.crops_per_label), self.most_groups)
+        return np.minimum(-(-counts[counts >= self.least_crops] // self.crops_per_label), self.most_groups)

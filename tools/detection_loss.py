@@ -12,13 +12,17 @@ With an objectness p(class) = p(object) * p(class | object), and missing labels 
 - as far as it is not told so, the classes that are known to be absent are lowered instead, by p(object), without a gradient:
   "whatever you see there, it is no person".
 
+Points are taught at matched places only, and of those only the ones that are known.
+
 Sources: quality focal loss, Li et al., Generalized Focal Loss, NeurIPS 2020, equation 2 with beta 2, the distance held fixed in
 the gradient; focal loss, Lin et al., RetinaNet, ICCV 2017, equation 5; balanced log-loss, Xie & Tu, Holistically-Nested Edge
-Detection, ICCV 2015, equation 2; objectness and log-loss, squared error on tx, ty, tw, th, Redmon & Farhadi, YOLOv3, 2018.
+Detection, ICCV 2015, equation 2; objectness and log-loss, squared error on tx, ty, tw, th, Redmon & Farhadi, YOLOv3, 2018;
+wing loss, Feng et al., Wing Loss for Robust Facial Landmark Localisation, CVPR 2018, equation 5.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,6 +47,9 @@ class LossSettings(AssignmentSettings):
             the distance to the power `focal_gamma`, objects by `focal_alpha` and empty places by 1 less that; `log`: as it is;
             `balanced`: as it is, all objects together count as much as all empty places together.
         box_weight, score_weight, objectness_weight: of the parts; `score_weight` is the classes'.
+        points: of each coordinate's distance, in sides of a square as large as the object's box. `l1`: as it is; `wing`: as it is
+            far away, a logarithm within `wing_width` that is steeper the smaller `wing_curvature` is: small errors count too.
+        points_weight: of that part; of no meaning in a network without points.
     """
 
     objectness: bool = False
@@ -53,12 +60,18 @@ class LossSettings(AssignmentSettings):
     objectness_weight: float = 1.0
     focal_alpha: float = 0.25
     focal_gamma: float = 2.0
+    points: Literal["wing", "l1"] = "wing"
+    points_weight: float = 1.0
+    wing_width: float = 0.1
+    wing_curvature: float = 0.02
 
 
 def detection_loss(predictions: Predictions, places: Places, targets: list[Targets], settings: LossSettings) -> dict[str, Part]:
     """How wrong the predictions of N pictures are, over the total quality of their matches."""
     match = assign(predictions, targets, places=places, settings=settings)
     parts = {"box": _box_part(predictions, match, places=places, settings=settings)}
+    if predictions.points is not None and match.points is not None:
+        parts["points"] = _points_part(predictions.points, match, settings)
     if predictions.objectness is None:
         wanted = _at_matches(match, match.quality)
         answers = _Answers(predictions.logits, wanted, match.known | (wanted > 0))
@@ -84,6 +97,25 @@ def _box_part(predictions: Predictions, match: Match, *, places: Places, setting
         overlap = {"iou": iou, "giou": generalised_iou, "diou": distance_iou, "ciou": complete_iou}[settings.box]
         wrong = 1.0 - overlap(found, match.boxes)
     return Part((match.quality * wrong).sum(), match.quality.sum(), settings.box_weight)
+
+
+def _points_part(points: Tensor, match: Match, settings: LossSettings) -> Part:
+    """Over the known points of all matches, each by its match's quality."""
+    known = torch.isfinite(match.points).all(dim=-1)  # (P, K)
+    sides = (match.boxes[:, 2:] - match.boxes[:, :2]).prod(dim=-1).clamp_min(1.0).sqrt()
+    wanted = torch.where(known[..., None], match.points, 0.0)
+    distance = (points[match.pictures, match.rows] - wanted).abs() / sides[:, None, None]
+    weight = match.quality[:, None] * known
+    return Part((weight * point_loss(distance, settings).sum(dim=-1)).sum(), weight.sum(), settings.points_weight)
+
+
+def point_loss(distance: Tensor, settings: LossSettings) -> Tensor:
+    """What each distance costs; not negative, 0 at 0."""
+    if settings.points == "l1":
+        return distance
+    width, curvature = settings.wing_width, settings.wing_curvature
+    inner = width * torch.log1p(distance / curvature)
+    return torch.where(distance < width, inner, distance + (width * math.log1p(width / curvature) - width))
 
 
 def _object_parts(objectness: Tensor, logits: Tensor, *, match: Match, settings: LossSettings) -> dict[str, Part]:

@@ -4,7 +4,8 @@
     python -m tools.evaluate engines/detector DATA --against engines/other --html report.html
 
 It needs the ONNX file and its manifest only, and calls the daemon's own letterbox, decoding and suppression. Judged is every
-class that the manifest names and a set labels.
+class that the manifest names and a set labels. Engines of other tasks are judged by `evaluate_encoder.py` and
+`evaluate_liveness.py`.
 """
 
 from __future__ import annotations
@@ -21,14 +22,33 @@ from edged.errors import EXIT_CONFIG, EdgedError, InputError
 from edged.models.manifest import PRECISIONS, DetectorManifest, load_manifest
 from tools.datasets import PictureSet
 from tools.drawn import draw_set
+from tools.evaluate_encoder import evaluate_encoder
+from tools.evaluate_liveness import evaluate_liveness
 from tools.report.figures import Estimate, Group, Settings, as_json, compare_runs, missing_classes, unlabelled_classes
 from tools.report.judged import in_terms_of, judged_classes, load_boxes, shorten
 from tools.report.page import write_page
+from tools.report.points import GOOD, ErrorFigures, Share
 from tools.report.run import Run, run_engine
+
+OPTIONS_OF = {
+    "drawn": ("detector",),
+    "coco": ("detector",),
+    "against": ("detector", "liveness"),
+    "against_precision": ("detector", "liveness"),
+    "html": ("detector", "face_encoder"),
+    "points": ("face_encoder",),
+    "imagenet": ("face_encoder",),
+    "live": ("liveness",),
+}
+"""Options that engines of some tasks alone are judged with."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print average precision at overlap 0.5, and recall and precision at the shipped thresholds, for every class and set."""
+    """Print how good an engine is at its task, for every set.
+
+    A detector: average precision at overlap 0.5, recall and precision at the shipped thresholds, by class. A face encoder: how
+    well pairs of one person are told from pairs of two. A liveness network: both errors, by kind of attack.
+    """
     parser = argparse.ArgumentParser(prog="python -m tools.evaluate", description=main.__doc__)
     parser.add_argument("engine", type=Path, help="directory with model.yaml and model.onnx")
     parser.add_argument("data", type=Path, nargs="?", help="a set of any layout that tools.dataset reads, or a folder of sets")
@@ -46,28 +66,57 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
     parser.add_argument("--threads", type=int, default=1, help="of ONNX Runtime")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--points", type=Path, metavar="ENGINE", help="face encoder: finds faces where a set knows no points")
+    parser.add_argument("--imagenet", type=Path, metavar="NPZ", help="face encoder: MobileNetV2's own weights to compare with")
+    parser.add_argument("--live", action="store_true", help="liveness: every face of these sets is live")
     arguments = parser.parse_args(argv)
     try:
-        engines = [(arguments.engine, arguments.precision)]
-        engines += [(arguments.against, arguments.against_precision)] if arguments.against else []
-        manifests = [load_manifest(engine, precision=precision, kind=DetectorManifest) for engine, precision in engines]
-        sets = in_terms_of(judged_classes(manifests), _find_sets(arguments))
-        settings = Settings(arguments.resamples, arguments.seed, coco=arguments.coco or arguments.html is not None)
-        runs = [run_engine(engine, sets, threads=arguments.threads, precision=precision) for engine, precision in engines]
-        _refuse_strangers(runs)
-        groups = compare_runs(sets, runs, settings)
-        if arguments.html:
-            write_page(arguments.html, sets, runs, groups, n_pictures=arguments.pictures)
+        text = _evaluate(arguments, parser)
     except EdgedError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_CONFIG
-    print(json.dumps(_report(sets, runs, groups), indent=1) if arguments.json else _table(runs, groups))
+    print(text)
     return 0
 
 
-def _find_sets(arguments: argparse.Namespace) -> list[PictureSet]:
+def _evaluate(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> str:
+    """What is to be printed."""
     if arguments.resamples < 0 or arguments.pictures < 0:
         raise InputError("--resamples and --pictures must be 0 or more")
+    task = load_manifest(arguments.engine, precision=arguments.precision).task
+    _refuse_options(arguments, parser, task)
+    match task:
+        case "face_encoder":
+            return evaluate_encoder(arguments)
+        case "liveness":
+            return evaluate_liveness(arguments)
+        case _:
+            return _evaluate_detector(arguments)
+
+
+def _refuse_options(arguments: argparse.Namespace, parser: argparse.ArgumentParser, task: str) -> None:
+    """Raises: InputError: an option means nothing for engines of this task."""
+    for option, tasks in OPTIONS_OF.items():
+        if getattr(arguments, option) != parser.get_default(option) and task not in tasks:
+            name = option.replace("_", "-")
+            raise InputError(f"--{name}: is for engines of the task {' or '.join(tasks)}, {arguments.engine} is one for {task}")
+
+
+def _evaluate_detector(arguments: argparse.Namespace) -> str:
+    engines = [(arguments.engine, arguments.precision)]
+    engines += [(arguments.against, arguments.against_precision)] if arguments.against else []
+    manifests = [load_manifest(engine, precision=precision, kind=DetectorManifest) for engine, precision in engines]
+    sets = in_terms_of(judged_classes(manifests), _find_sets(arguments))
+    settings = Settings(arguments.resamples, arguments.seed, coco=arguments.coco or arguments.html is not None)
+    runs = [run_engine(engine, sets, threads=arguments.threads, precision=precision) for engine, precision in engines]
+    _refuse_strangers(runs)
+    groups = compare_runs(sets, runs, settings)
+    if arguments.html:
+        write_page(arguments.html, sets, runs, groups, n_pictures=arguments.pictures)
+    return json.dumps(_report(sets, runs, groups), indent=1) if arguments.json else _table(runs, groups)
+
+
+def _find_sets(arguments: argparse.Namespace) -> list[PictureSet]:
     split = None if arguments.split == "all" else arguments.split or "val"
     sets = load_boxes(arguments.data, split=split) if arguments.data else []
     if arguments.drawn:
@@ -119,7 +168,9 @@ def _table(runs: Sequence[Run], groups: Sequence[Group]) -> str:
     lines = [runs[0].label, *(f"against {run.label}" for run in runs[1:]), head]
     for group in sorted(groups, key=lambda group: len(group.set_numbers) > 1):  # the pooled ones last
         start = f"{group.name:<{widths[0]}}"
-        lines += [f"{start}{name:<{widths[1]}}{_row(group, name, coco=coco)}" for name in group.engines[0].classes]
+        for name in group.engines[0].classes:
+            lines.append(f"{start}{name:<{widths[1]}}{_row(group, name, coco=coco)}")
+            lines += [f"{start}{name:<{widths[1]}}{row}" for row in _point_rows(group, name)]
         for who, names in _lacking(group):
             if names:
                 of_what = "this name" if len(names) == 1 else "these names"
@@ -164,11 +215,29 @@ def _row(group: Group, name: str, *, coco: bool) -> str:
     return row
 
 
+def _point_rows(group: Group, name: str) -> Iterator[str]:
+    """How far the points of a class are off, for each engine that has some; by size where there is more than one."""
+    for number, engine in enumerate(group.engines):
+        found = engine.classes[name].points if name in engine.classes else {}
+        for size, part in found.items():
+            if size == "all" or len(found) > 2:
+                by_eyes, by_box = (_errors(each) for each in (part.by_eyes, part.by_box))
+                start = f"{'other ' if number else ''}points, {size}: {part.found} of {part.n} found"
+                yield f"  {start}; off by {by_eyes} of the distance of the eyes, {by_box} of the box"
+
+
+def _errors(one: ErrorFigures) -> str:
+    if one.mean.value is None:
+        return "-"
+    mean, good = f"{one.mean.value:.4f} ({_interval(one.mean)})", f"{one.good.value:.3f} ({_interval(one.good)})"
+    return f"{mean}, median {one.median:.4f}, {good} below {GOOD:g}"
+
+
 def _cell(value: float | None) -> str:
     return f"{'-' if value is None else format(value, '.3f'):>8}"
 
 
-def _interval(one: Estimate, *, signed: bool = False) -> str:
+def _interval(one: Estimate | Share, *, signed: bool = False) -> str:
     form = "+.3f" if signed else ".3f"
     return "-" if one.interval is None else f"{one.interval.low:{form}}…{one.interval.high:{form}}"
 

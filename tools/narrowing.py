@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from tools.nets.classifier import Classifier
 from tools.nets.convolution import Conv
 from tools.nets.mobilenet_v2 import TAP_ROWS, WIDENED_TAP_ROWS
 from tools.nets.yolo import POOLS, Yolo
@@ -21,14 +22,14 @@ log = logging.getLogger(__name__)
 Weights = dict[str, NDArray[np.floating]]
 """Plain convolution weights and biases by `NAME.weight` and `NAME.bias`."""
 
-PICTURE, ANSWERS = "picture", "answers"
+PICTURE, ANSWERS, POINTS = "picture", "answers", "points"
 """The groups of the first inputs and the last outputs: each channel has a meaning, none can go."""
 
 Passage = tuple[tuple[str, ...], str]
 """What a convolution reads, groups of channels side by side as they are joined, and the group that it makes."""
 
 
-def narrow(network: Yolo, weights: Weights) -> Weights:
+def narrow(network: Yolo | Classifier, weights: Weights) -> Weights:
     """Cut weights of the same architecture down to the network's widths; what is as wide stays as it is, to the last bit.
 
     With the dropped channels at zero the narrow network computes on the kept ones what the wide one does. One shortcut is not the
@@ -84,20 +85,30 @@ def _importance(groups: dict[str, Passage], weights: Weights, sizes: dict[str, i
         for group, side in sides:
             norms = np.sqrt(side)
             total[group] = total.get(group, 0.0) + norms / max(float(norms.mean()), 1e-12)
-    return {group: norms for group, norms in total.items() if group not in (PICTURE, ANSWERS)}
+    return {group: norms for group, norms in total.items() if group not in (PICTURE, ANSWERS, POINTS)}
 
 
-def channel_groups(network: Yolo) -> dict[str, Passage]:
+def channel_groups(network: Yolo | Classifier) -> dict[str, Passage]:
     """For every convolution, the groups of its input channels and that of its outputs: channels that are added are one group.
 
     A filter a channel has the same group on both sides; what reads features that were joined has several groups of inputs.
     """
-    if network.settings.design == "spp":
-        return _backbone_groups(network) | _spp_groups()
-    return _backbone_groups(network) | _pan_neck_groups() | _pan_head_groups()
+    if isinstance(network, Classifier):
+        return _backbone_groups(network) | {"head": _passage(f"row {len(network.backbone.rows) - 1}", ANSWERS)}
+    heads = _spp_groups() if network.settings.design == "spp" else _pan_neck_groups() | _pan_head_groups()
+    return _backbone_groups(network) | heads | (_point_groups(heads) if network.settings.points else {})
 
 
-def _backbone_groups(network: Yolo) -> dict[str, Passage]:
+def _point_groups(heads: dict[str, Passage]) -> dict[str, Passage]:
+    """They read what the heads of the boxes read."""
+    groups = {}
+    for number in range(3):
+        (inputs,), _ = heads[f"heads.{number}"]
+        groups |= {f"points.{number}.0": _passage(inputs, inputs), f"points.{number}.1": _passage(inputs, POINTS)}
+    return groups
+
+
+def _backbone_groups(network: Yolo | Classifier) -> dict[str, Passage]:
     groups = {"backbone.stem": _passage(PICTURE, "stem")}
     stream = "stem"
     for r, blocks in enumerate(network.backbone.rows):

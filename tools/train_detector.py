@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,28 +11,31 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
+from torch.utils.data import DataLoader
 
-from edged.errors import EdgedError, InputError, ModelError
+from edged.errors import InputError
 from edged.models.manifest import DataSource
 from edged.types import Detections
 from edged.vision.letterbox import letterbox
 from edged.vision.nms import nms
 from tools.augmentation.settings import AugmentationSettings
 from tools.datasets import CLASSES, Picture, PictureSet
-from tools.datasets.choosing import choose_classes, refuse_unseen
+from tools.datasets.choosing import choose_classes, choose_points, refuse_unseen, without_picture_labels
 from tools.datasets.opening import load_set
 from tools.detection_loss import LossSettings, detection_loss
 from tools.distillation import Teacher, TeacherSettings
 from tools.drawn import DRAWN, draw_set
 from tools.metrics import Truth, score_class
 from tools.nets.yolo import Design, Yolo, YoloSettings
-from tools.processes import Processes, join_processes
+from tools.processes import Processes
+from tools.report.points import point_errors
 from tools.settings_file import read_document, validate_settings
 from tools.teacher import GapSettings, fill_sets
 from tools.training import Part, ScheduleSettings, StepLoss, Trainer
 from tools.training_data import Batch, EpochPlan, TrainingPictures, make_loader
-from tools.training_journal import LAST, Journal, JournalSettings
-from tools.weights import initialise, load_engine, read_sources
+from tools.training_journal import Journal, JournalSettings
+from tools.training_run import add_sources, check_folders, freeze, make_parser, origins, parameter_groups, run_command, run_epochs
+from tools.weights import initialise, load_engine
 
 log = logging.getLogger("tools.train_detector")
 
@@ -49,6 +50,8 @@ class TrainSettings(BaseModel):
         closing_epochs: so many last epochs run at `input_px` only.
         batch: pictures of a step, of all processes together.
         classes: what is to be found, by name; pictures in which others are labelled can be used, these are passed over.
+        points: the points of an object that are to be told beside its box, by name, such as the eyes of a face; a set that does
+            not know them teaches none.
         sets: how often each set's pictures are shown in an epoch, by folder.
         drawn: so many pictures of the drawn street beside them.
         drawn_augmentation: how these are changed: little, they always come from the same kind of camera.
@@ -69,6 +72,7 @@ class TrainSettings(BaseModel):
     closing_epochs: int = 0
     batch: Annotated[int, Field(ge=1)] = 16
     classes: Annotated[tuple[str, ...], Field(min_length=1)] = CLASSES
+    points: tuple[str, ...] = ()
     sets: dict[str, float]
     drawn: Annotated[int, Field(ge=0)] = 0
     design: Design = "pan"
@@ -124,6 +128,7 @@ class TrainSettings(BaseModel):
             width=self.width,
             neck=self.neck,
             objectness=self.loss.objectness,
+            points=self.points,
         )
 
 
@@ -142,52 +147,25 @@ def main(argv: list[str] | None = None) -> int:
 
     Under `torchrun` all processes train one network: `torchrun --nproc-per-node 2 -m tools.train_detector …`.
     """
-    arguments = _parse(argv)
-    try:
-        settings = load_settings(arguments.config)
-        with join_processes(arguments.device) as processes:
-            level = logging.INFO if processes.is_first else logging.WARNING
-            logging.basicConfig(level=level, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stdout)
-            train(arguments, settings, processes)
-    except EdgedError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 78 if isinstance(error, InputError | ModelError) else 1
-    return 0
-
-
-def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tools.train_detector", description=main.__doc__)
-    parser.add_argument("--config", type=Path, required=True, help="configs/train/detector.yaml")
-    parser.add_argument("--data", type=Path, required=True, help="folder of sets, of any layout that tools.dataset reads")
-    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and figures")
+    parser = make_parser("python -m tools.train_detector", main.__doc__, config="configs/train/detector.yaml", figures="AP")
     parser.add_argument("--init", type=Path, help="ImageNet npz, a checkpoint, an engine's model.onnx, or darknet's NET.cfg")
-    parser.add_argument("--resume", action="store_true", help="go on from last.pt in --out, also in the middle of an epoch")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: CUDA where there is one")
-    parser.add_argument("--threads", type=int, default=2, help="of torch")
-    parser.add_argument("--workers", type=int, default=1, help="processes that make batches")
-    parser.add_argument("--evaluate-every", type=int, default=2, help="epochs between measurements on the val split; 0: never")
-    parser.add_argument("--save-minutes", type=float, default=10.0, help="between checkpoints inside an epoch; 0: none")
-    parser.add_argument("--save-steps", type=int, default=0, metavar="N", help="also a checkpoint after every N steps; 0: none")
-    parser.add_argument("--tensorboard", type=Path, metavar="DIR", help="draw losses, rate and AP there; needs tensorboard")
-    return parser.parse_args(argv)
+    return run_command(parser.parse_args(argv), load_settings, train)
 
 
 def train(arguments: argparse.Namespace, settings: TrainSettings, processes: Processes) -> None:
     """Everything in order: network, pictures, epochs."""
     if settings.batch % processes.count:
         raise InputError(f"batch: {settings.batch} pictures cannot be shared equally by {processes.count} processes")
-    _check_folders(arguments, settings)
+    check_folders(arguments, settings.sets)
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(settings.seed)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    origins = [arguments.init] if arguments.init else []
-    origins += [arguments.out / LAST] if arguments.resume and processes.is_first else []
-    settings = _with_sources_of(origins, settings)
+    settings = settings.model_copy(update={"data": add_sources(settings.data, origins(arguments, processes))})
     network = Yolo(settings.network())
     if arguments.init:
         initialise(network, arguments.init)
     network = network.to(processes.device, memory_format=torch.channels_last)
-    _freeze(network, rows=settings.frozen_rows)
+    freeze(network.backbone, rows=settings.frozen_rows)
     training_sets = _load_sets(arguments.data, settings, split="train")
     changes = [settings.drawn_augmentation if one.name == DRAWN else settings.augmentation for one in training_sets]
     pictures = TrainingPictures(training_sets, settings=changes, seed=settings.seed)
@@ -196,7 +174,7 @@ def train(arguments: argparse.Namespace, settings: TrainSettings, processes: Pro
         raise InputError(f"batch: an epoch shows fewer than {settings.batch} pictures, not one step: lower it, or raise sets")
     trainer = Trainer(
         network,
-        _parameter_groups(network, settings),
+        parameter_groups(network, backbone_rate=settings.backbone_rate, weight_decay=settings.schedule.weight_decay),
         settings.schedule,
         steps_per_epoch=len(plan),
         seed=settings.seed,
@@ -214,22 +192,12 @@ def train(arguments: argparse.Namespace, settings: TrainSettings, processes: Pro
     if arguments.resume:
         journal.resume()
     loss = _step_loss(network, settings, _load_teacher(network, settings, processes))
-    with journal:
-        while trainer.epoch < settings.schedule.epochs:
-            _set_out(plan, trainer, settings)
-            journal.start_epoch()
-            batches = make_loader(pictures, plan, workers=arguments.workers, pinned=processes.device.type == "cuda")
-            journal.end_epoch(trainer.train_epoch(batches, loss, on_step=journal.note_step))
 
+    def make_batches() -> DataLoader:
+        _set_out(plan, trainer, settings)
+        return make_loader(pictures, plan, workers=arguments.workers, pinned=processes.device.type == "cuda")
 
-def _with_sources_of(origins: Sequence[Path], settings: TrainSettings) -> TrainSettings:
-    """What the first weights learnt from is in this network too, with its licence: it goes on under `data`, once each name."""
-    sources = {source.name: source for path in origins for source in read_sources(path)}
-    named = {source.name for source in settings.data}
-    added = tuple(source for name, source in sources.items() if name not in named)
-    if added:
-        log.info("data of the first weights goes on: %s", ", ".join(source.name for source in added))
-    return settings.model_copy(update={"data": (*settings.data, *added)})
+    run_epochs(trainer, journal, make_batches, loss, schedule=settings.schedule)
 
 
 def _set_out(plan: EpochPlan, trainer: Trainer, settings: TrainSettings) -> None:
@@ -239,39 +207,25 @@ def _set_out(plan: EpochPlan, trainer: Trainer, settings: TrainSettings) -> None
     plan.sizes = (settings.input_px,) if is_closing else settings.sizes_px
 
 
-def _check_folders(arguments: argparse.Namespace, settings: TrainSettings) -> None:
-    """Every set must be in `--data`, and `--out` must be free unless the run there is to go on.
-
-    Raises:
-        InputError: naming the folders that are not there, or the run that would be lost.
-    """
-    data, out = arguments.data, arguments.out
-    if (out / LAST).exists() and not arguments.resume:
-        raise InputError(f"--out {out}: holds an earlier run: go on with --resume, or name another folder")
-    if missing := [name for name in settings.sets if not (data / name).is_dir()]:
-        there = sorted(path.name for path in data.glob("*") if path.is_dir())
-        raise InputError(
-            f"--data {data}: has no folder {', '.join(missing)}, which the configuration names under sets; --data is the folder "
-            f"around the sets, this one has {', '.join(there[:10]) or 'none'}"
-        )
-
-
 def _load_sets(data: Path, settings: TrainSettings, *, split: str) -> list[PictureSet]:
     is_measured = split == "val"  # a set for training may have no val: then nothing of it is
-    sets = [
-        load_set(data / name, split=split, classes=settings.classes, allows_unseen=True, allows_empty=is_measured)
-        for name in settings.sets
-    ]
+    sets = [_load_set(data / name, settings, split=split, allows_empty=is_measured) for name in settings.sets]
     if is_measured:
-        sets = [one for one in sets if one.pictures]
+        sets = [one for one in sets if one.pictures and one.labelled.any()]
     elif settings.gaps:
         sets = fill_sets(dict(zip(settings.sets, sets, strict=True)), settings.gaps, threads=torch.get_num_threads())
     if settings.drawn:
         drawn = draw_set(settings.drawn if split == "train" else settings.drawn // 8, split=split)
         sets.append(choose_classes(drawn, settings.classes))
+    sets = [choose_points(one, settings.points) for one in sets]
     if split == "train" and "classes" in settings.model_fields_set:  # asked for by name: one that is not there is a mistake
         refuse_unseen(sets)
     return sets
+
+
+def _load_set(folder: Path, settings: TrainSettings, *, split: str, allows_empty: bool) -> PictureSet:
+    found = load_set(folder, split=split, allows_empty=allows_empty)
+    return choose_classes(without_picture_labels(found), settings.classes)
 
 
 def _plan(sets: list[PictureSet], settings: TrainSettings, processes: Processes) -> EpochPlan:
@@ -283,25 +237,6 @@ def _plan(sets: list[PictureSet], settings: TrainSettings, processes: Processes)
         seed=settings.seed,
         share=(processes.rank, processes.count),
     )
-
-
-def _freeze(network: Yolo, *, rows: int) -> None:
-    """Keep the weights of the stem and so many rows: edges and colours are the same everywhere, and cost most to train."""
-    if rows:
-        for part in (network.backbone.stem, *network.backbone.rows[:rows]):
-            part.requires_grad_(False)
-
-
-def _parameter_groups(network: Yolo, settings: TrainSettings) -> list[dict[str, Any]]:
-    """The pretrained backbone learns slower; biases do not decay."""
-    groups = []
-    for prefix, rate in (("backbone.", settings.backbone_rate), ("", 1.0)):
-        named = {n: p for n, p in network.named_parameters() if n.startswith("backbone.") == bool(prefix)}
-        weights = [p for n, p in named.items() if n.endswith("weight")]
-        biases = [p for n, p in named.items() if n.endswith("bias")]
-        groups.append({"params": weights, "rate": rate, "weight_decay": settings.schedule.weight_decay})
-        groups.append({"params": biases, "rate": rate, "weight_decay": 0.0})
-    return groups
 
 
 def _load_teacher(pupil: Yolo, settings: TrainSettings, processes: Processes) -> Teacher | None:
@@ -330,14 +265,21 @@ def _step_loss(network: Yolo, settings: TrainSettings, teacher: Teacher | None) 
 
 @torch.inference_mode()
 def measure(trainer: Trainer, sets: list[PictureSet], settings: TrainSettings) -> dict[str, dict[str, float]]:
-    """AP50 of every labelled class of every set by the averaged weights, with the daemon's letterbox and suppression."""
+    """AP50 of every labelled class of every set by the averaged weights, with the daemon's letterbox and suppression.
+
+    Of points the mean error over the box's side, under the class's name and `points`.
+    """
     trainer.averaged.eval()
     figures = {}
     for one in sets:
-        truths = [Truth(p.boxes, p.class_ids, p.ignored, one.labelled) for p in one.pictures]
+        truths = [Truth(p.boxes, p.class_ids, p.ignored, one.labelled, p.points) for p in one.pictures]
         found = [_detect(trainer, picture, settings) for picture in one.pictures]
         scores = {name: score_class(truths, found, k, threshold=0.3) for k, name in enumerate(settings.classes)}
         figures[one.name] = {name: round(score.ap50, 3) for name, score in scores.items() if score.ap50 is not None}
+        for class_id, name in enumerate(settings.classes if settings.points else ()):
+            errors = point_errors(truths, found, class_id, threshold=0.3, names=settings.points)
+            if len(errors.by_box):
+                figures[one.name][f"{name} points"] = round(float(errors.by_box.mean()), 4)
     return figures
 
 
@@ -349,7 +291,10 @@ def _detect(trainer: Trainer, picture: Picture, settings: TrainSettings) -> Dete
     scores = predictions.scores()[0].cpu().numpy()
     rows, class_ids = np.nonzero(scores > 0.02)
     boxes = transform.to_source(predictions.boxes[0].cpu().numpy()[rows])
-    found = Detections(boxes, scores[rows, class_ids], class_ids)
+    points = predictions.points
+    if points is not None:
+        points = transform.points_to_source(points[0].cpu().numpy()[rows])
+    found = Detections(boxes, scores[rows, class_ids], class_ids, points)
     return found[nms(found.boxes, found.scores, found.class_ids, iou_threshold=0.6)]
 
 

@@ -85,6 +85,7 @@ def _targets(sample: Sample, labelled: NDArray[np.bool_]) -> Targets:
         torch.from_numpy(sample.class_ids),
         torch.from_numpy(sample.ignored),
         torch.from_numpy(labelled),
+        None if sample.points is None else torch.from_numpy(sample.points),
     )
 
 

@@ -10,13 +10,16 @@ import numpy as np
 import onnx
 import torch
 from onnx import numpy_helper
+from torch import nn
 
 from edged.errors import InputError
 from edged.models.manifest import MANIFEST_NAME, DataSource, DetectorManifest, load_manifest
 from tools.datasets.classes import place_of, same_name
 from tools.narrowing import Weights, narrow
+from tools.nets.classifier import Classifier
 from tools.nets.convolution import convolutions
-from tools.nets.mobilenet_v2 import MobileNetV2
+from tools.nets.embedding import Embedding, encoder_weights
+from tools.nets.mobilenet_v2 import ROWS, MobileNetV2
 from tools.nets.yolo import Yolo, YoloSettings
 from tools.training import load_checkpoint
 from tools.transfer import read_darknet
@@ -35,7 +38,7 @@ def initialise(network: Yolo, path: Path) -> list[str]:
         ModelError: the manifest beside the file is damaged.
     """
     if path.suffix == ".npz":
-        missing = _take(network, _read_imagenet(path), path)
+        missing = _take(network, read_imagenet(path), path)
         if strange := [name for name in missing if name.startswith("backbone.")]:
             raise InputError(f"{path}: {strange[0]} does not fit, the network is wider or the file is another network's")
     elif path.suffix == ".onnx":
@@ -45,6 +48,52 @@ def initialise(network: Yolo, path: Path) -> list[str]:
     else:
         state = load_checkpoint(path)
         missing = _take_state(network, state["averaged"], path, classes=state["settings"].get("classes"))
+    log.info("weights taken from %s", path)
+    return missing
+
+
+def initialise_encoder(network: Embedding, path: Path) -> list[str]:
+    """Take over what the file holds for this encoder: ImageNet's npz, a checkpoint of tools.train_encoder, an engine's ONNX file.
+
+    Returns, and logs, what it lacks: that keeps its random start.
+
+    Raises:
+        InputError: the file cannot be read, or has nothing for this network.
+    """
+    if path.suffix == ".npz":
+        weights = read_imagenet(path)
+    elif path.suffix == ".onnx":
+        weights = _read_onnx(path)
+    else:
+        weights = _fold(encoder_weights(load_checkpoint(path)["averaged"]))
+    missing = take_over(network, weights, path)
+    log.info("weights taken from %s", path)
+    return missing
+
+
+def initialise_classifier(network: Classifier, path: Path) -> list[str]:
+    """Take over what the file holds for this classifier: the backbone of a detector's or of ImageNet's, or all of one of its own.
+
+    A file of a wider network gives its strongest channels (`tools/narrowing.py`), one with more rows its first ones. Returns, and
+    logs, what the file lacks: that keeps its random start.
+
+    Raises:
+        InputError: the file cannot be read, is of another design, or has nothing for this network.
+    """
+    if path.suffix == ".npz":
+        weights = read_imagenet(path)
+    elif path.suffix == ".onnx":
+        weights = _read_onnx(path)
+    else:
+        weights = _fold(load_checkpoint(path)["averaged"])
+    last = f"backbone.rows.{len(ROWS) - 1}.0.project.weight"
+    is_whole = f"backbone.rows.{len(ROWS) - 2}.0.project.weight" in weights
+    if is_whole and (last in weights) == (network.settings.design == "spp"):
+        raise InputError(
+            f"{path}: {'has' if last in weights else 'lacks'} {last}: it is of another design than this network's, "
+            f"{network.settings.design}; change `design` or the first weights"
+        )
+    missing = take_over(network, narrow(network, weights), path)
     log.info("weights taken from %s", path)
     return missing
 
@@ -62,8 +111,8 @@ def read_sources(path: Path) -> tuple[DataSource, ...]:
     return tuple(DataSource.model_validate(source) for source in load_checkpoint(path)["settings"].get("data", ()))
 
 
-def _read_imagenet(path: Path) -> Weights:
-    """The published weights come in order of execution, and so do our modules; the classifier behind the last row is left out.
+def read_imagenet(path: Path) -> Weights:
+    """The published weights come in order of execution, and so do our modules; the classifier behind the `last` is left out.
 
     Raises:
         InputError: another file.
@@ -74,8 +123,8 @@ def _read_imagenet(path: Path) -> Weights:
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as npz: {error}") from error
     layers = sorted({name.rsplit(".", 1)[0] for name in weights})
-    ours = zip(convolutions(MobileNetV2()), layers, strict=False)
-    return {f"backbone.{name}.{part}": weights[f"{layer}.{part}"] for name, layer in ours for part in ("weight", "bias")}
+    ours = zip([*(f"backbone.{name}" for name in convolutions(MobileNetV2())), "last"], layers, strict=False)
+    return {f"{name}.{part}": weights[f"{layer}.{part}"] for name, layer in ours for part in ("weight", "bias")}
 
 
 def _take_state(network: Yolo, state: dict[str, torch.Tensor], path: Path, *, classes: Sequence[str] | None) -> list[str]:
@@ -85,11 +134,16 @@ def _take_state(network: Yolo, state: dict[str, torch.Tensor], path: Path, *, cl
     if fits and (classes is None or _are_same(classes, network.settings.classes)):
         network.load_state_dict(state)
         return []
+    return _take(network, _fold(state), path, classes=classes)
+
+
+def _fold(state: dict[str, torch.Tensor]) -> Weights:
+    """Plain weights and biases of every convolution in a checkpoint."""
     folded = {}
     for name in (key.removesuffix(".scale") for key in state if key.endswith(".scale")):
         folded[f"{name}.weight"] = (state[f"{name}.weight"] * state[f"{name}.scale"]).numpy()
         folded[f"{name}.bias"] = state[f"{name}.bias"].numpy()
-    return _take(network, folded, path, classes=classes)
+    return folded
 
 
 def _read_onnx(path: Path) -> Weights:
@@ -112,9 +166,25 @@ def _take(network: Yolo, weights: Weights, path: Path, *, classes: Sequence[str]
     """classes: those that the rows of the file's heads are of; None: ours."""
     _check_backbone(network, weights, path)
     weights = narrow(network, weights)
-    missing, fresh = [], []
+    fresh = []
     if classes is not None and not _are_same(classes, network.settings.classes):
         weights, fresh = _match_heads(network, weights, place_of(classes))
+    missing = take_over(network, weights, path)
+    if fresh:
+        log.warning("%s: knows no %s: their rows in the heads start at random", path, ", ".join(fresh))
+    return [name for name in convolutions(network) if name in missing or (fresh and name.startswith("heads."))]
+
+
+def take_over(network: nn.Module, weights: Weights, path: Path) -> list[str]:
+    """Give every convolution the weights of its name and shape; returns, and logs, the names of those that there are none for.
+
+    Args:
+        path: where the weights come from, for messages.
+
+    Raises:
+        InputError: there are none for any.
+    """
+    missing = []
     for name, conv in convolutions(network).items():
         weight, bias = weights.get(f"{name}.weight"), weights.get(f"{name}.bias")
         if weight is None or bias is None or weight.shape != tuple(conv.weight.shape):
@@ -125,9 +195,7 @@ def _take(network: Yolo, weights: Weights, path: Path, *, classes: Sequence[str]
         raise InputError(f"{path}: none of its tensors fits this network; expected names such as {missing[0]}.weight")
     if missing:
         log.warning("%s: nothing that fits for %s: they start at random", path, ", ".join(missing))
-    if fresh:
-        log.warning("%s: knows no %s: their rows in the heads start at random", path, ", ".join(fresh))
-    return [name for name in convolutions(network) if name in missing or (fresh and name.startswith("heads."))]
+    return missing
 
 
 def _check_backbone(network: Yolo, weights: Weights, path: Path) -> None:
@@ -187,6 +255,7 @@ def load_engine(folder: Path) -> Yolo:
         neck=trained["neck"],
         design=trained.get("design", "pan"),
         objectness=trained.get("loss", {}).get("objectness", False),
+        points=manifest.points,
     )
     network = Yolo(settings)
     if missing := initialise(network, folder / manifest.onnx.file):

@@ -63,6 +63,12 @@ def thresholds_of(manifest: DetectorManifest) -> DetectorThresholds:
     )
 
 
+def is_sure(detections: Detections, thresholds: DetectorThresholds) -> NDArray[np.bool_]:
+    """(N,) whether each detection is believed."""
+    needed = [thresholds.score_by_class.get(int(class_id), thresholds.score) for class_id in detections.class_ids]
+    return detections.scores >= np.array(needed, np.float32)
+
+
 @dataclass(frozen=True, slots=True)
 class SizeLimits:
     """The least and most size of a box, in shares of the picture; a size at a limit passes."""

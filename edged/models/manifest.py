@@ -52,7 +52,7 @@ class OnnxFile(_Part):
 
 
 class QuantisedFile(OnnxFile):
-    """The same network in INT8, what its ranges were found on, and what it costs: `measured` holds AP50 of both by class.
+    """The same network in INT8, what its ranges were found on, and what it costs: `measured` tells how good, or how like it is.
 
     Attributes:
         symmetric: activations are signed, around 0, as TensorRT wants them; files from before the key are taken for unsigned.
@@ -155,6 +155,34 @@ class MatchThresholds(_Part):
     margin: Annotated[float, Field(ge=0, lt=2, strict=True)]
 
 
+class PairUnit(_Part):
+    """A logistic unit that tells from two embeddings whether they are of one person; see `edged.identity.metrics`.
+
+    Attributes:
+        form: what it is shown of them.
+        weights: one a dimension.
+    """
+
+    form: Literal["absolute", "chi_square"]
+    weights: Annotated[tuple[_Number, ...], Field(min_length=1, max_length=4096)]
+    bias: _Number
+
+
+class PairVerification(_Part):
+    """By which metric two pictures are best verified to show one person; see `edged.identity.metrics`.
+
+    Attributes:
+        form: which of the logistic units, where the metric is that.
+        match: from this score on they are one person's.
+        false_match_rate: the share of pairs of two people that reach it.
+    """
+
+    metric: Literal["cosine", "euclidean", "chi_square", "logistic"]
+    form: Literal["absolute", "chi_square"] | None = None
+    match: _Number
+    false_match_rate: _Ratio
+
+
 class LivenessThresholds(_Part):
     """From which score on a face is believed to be alive."""
 
@@ -162,22 +190,24 @@ class LivenessThresholds(_Part):
 
 
 class ParityLimits(_Part):
-    """What a network built for another backend must reach beside the network in float; one form a task."""
+    """What a network built for another backend must reach beside the network in float: one form a task, 1 is the same."""
 
 
-class DetectorParity(ParityLimits):
+class DetectorLimits(ParityLimits):
     """Of the detections of both.
 
     Attributes:
         ap50: average precision when what the network in float sees is the truth.
         mean_iou: of the boxes of both on the same objects.
+        points: 1 less the mean distance between the points of both on the same objects, in longer sides of the box; None: any.
     """
 
     ap50: _Ratio
     mean_iou: _Ratio
+    points: _Ratio | None = None
 
 
-class EncoderParity(ParityLimits):
+class EncoderLimits(ParityLimits):
     """Of the embeddings of both.
 
     Attributes:
@@ -187,14 +217,14 @@ class EncoderParity(ParityLimits):
     mean_cosine: _Ratio
 
 
-class LivenessParity(ParityLimits):
+class LivenessLimits(ParityLimits):
     """Of the scores of both.
 
     Attributes:
-        mean_difference: at most, over the pictures, between both scores of the same one.
+        mean_agreement: 1 less the mean difference, over the pictures, between both scores of the same one.
     """
 
-    mean_difference: _Ratio
+    mean_agreement: _Ratio
 
 
 class DataSource(_Part):
@@ -277,7 +307,7 @@ class DetectorManifest(Manifest):
     strides: Annotated[tuple[_Count, ...], Field(min_length=1)]
     anchors: Annotated[tuple[Annotated[tuple[tuple[_Number, _Number], ...], Field(min_length=1)], ...], Field(min_length=1)]
     thresholds: Thresholds
-    parity: Mapping[Precision, DetectorParity] = {}
+    parity: Mapping[Precision, DetectorLimits] = {}
 
     @property
     def candidates(self) -> int:
@@ -322,6 +352,8 @@ class EncoderManifest(Manifest):
     Attributes:
         dimension: how many numbers.
         template: where the points of a face lie in its input, by name; see `edged.vision.alignment`.
+        pair_classifiers: units that verify two pictures, one a form, where they were taught.
+        verification: how two pictures are verified; by the cosine and `thresholds` if absent.
     """
 
     task: Literal["face_encoder"]
@@ -329,7 +361,25 @@ class EncoderManifest(Manifest):
     dimension: Annotated[int, Field(ge=2, le=4096, strict=True)]
     template: _Text
     thresholds: MatchThresholds
-    parity: Mapping[Precision, EncoderParity] = {}
+    pair_classifiers: tuple[PairUnit, ...] = ()
+    verification: PairVerification | None = None
+    parity: Mapping[Precision, EncoderLimits] = {}
+
+    @model_validator(mode="after")
+    def _has_its_units(self) -> EncoderManifest:
+        forms = [unit.form for unit in self.pair_classifiers]
+        wrong = [f"pair_classifiers: {one!r} stands more than once" for one in sorted(set(forms)) if forms.count(one) > 1]
+        for unit in self.pair_classifiers:
+            if len(unit.weights) != self.dimension:
+                wrong.append(f"pair_classifiers, {unit.form}: expected {self.dimension} weights, got {len(unit.weights)}")
+        how = self.verification
+        if how and (how.metric == "logistic") != (how.form is not None):
+            wrong.append("verification.form names the logistic unit: give it for the metric logistic, and for no other")
+        if how and how.form and how.form not in forms:
+            wrong.append(f"verification.form: there is no unit {how.form!r} among pair_classifiers")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
 
 
 class LivenessManifest(Manifest):
@@ -343,9 +393,9 @@ class LivenessManifest(Manifest):
     task: Literal["liveness"]
     outputs: ScoresOutput
     classes: Annotated[tuple[_Text, ...], Field(min_length=2, max_length=100)]
-    margin: Annotated[float, Field(ge=1, le=4, strict=True)]
+    margin: Annotated[float, Field(ge=0.5, le=4, strict=True)]
     thresholds: LivenessThresholds
-    parity: Mapping[Precision, LivenessParity] = {}
+    parity: Mapping[Precision, LivenessLimits] = {}
 
     @field_validator("classes")
     @classmethod

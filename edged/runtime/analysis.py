@@ -11,6 +11,7 @@ from edged.models.detector import Detector
 from edged.pipeline import BatchInFlight, CameraPipeline, FrameResult, begin, finish
 from edged.runtime.board import FrameBoard
 from edged.runtime.camera_status import CameraStatus
+from edged.runtime.faces import FaceWatch
 from edged.runtime.journal import Journal
 from edged.runtime.loop import Loop
 from edged.types import Frame
@@ -34,6 +35,7 @@ class Analysis:
         batch: the most frames computed at once.
         absent_s: a camera without a frame for this long has lost its objects: they end.
         listeners: called with every result, e.g. a recorder; must not block.
+        faces: looks at faces beside this loop; None: nobody does.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Analysis:
         batch: int,
         absent_s: float,
         listeners: Sequence[Callable[[FrameResult], None]] = (),
+        faces: FaceWatch | None = None,
     ) -> None:
         self._board = board
         self._cameras = cameras
@@ -59,6 +62,7 @@ class Analysis:
         self._most_in_flight = detector.most_in_flight
         self._absent_s = absent_s
         self._listeners = listeners
+        self._faces = faces
         self._seen_s: dict[str, float] = {}  # cameras that may have objects, with the time of their newest frame
         self._unreadable: set[str] = set()
         self._count_changes = dict.fromkeys(cameras, -1)
@@ -71,6 +75,7 @@ class Analysis:
         while not loop.stopping:
             loop.beat()
             frames = self._board.take(self._batch, timeout_s=0.0 if in_flight else POLL_S)
+            self._take_answers()
             if frames:
                 in_flight.append(self._begin(frames))
             if in_flight and (not frames or len(in_flight) == self._most_in_flight):
@@ -99,8 +104,16 @@ class Analysis:
             self._statuses[camera].count(detected=1)
         self._journal.publish_events(camera, result.events, stages_ms=result.stages_ms)
         self._publish_counts(camera)
+        if self._faces is not None:
+            self._faces.put(result)
         for listener in self._listeners:
             listener(result)
+
+    def _take_answers(self) -> None:
+        """Whose faces were recognised meanwhile: before the next frame, so that its events can say it."""
+        for answer in self._faces.take() if self._faces is not None else ():
+            events = self._cameras[answer.camera].identify(answer)
+            self._journal.publish_events(answer.camera, events, stages_ms=answer.stages_ms)
 
     def _note_unreadable(self, cameras: set[str]) -> None:
         """Frames without a picture count as dropped; the first of a camera is logged."""
@@ -117,6 +130,8 @@ class Analysis:
 
     def _end(self, camera: str) -> None:
         self._seen_s.pop(camera, None)
+        if self._faces is not None:
+            self._faces.drop(camera)
         self._journal.publish_events(camera, self._cameras[camera].end(now_s=self._clock.now_s()), stages_ms={})
         self._publish_counts(camera)
 

@@ -37,22 +37,30 @@ class Template:
         if len(self.points) != len(POINT_NAMES):
             raise ValueError(f"expected {len(POINT_NAMES)} points, {', '.join(POINT_NAMES)}; got {len(self.points)}")
 
+    def scaled(self, side_px: int) -> Template:
+        """The same view of a face in a crop of another size."""
+        scale = side_px / self.side_px
+        return Template(side_px, tuple((scale * x, scale * y) for x, y in self.points))
+
+    def with_room(self, room_px: int) -> Template:
+        """A face of the same size in a crop that shows so much more on each side."""
+        return Template(self.side_px + 2 * room_px, tuple((x + room_px, y + room_px) for x, y in self.points))
+
     def as_array(self) -> NDArray[np.float64]:
         """The points, (5, 2)."""
         return np.array(self.points, np.float64)
 
 
-TEMPLATES = {
-    "mean112": Template(
-        side_px=112,
-        points=((38.0, 37.2), (74.0, 37.2), (56.0, 58.9), (41.5, 77.3), (70.5, 77.3)),
-    ),
-}
+_MEAN112 = Template(
+    side_px=112,
+    points=((38.0, 37.2), (74.0, 37.2), (56.0, 58.9), (41.5, 77.3), (70.5, 77.3)),
+)
+TEMPLATES = {"mean112": _MEAN112, "mean96": _MEAN112.scaled(96)}
 """By name, never changed once an encoder was trained with it.
 
 mean112: the mean shape of the people in faces/landmarks (train split; each person counts once, with its mirror image; shapes
 brought onto each other by similarities, Gower, Generalized Procrustes Analysis, 1975), the eyes 36 px apart: the mean chin is at
-y = 104, and there is as much forehead above the eyes as fits.
+y = 104, and there is as much forehead above the eyes as fits. mean96: the same in 96 px.
 """
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from edged.assembly import open_detector
+from edged.assembly import open_network
 from edged.backends.tensorrt.library import import_library
 from edged.cli import main
 from edged.config.models import DetectorConfig, TensorrtConfig
-from edged.engine_opening import open_configured_detector
+from edged.engine_opening import open_configured_network
 from edged.errors import DeviceMissingError, EngineMissingError, ModelError
 from edged.models.manifest import PRECISIONS, load_manifest
 from edged.parity import check_parity, draw_pictures, limits_of
@@ -45,12 +45,12 @@ def test_engine_is_used_once_it_was_compared(engine: Path, precision: str, bindi
 
     assert main(["engines", "build", str(engine), "--precision", precision, *state]) == 0
     with pytest.raises(EngineMissingError, match=r"\[engine\.unverified\]"):
-        open_configured_detector(engine, settings, state_dir=tmp_path)
+        open_configured_network(engine, settings, state_dir=tmp_path)
     assert main(["engines", "verify", str(engine), *state]) == 0
 
     pictures = list(draw_pictures())
-    opened = open_configured_detector(engine, settings, state_dir=tmp_path)
-    with opened.detector as candidate, open_detector(engine) as reference:
+    opened = open_configured_network(engine, settings, state_dir=tmp_path)
+    with opened.network as candidate, open_network(engine) as reference:
         assert (opened.batch, opened.fallback) == (MAX_BATCH, None)
         for batch in (1, 3, MAX_BATCH):
             parity = check_parity(reference, candidate, pictures, batch=batch)

@@ -24,12 +24,12 @@ from edged.backends.tensorrt.runner import TensorrtBackend, open_tensorrt_backen
 from edged.engine_verification import make_picture_format
 from edged.errors import DeviceMemoryError, DeviceMissingError, KernelError, ModelError
 from edged.models.detector import Detector
-from edged.models.manifest import PRECISIONS, Manifest, load_manifest
+from edged.models.manifest import PRECISIONS, DetectorManifest, load_manifest
 from edged.street.scene import Street
 
 pytestmark = pytest.mark.gpu
 
-ENGINES = sorted(path.parent for path in Path(__file__).parents[2].glob("engines/*/model.yaml"))
+ENGINES = sorted(path.parent for path in Path(__file__).parents[2].glob("engines/detector*/model.yaml"))
 MAX_BATCH = 16
 LARGEST_BOX_ERROR_PX = {"fp32": 0.1, "fp16": 1.0, "int8": 8.0}
 LARGEST_SCORE_ERROR = {"fp32": 1e-3, "fp16": 0.02, "int8": 0.2}
@@ -92,7 +92,7 @@ def draw_pictures(count: int) -> list[np.ndarray]:
     return [street.frame(40 * index) for index in range(count)]
 
 
-def prepare(manifest: Manifest, backend: TensorrtBackend, count: int) -> Tensors:
+def prepare(manifest: DetectorManifest, backend: TensorrtBackend, count: int) -> Tensors:
     """Drawn pictures as a network wants them, in memory of their own."""
     batch = Detector(manifest, backend).prepare(draw_pictures(count))
     return {manifest.input.name: batch.tensor.copy()}
@@ -102,7 +102,7 @@ def copy(outputs: Tensors) -> Tensors:
     return {name: array.copy() for name, array in outputs.items()}
 
 
-def assert_close(manifest: Manifest, found: Tensors, expected: Tensors, *, precision: str) -> None:
+def assert_close(manifest: DetectorManifest, found: Tensors, expected: Tensors, *, precision: str) -> None:
     """Scores everywhere, boxes where something might be seen."""
     boxes, scores = manifest.outputs.boxes, manifest.outputs.scores
     errors = np.abs(found[scores] - expected[scores])

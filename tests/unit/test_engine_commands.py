@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import signal
-import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from edged.models.detector import Detector
 from edged.models.manifest import dump_manifest, load_manifest
 from edged.probe import write_picture
 from edged.state import StateDirectory
+from edged.vision.redact import NOTHING, redact
 
 PORTABLE_LIBRARY = Library(None, "tensorrt_rtx", "1.7.1", Differences(True, False, False, True, True, True), None, MessageLog())
 LIBRARY = Library(None, "tensorrt", "10.3.0", Differences(True, True, True, True, False, False), None, MessageLog())
@@ -127,7 +127,7 @@ def save_pictures(site: Path) -> Path:
     folder = site / "pictures"
     folder.mkdir()
     for name in ("a", "b", "c"):
-        write_picture(folder / f"{name}.png", np.full((32, 64, 3), 255, np.uint8))
+        write_picture(folder / f"{name}.png", redact(np.full((32, 64, 3), 255, np.uint8), NOTHING))
     return folder
 
 
@@ -336,14 +336,16 @@ def test_build_that_waits_for_another_can_be_cancelled(
     site: Path, here: StandIns, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Ctrl-C ends the waiting; the other builder goes on."""
-    monkeypatch.setattr(engine_building, "POLL_S", 0.01)
-    timer = threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT))
+
+    def interrupt(line: ProgressLine, phase: str, done_ratio: float, elapsed_s: float) -> None:
+        assert phase == "waiting for another build"
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(ProgressLine, "show", interrupt)
 
     with make_cache(site).lock(lambda: None):
-        timer.start()
         status = run(site, "build", "tiny")
 
-    timer.join()
     assert status == 130
     assert "tiny fp32: cancelled while another build went on; nothing was written" in capsys.readouterr().err
 
@@ -440,7 +442,7 @@ def test_verify_on_a_device_notes_that_the_engine_passed(site: Path, here: Stand
 
     assert status == 0
     assert (
-        "parity on Orin (8.7), driver 12.6: AP50 1.0000 (at least 0.999), mean IoU 1.0000 (at least 0.99), "
+        "parity on Orin (8.7), driver 12.6: ap50 1.0000 (at least 0.999), mean_iou 1.0000 (at least 0.99), "
         "6 of 6 objects on 3 pictures"
     ) in capsys.readouterr().out
     run(site, "list")
@@ -459,7 +461,7 @@ def test_verify_on_a_device_refuses_an_engine_that_sees_other_things(
 
     said = capsys.readouterr().err
     assert status == 78
-    assert "AP50 0.5000 (at least 0.999)" in said
+    assert "ap50 0.5000 (at least 0.999)" in said
     assert "3 of 6 objects on 3 pictures: it will not be used" in said
     run(site, "list")
     assert capsys.readouterr().out.rstrip().endswith("failed")

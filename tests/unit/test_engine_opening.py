@@ -8,16 +8,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from models_onnx import make_manifest, save_engine
+from models_onnx import make_encoder_manifest, make_manifest, save_engine, save_mean_colour_engine
 
 from edged import engine_opening
 from edged.assembly import open_detector
 from edged.config.models import DetectorConfig, TensorrtConfig
 from edged.cpu_choice import CpuChoice
-from edged.engine_opening import UsableEngine, fit_where_faster, open_configured_detector
+from edged.engine_opening import UsableEngine, fit_where_faster, open_configured_network
 from edged.errors import DeviceMemoryError, DeviceMissingError, EngineMissingError, InferenceError, ModelError
 from edged.models.detector import Detector
-from edged.models.manifest import load_manifest
+from edged.models.manifest import EncoderManifest, Manifest, load_manifest
 
 ON_DEVICE = DetectorConfig(backend="tensorrt", tensorrt=TensorrtConfig(max_batch=8))
 
@@ -47,11 +47,13 @@ class DeviceStandIn:
         self.failure: InferenceError | None = None
         self.opened: list[int] = []
 
-    def find_usable_engine(self, directory: Path, settings: DetectorConfig, *, state_dir: Path) -> UsableEngine:
+    def find_usable_engine(
+        self, directory: Path, settings: DetectorConfig, *, state_dir: Path, kind: type[Manifest]
+    ) -> UsableEngine:
         if self.missing:
             raise self.missing
         record = SimpleNamespace(key=SimpleNamespace(label="tiny fp32"))
-        return UsableEngine(record, b"plan", load_manifest(directory), library=None)
+        return UsableEngine(record, b"plan", load_manifest(directory, kind=kind), library=None)
 
     def open_candidate(self, record, plan, manifest, *, library, settings, max_batch) -> Detector:
         self.opened.append(max_batch)
@@ -79,9 +81,9 @@ def test_open_on_the_processor_takes_the_batch_of_the_configuration(
     engine: Path, tmp_path: Path, batch: object, most: int
 ) -> None:
     """Auto is one at a time: a processor gains nothing by more."""
-    opened = open_configured_detector(engine, DetectorConfig(batch=batch), state_dir=tmp_path)
+    opened = open_configured_network(engine, DetectorConfig(batch=batch), state_dir=tmp_path)
 
-    with opened.detector as detector:
+    with opened.network as detector:
         assert (opened.batch, opened.fallback) == (most, None)
         assert "onnxruntime" in detector.label
 
@@ -101,9 +103,9 @@ def test_open_on_a_device_halves_the_batch_once(
     """Where the memory is too small for what the engine was built for, half of it is tried."""
     device.fitting = fitting
 
-    opened = open_configured_detector(engine, ON_DEVICE.model_copy(update={"batch": batch}), state_dir=engine.parent)
+    opened = open_configured_network(engine, ON_DEVICE.model_copy(update={"batch": batch}), state_dir=engine.parent)
 
-    opened.detector.close()
+    opened.network.close()
     assert (device.opened, opened.batch) == expected
     assert opened.fallback is None
 
@@ -113,7 +115,7 @@ def test_open_on_a_device_that_is_too_small_for_half_fails(device: DeviceStandIn
     device.fitting = 2
 
     with pytest.raises(DeviceMemoryError, match="no memory for 4 pictures"):
-        open_configured_detector(engine, ON_DEVICE, state_dir=tmp_path)
+        open_configured_network(engine, ON_DEVICE, state_dir=tmp_path)
     assert device.opened == [8, 4]
 
 
@@ -122,7 +124,7 @@ def test_open_of_an_engine_that_fails_on_grey_is_refused(device: DeviceStandIn, 
     device.failure = InferenceError("enqueue failed")
 
     with pytest.raises(ModelError, match="tiny fp32: fails on a grey picture: enqueue failed"):
-        open_configured_detector(engine, ON_DEVICE, state_dir=tmp_path)
+        open_configured_network(engine, ON_DEVICE, state_dir=tmp_path)
 
 
 @pytest.mark.parametrize("kind", [DeviceMissingError, EngineMissingError])
@@ -133,11 +135,11 @@ def test_open_without_a_device_or_an_engine_is_refused_or_falls_back(
     device.missing = kind("run edged engines build tiny")
 
     with pytest.raises(kind, match="run edged engines build tiny"):
-        open_configured_detector(engine, ON_DEVICE, state_dir=engine.parent)
+        open_configured_network(engine, ON_DEVICE, state_dir=engine.parent)
     with caplog.at_level(logging.WARNING):
-        opened = open_configured_detector(engine, ON_DEVICE.model_copy(update={"fallback": "cpu"}), state_dir=engine.parent)
+        opened = open_configured_network(engine, ON_DEVICE.model_copy(update={"fallback": "cpu"}), state_dir=engine.parent)
 
-    with opened.detector as detector:
+    with opened.network as detector:
         assert "onnxruntime" in detector.label
     assert (opened.batch, opened.fallback) == (1, "run edged engines build tiny")
     assert "the processor computes instead of TensorRT: run edged engines build tiny" in caplog.text
@@ -148,7 +150,26 @@ def test_open_of_a_changed_engine_is_refused_in_spite_of_a_fallback(device: Devi
     device.missing = ModelError("expected sha256 1, found 2 [engine.digest]")
 
     with pytest.raises(ModelError, match=r"engine\.digest"):
-        open_configured_detector(engine, ON_DEVICE.model_copy(update={"fallback": "cpu"}), state_dir=tmp_path)
+        open_configured_network(engine, ON_DEVICE.model_copy(update={"fallback": "cpu"}), state_dir=tmp_path)
+
+
+@pytest.mark.parametrize("settings", [DetectorConfig(), ON_DEVICE], ids=["processor", "device"])
+def test_open_of_another_task_than_wanted_is_refused(
+    device: DeviceStandIn, engine: Path, tmp_path: Path, settings: DetectorConfig
+) -> None:
+    """A detector is no encoder, whatever computes it."""
+    with pytest.raises(ModelError, match=r"engine for detector, expected one for face_encoder \[model\.task\]"):
+        open_configured_network(engine, settings, state_dir=tmp_path, kind=EncoderManifest)
+
+
+def test_open_of_an_encoder_goes_the_way_of_a_detector(tmp_path: Path) -> None:
+    """Whatever the task, the manifest says what is opened."""
+    save_mean_colour_engine(tmp_path / "who", make_encoder_manifest(dimension=3), weights=np.eye(3))
+
+    opened = open_configured_network(tmp_path / "who", DetectorConfig(), state_dir=tmp_path)
+
+    with opened.network as encoder:
+        assert encoder.encode([np.full((112, 112, 3), (0, 9, 0), np.uint8)]) == pytest.approx(np.array([[0, 1, 0]]))
 
 
 class TwoWays:
@@ -203,7 +224,7 @@ def test_open_with_preprocess_auto_measures_only_where_the_device_can(
     monkeypatch.setattr(engine_opening, "fit_where_faster", lambda detector: pytest.fail("nothing to choose"))
     settings = ON_DEVICE.model_copy(update={"tensorrt": TensorrtConfig(max_batch=8, preprocess="auto")})
 
-    open_configured_detector(engine, settings, state_dir=engine.parent).detector.close()
+    open_configured_network(engine, settings, state_dir=engine.parent).network.close()
 
     assert device.opened == [8]
 
@@ -213,10 +234,10 @@ def test_open_with_precision_auto_takes_what_was_measured_here(
 ) -> None:
     """Without a measurement float; with one its precision and threads."""
     settings = DetectorConfig(precision="auto", threads=1)
-    with caplog.at_level(logging.INFO), open_configured_detector(engine, settings, state_dir=tmp_path).detector as detector:
+    with caplog.at_level(logging.INFO), open_configured_network(engine, settings, state_dir=tmp_path).network as detector:
         assert detector.label.endswith("1 thread")
     assert "nothing was measured on this processor, run edged engines bench" in caplog.text
 
     monkeypatch.setattr(engine_opening, "chosen_precision", lambda state_dir, manifest: CpuChoice("fp32", 2))
-    with open_configured_detector(engine, settings, state_dir=tmp_path).detector as detector:
+    with open_configured_network(engine, settings, state_dir=tmp_path).network as detector:
         assert detector.label.endswith("2 threads")

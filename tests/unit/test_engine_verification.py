@@ -75,7 +75,7 @@ def test_engine_that_answers_as_its_network_does_has_full_parity(
 
     parity = here.compare(manifest)
 
-    assert (parity.ap50, parity.mean_iou, parity.objects, parity.found) == (1.0, 1.0, 6, 6)
+    assert parity == Parity({"ap50": 1.0, "mean_iou": 1.0}, "6 of 6 objects on 3 pictures", 3)
     assert +here.device.live == {}
 
 
@@ -88,8 +88,8 @@ def test_engine_that_answers_otherwise_is_told_from_its_network(
 
     parity = here.compare(manifest)
 
-    assert (parity.objects, parity.found) == (6, 3)
-    assert parity.ap50 < 0.6
+    assert parity.compared == "3 of 6 objects on 3 pictures"
+    assert parity.figures["ap50"] < 0.6
 
 
 def test_engine_that_is_not_what_the_manifest_describes_gives_the_device_back(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from models_onnx import make_manifest, save_engine
+from models_onnx import make_encoder_manifest, make_liveness_manifest, make_manifest, save_engine, save_mean_colour_engine
 
-from edged.assembly import open_detector
+from edged.assembly import open_detector, open_network
 from edged.errors import InputError
 from edged.models.detector import DetectorThresholds
-from edged.models.manifest import PRECISIONS, DetectorParity
+from edged.models.manifest import PRECISIONS, DetectorLimits, Manifest
 from edged.parity import LIMITS, Parity, check_parity, draw_pictures, limits_of
 from edged.types import Detections, Pixels
 
@@ -26,6 +28,8 @@ class ScriptedDetector:
     thresholds = DetectorThresholds(score=0.5, nms_iou=0.5, score_by_class={CAR: 0.3})
 
     def __init__(self, *seen: Detections) -> None:
+        n_points = 0 if seen[0].points is None else seen[0].points.shape[1]
+        self.manifest = SimpleNamespace(points=("point",) * n_points)
         self._seen = list(seen)
         self.batches: list[int] = []
 
@@ -81,17 +85,47 @@ def test_parity_of_one_picture(reference: Detections, candidate: Detections, ap5
     """What the reference believes is the truth; what it half believes counts neither way."""
     parity = compare(reference, candidate)
 
-    assert parity.ap50 == pytest.approx(ap50)
-    assert parity.mean_iou == pytest.approx(mean_iou)
-    assert parity.found == found
+    assert parity.figures == pytest.approx({"ap50": ap50, "mean_iou": mean_iou})
+    assert parity.compared.startswith(f"{found} of ")
 
 
 def test_parity_of_pictures_that_show_nothing_is_refused() -> None:
     """Nothing compared is nothing verified."""
-    weak = seen((0, 0.4, PERSON))
-
     with pytest.raises(InputError, match="1 pictures: they show nothing to compare"):
-        compare(weak, weak)
+        compare(seen(), TWO)
+
+
+def test_parity_where_nothing_is_believed_is_that_of_the_best_of_each_picture() -> None:
+    """A detector of faces is compared on a street, too; what else it half sees counts neither way."""
+    weak = seen((0, 0.4, PERSON), (50, 0.2, PERSON))
+
+    same, moved = compare(weak, weak), compare(weak, seen((80, 0.4, PERSON), (50, 0.2, PERSON)))
+
+    assert (same.figures, same.compared) == (
+        {"ap50": 1.0, "mean_iou": 1.0},
+        "1 of 1 objects, none of them believed, on 1 pictures",
+    )
+    assert moved.figures == {"ap50": 0.0, "mean_iou": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("moved_by", "points"),
+    [
+        pytest.param((0, 0), 1.0, id="the same"),
+        pytest.param((0.3, 0.4), 0.95, id="half a pixel of ten"),
+        pytest.param((30, 40), 0.0, id="elsewhere"),
+    ],
+)
+def test_parity_of_points_is_how_near_they_are_beside_the_box(moved_by: tuple[float, float], points: float) -> None:
+    """An engine whose boxes are right and whose points are not would turn every face."""
+    places = TWO.boxes[:, None, :2] + np.array([[3, 4], [7, 4]], np.float32)  # (2, 2, 2)
+    exact, moved = (replace(TWO, points=places + np.array(by, np.float32)) for by in ((0, 0), moved_by))
+
+    parity = compare(exact, moved)
+
+    assert parity.figures == pytest.approx({"ap50": 1.0, "mean_iou": 1.0, "points": points})
+    assert parity.reaches(LIMITS["detector"]["fp32"]) is (points == 1)
+    assert parity.reaches(DetectorLimits(ap50=0.9, mean_iou=0.9))
 
 
 def test_candidate_is_shown_whole_batches_and_the_rest() -> None:
@@ -101,7 +135,7 @@ def test_candidate_is_shown_whole_batches_and_the_rest() -> None:
     parity = check_parity(reference, candidate, [PICTURE] * 5, batch=3)
 
     assert (reference.batches, candidate.batches) == ([1] * 5, [3, 2])
-    assert (parity.pictures, parity.objects, parity.found) == (5, 10, 10)
+    assert (parity.compared, parity.pictures) == ("10 of 10 objects on 5 pictures", 5)
 
 
 @pytest.mark.parametrize(
@@ -114,18 +148,19 @@ def test_candidate_is_shown_whole_batches_and_the_rest() -> None:
 )
 def test_parity_reaches_its_limits(ap50: float, mean_iou: float, reaches: bool) -> None:
     """Both figures count, and a limit is reached at its value."""
-    parity = Parity(ap50, mean_iou, pictures=1, objects=1, found=1)
+    parity = Parity({"ap50": ap50, "mean_iou": mean_iou}, "1 of 1 objects on 1 pictures", pictures=1)
+    limits = DetectorLimits(ap50=0.99, mean_iou=0.9)
 
-    assert parity.reaches(DetectorParity(ap50=0.99, mean_iou=0.9)) is reaches
+    assert parity.reaches(limits) is reaches
+    assert parity.describe(limits).startswith(f"ap50 {ap50:.4f} (at least 0.99), mean_iou {mean_iou:.4f} (at least 0.9), 1 of 1")
 
 
 def test_limits_of_a_manifest_go_before_ours() -> None:
     """A network may be known to lose more in one precision; the others keep our limits."""
     manifest = make_manifest(parity={"int8": {"ap50": 0.8, "mean_iou": 0.7}})
 
-    assert limits_of(manifest, "int8") == DetectorParity(ap50=0.8, mean_iou=0.7)
-    assert limits_of(manifest, "fp16") == LIMITS["fp16"]
-    assert set(LIMITS) == set(PRECISIONS)
+    assert limits_of(manifest, "int8") == DetectorLimits(ap50=0.8, mean_iou=0.7)
+    assert limits_of(manifest, "fp16") == LIMITS["detector"]["fp16"]
 
 
 def test_drawn_pictures_are_the_same_every_time() -> None:
@@ -145,4 +180,65 @@ def test_parity_of_a_real_network_with_itself_is_one(tmp_path: Path) -> None:
     with open_detector(tmp_path) as reference, open_detector(tmp_path) as candidate:
         parity = check_parity(reference, candidate, [white, white], batch=2)
 
-    assert parity == Parity(ap50=1.0, mean_iou=1.0, pictures=2, objects=4, found=4)
+    assert parity == Parity({"ap50": 1.0, "mean_iou": 1.0}, "4 of 4 objects on 2 pictures", 2)
+
+
+def crops_of(*greens: int) -> list[Pixels]:
+    """Wide pictures of red and some green in their middle, with blue at both ends that a square around the middle leaves out."""
+    pictures = [np.full((64, 96, 3), (200, green, 0), np.uint8) for green in greens]
+    for pixels in pictures:
+        pixels[:, :16] = pixels[:, -16:] = (0, 0, 255)
+    return pictures
+
+
+def test_parity_of_encoders_is_the_mean_cosine_of_their_embeddings(tmp_path: Path) -> None:
+    """Of the middle square of each picture, in batches and what is left over; the candidate here swaps red and green."""
+    save_mean_colour_engine(tmp_path / "exact", make_encoder_manifest(dimension=3), weights=np.eye(3))
+    save_mean_colour_engine(tmp_path / "swapped", make_encoder_manifest(dimension=3), weights=np.eye(3)[[1, 0, 2]])
+    pictures = crops_of(0, 200, 150)
+
+    with open_network(tmp_path / "exact") as exact, open_network(tmp_path / "swapped") as swapped:
+        same = check_parity(exact, exact, pictures, batch=2)
+        other = check_parity(exact, swapped, pictures, batch=2)
+
+    assert same.figures == pytest.approx({"mean_cosine": 1.0})
+    assert (same.compared, same.pictures) == ("embeddings of 3 pictures", 3)
+    assert other.figures == pytest.approx({"mean_cosine": (0 + 1 + 2 * 200 * 150 / (200**2 + 150**2)) / 3}, abs=1e-4)
+    assert same.reaches(limits_of(exact.manifest, "fp32"))
+    assert not other.reaches(limits_of(exact.manifest, "int8"))
+
+
+def test_parity_of_liveness_networks_is_how_near_their_scores_are(tmp_path: Path) -> None:
+    """1 less the mean difference of the scores of the same picture."""
+    weights = np.array([[0, 0], [8, 0], [0, 0]])
+    for name, bias in (("exact", 0), ("lower", -4)):
+        save_mean_colour_engine(tmp_path / name, make_liveness_manifest(), weights=weights, bias=np.array([bias, 0]))
+    pictures = crops_of(0, 255)
+
+    with open_network(tmp_path / "exact") as exact, open_network(tmp_path / "lower") as lower:
+        same = check_parity(exact, exact, pictures, batch=2)
+        other = check_parity(exact, lower, pictures, batch=1)
+
+    sure = [1 / (1 + np.exp(-raw)) for raw in (0, 8, -4, 4)]
+    assert same.figures == {"mean_agreement": 1.0}
+    assert same.compared == "scores of 2 pictures"
+    assert other.figures == pytest.approx({"mean_agreement": 1 - (sure[0] - sure[2] + sure[1] - sure[3]) / 2}, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "manifest", [make_manifest(), make_encoder_manifest(), make_liveness_manifest()], ids=lambda one: one.task
+)
+def test_limits_of_every_task_fall_with_the_precision(manifest: Manifest) -> None:
+    """Every task has limits for all precisions; fewer bits may differ more."""
+    limits = [dict(limits_of(manifest, precision)) for precision in PRECISIONS]
+
+    for name in limits[0]:
+        assert 1 > limits[0][name] >= limits[1][name] >= limits[2][name] > 0.5
+
+
+def test_parity_on_no_picture_is_refused(tmp_path: Path) -> None:
+    """Nothing compared is nothing verified."""
+    save_mean_colour_engine(tmp_path, make_encoder_manifest(dimension=3), weights=np.eye(3))
+
+    with open_network(tmp_path) as encoder, pytest.raises(InputError, match="nothing to compare on"):
+        check_parity(encoder, encoder, [], batch=1)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.errors import InputError
-from tools.datasets.classes import hint_at, place_of, same_name
+from tools.datasets.classes import ONE_CLASS, hint_at, place_of, same_name
 from tools.datasets.pictures import VOID, Mask, Part, Picture, PictureSet
 
 
@@ -22,6 +22,7 @@ def choose_classes(found: PictureSet, classes: Sequence[str]) -> PictureSet:
     Raises:
         InputError: two of the wanted names are one class.
     """
+    found = name_objects(found, classes)
     if tuple(classes) == found.classes:
         return found
     places = place_of(classes)
@@ -42,6 +43,44 @@ def choose_classes(found: PictureSet, classes: Sequence[str]) -> PictureSet:
         else:
             left_out[one.label] += 1
     return replace(found, labelled=labelled, pictures=tuple(chosen), classes=tuple(classes), left_out=dict(left_out))
+
+
+def name_objects(found: PictureSet, classes: Sequence[str]) -> PictureSet:
+    """The same set; where its table has no column for the class of a box, the boxes are of the only class that is meant."""
+    if found.part is Part.BOXES and found.classes == (ONE_CLASS,) and len(classes) == 1:
+        return replace(found, classes=tuple(classes))
+    return found
+
+
+def without_picture_labels(found: PictureSet) -> PictureSet:
+    """The same set; if its labels are of whole pictures, without them: of the objects in its pictures nothing is known."""
+    if found.part is not Part.LABEL:
+        return found
+    pictures = tuple(replace(one, label="") for one in found.pictures)
+    return replace(found, labelled=np.zeros(0, np.bool_), classes=(), part=Part.BOXES, pictures=pictures)
+
+
+def choose_points(found: PictureSet, names: Sequence[str]) -> PictureSet:
+    """The same set with these points of each object, by name; one that the set does not know is NaN everywhere.
+
+    Args:
+        names: none: the set has no points from there on.
+    """
+    if tuple(names) == found.point_names:
+        return found
+    table = {name: place for place, name in enumerate(found.point_names)}
+    places = [table.get(name) for name in names]
+    return replace(found, point_names=tuple(names), pictures=tuple(_with_points(one, places) for one in found.pictures))
+
+
+def _with_points(one: Picture, places: Sequence[int | None]) -> Picture:
+    if not places:
+        return replace(one, points=None)
+    points = np.full((len(one.boxes), len(places), 2), np.nan, np.float32)
+    for column, place in enumerate(places):
+        if place is not None and one.points is not None:
+            points[:, column] = one.points[:, place]
+    return replace(one, points=points)
 
 
 def _with_objects(one: Picture, table: NDArray[np.int64]) -> Picture:

@@ -18,11 +18,18 @@ ALIASES = {
     "tvmonitor": "tv",
     "diningtable": "dining table",
     "pottedplant": "potted plant",
+    "with mask": "face",
+    "without mask": "face",
+    "mask weared incorrect": "face",
 }
-"""Pascal VOC's names of classes that COCO has under another name. Nothing that could mean two classes ("bike") is here.
+"""Pascal VOC's names of classes that COCO has under another name, and what sets of masked faces call their faces. Nothing that
+could mean two classes ("bike") is here.
 
-Source: the class lists of the VOC 2012 development kit and of COCO 2017.
+Source: the class lists of the VOC 2012 development kit, of COCO 2017 and of Kaggle's "Face Mask Detection" (its spelling).
 """
+
+ONE_CLASS = "object"
+"""The class of boxes in a table without a column for it."""
 
 VOID_NAMES = ("void", "ignore", "ignored", "unlabelled", "unlabeled")
 """Names of what is labelled as unknown: it counts neither way."""

@@ -23,14 +23,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edged.errors import InputError
+from tools.datasets.classes import ONE_CLASS
 from tools.datasets.pictures import LabelledObject, Origin, Part, PictureSet, make_picture
 from tools.datasets.reading import Reading, read_text
 
 FILE = "labels.csv"
 BOX_COLUMNS = (("box_x", "box_y", "box_w", "box_h"), ("x", "y", "w", "h"))
 CLASS_COLUMNS = ("label", "class")
-ONE_CLASS = "object"
-"""The class of boxes in a table without a column for it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ class Engine:
         build_s: how long TensorRT built.
         plan_mb: its size.
         layers: how many layers write each type.
-        ap50, mean_iou, passed: of the parity gate; None where it was not reached.
+        figures, passed: of the parity gate; None where it was not reached.
     """
 
     engine: str
@@ -53,8 +53,7 @@ class Engine:
     build_s: float
     plan_mb: float
     layers: Mapping[str, int]
-    ap50: float | None = None
-    mean_iou: float | None = None
+    figures: Mapping[str, float] | None = None
     passed: bool | None = None
 
 

@@ -173,10 +173,10 @@ def _engine_table(engines: list[Engine]) -> list[str]:
     rows = []
     for each in engines:
         verdict = {None: "not compared", True: "passed", False: "**failed**"}[each.passed]
-        figures = ("–", "–") if each.ap50 is None or each.mean_iou is None else (f"{each.ap50:.4f}", f"{each.mean_iou:.4f}")
+        figures = ", ".join(f"{name} {value:.4f}" for name, value in (each.figures or {}).items()) or "–"
         layers = ", ".join(f"{count} {kind}" for kind, count in each.layers.items())
-        rows.append((each.engine, each.precision, f"{each.build_s:.1f} s", f"{each.plan_mb:.1f} MB", layers, *figures, verdict))
-    return _table(("network", "precision", "built in", "size", "layers", "AP50", "mean IoU", "parity"), rows)
+        rows.append((each.engine, each.precision, f"{each.build_s:.1f} s", f"{each.plan_mb:.1f} MB", layers, figures, verdict))
+    return _table(("network", "precision", "built in", "size", "layers", "beside ONNX Runtime", "parity"), rows)
 
 
 def _batch_table(rates: list[BatchRate]) -> list[str]:

@@ -20,6 +20,7 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
+from edged.assembly import make_network
 from edged.backends.base import Tensors
 from edged.backends.tensorrt.cache import EngineRecord
 from edged.backends.tensorrt.cuda import Cuda, open_cuda
@@ -29,7 +30,7 @@ from edged.backends.tensorrt.runner import TensorrtBackend, open_tensorrt_backen
 from edged.engine_building import make_cache
 from edged.errors import DeviceError, DeviceMissingError, EdgedError, InferenceError, ModelError
 from edged.models.detector import Detector
-from edged.models.manifest import PRECISIONS, Manifest, load_manifest
+from edged.models.manifest import PRECISIONS, DetectorManifest, Manifest, load_manifest
 from edged.types import Pixels
 from tools.bench.report import cpu_model
 from tools.bench.service import percentile
@@ -83,6 +84,10 @@ class Bench:
         """Every built engine, oldest first."""
         cache = make_cache(self.state_dir)
         return [cache.load(stem) for stem in cache.stems()]
+
+    def detectors(self) -> list[EngineRecord]:
+        """Those of `records` that are of a detector: what a camera's frames go through."""
+        return [record for record in self.records() if isinstance(load_manifest(Path(record.directory)), DetectorManifest)]
 
     def read(self, record: EngineRecord) -> tuple[Manifest, bytes]:
         """The manifest and the plan of a built engine."""
@@ -213,8 +218,7 @@ def _note_engines(state_dir: Path, note: Note, name: str) -> None:
                     build_s=record.seconds,
                     plan_mb=record.plan_bytes / 1e6,
                     layers=record.types,
-                    ap50=parity and parity.ap50,
-                    mean_iou=parity and parity.mean_iou,
+                    figures=parity and parity.figures,
                     passed=parity and parity.is_passed,
                 )
             )
@@ -270,7 +274,7 @@ def _time_batch(bench: Bench, record: EngineRecord, backend: TensorrtBackend, fe
 def compare_pipeline(bench: Bench, clips: list[list[Pixels]] | None = None) -> bool:
     """The pipeline's pictures a second beside those of the bare engine, of edged's runner and of trtexec."""
     clips = clips or draw_clips()
-    return bench.of_each("pipeline", bench.records(), lambda record: _compare_one(bench, record, clips))
+    return bench.of_each("pipeline", bench.detectors(), lambda record: _compare_one(bench, record, clips))
 
 
 def _compare_one(bench: Bench, record: EngineRecord, clips: list[list[Pixels]]) -> None:
@@ -338,7 +342,7 @@ def read_throughput(said: str) -> float:
 def count_streams(bench: Bench, clips: list[list[Pixels]] | None = None, *, counts: tuple[int, ...] = CAMERAS) -> bool:
     """How many drawn cameras in real time one engine carries, more and more until frames are dropped."""
     clips = clips or draw_clips()
-    return bench.of_each("streams", choose(bench.records()), lambda record: _count_streams_of(bench, record, clips, counts))
+    return bench.of_each("streams", choose(bench.detectors()), lambda record: _count_streams_of(bench, record, clips, counts))
 
 
 def choose(records: list[EngineRecord]) -> list[EngineRecord]:
@@ -407,5 +411,5 @@ def _name(record: EngineRecord) -> dict[str, str]:
 
 def _feeds(manifest: Manifest, backend: TensorrtBackend, pictures: list[Pixels], count: int) -> dict[str, NDArray[np.generic]]:
     """So many pictures as the network wants them, the same ones again where there are fewer."""
-    batch = Detector(manifest, backend).prepare([pictures[index % len(pictures)] for index in range(count)])
+    batch = make_network(manifest, backend).prepare([pictures[index % len(pictures)] for index in range(count)])
     return {manifest.input.name: batch.tensor.copy()}

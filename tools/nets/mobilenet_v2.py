@@ -34,6 +34,8 @@ ROWS = (
 STEM_CHANNELS = 32
 TAP_ROWS = (2, 4, 6)
 """The rows after which features of stride 8, 16 and 32 are taken."""
+LAST_HALVING = 5
+"""The row with the last stride of 2."""
 WIDENED_TAP_ROWS = (3, 5)
 """The rows whose first block, widened and not yet at half the size, gives features of stride 8 and 16."""
 
@@ -72,9 +74,11 @@ class MobileNetV2(nn.Module):
         channels: of the three features.
     """
 
-    def __init__(self, *, width: float = 1.0) -> None:
+    def __init__(self, *, width: float = 1.0, last_stride: int = 2) -> None:
+        """last_stride: of the last row that halves; 1: the coarsest features keep the stride of 16."""
         super().__init__()
-        self.stem, self.rows = _build(ROWS, width=width)
+        rows = [row._replace(s=last_stride) if number == LAST_HALVING else row for number, row in enumerate(ROWS)]
+        self.stem, self.rows = _build(rows, width=width)
         self.channels = tuple(scale_channels(ROWS[row].c, width) for row in TAP_ROWS)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:

@@ -3,7 +3,7 @@
 Sources: anchors on three scales and exp() sizes, Redmon & Farhadi, YOLOv3, 2018; centres that reach over the cell's edge,
 Bochkovskiy et al., YOLOv4, 2020, "grid sensitivity"; fusion, Lin et al., FPN, 2017 and Liu et al., PANet, 2018; pools of several
 sizes, He et al., Spatial Pyramid Pooling, 2014, as YOLOv3-SPP places them; scores per class without an objectness, Lin et al.,
-RetinaNet, 2017.
+RetinaNet, 2017; points of an object beside its box, relative to the anchor, Deng et al., RetinaFace, CVPR 2020, section 3.1.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class YoloSettings:
         width: MobileNetV2's width multiplier.
         neck: channels of the fused features; in `spp` the measure that those of every layer follow.
         objectness: each place also says whether anything is there at all; a class score is then both multiplied.
+        points: names of the points of an object that each place also tells; empty: none.
     """
 
     classes: tuple[str, ...]
@@ -53,6 +54,7 @@ class YoloSettings:
     width: float = 1.0
     neck: int = 96
     objectness: bool = False
+    points: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,12 +66,14 @@ class Predictions:
         offsets: (N, R, 4) what these were decoded from: tx, ty, tw, th.
         logits: (N, R, classes) before the sigmoid.
         objectness: (N, R) before the sigmoid; None in a network without.
+        points: (N, R, K, 2) x, y, input pixels; None in a network without.
     """
 
     boxes: Tensor
     offsets: Tensor
     logits: Tensor
     objectness: Tensor | None = None
+    points: Tensor | None = None
 
     def scores(self) -> Tensor:
         """(N, R, classes) in [0, 1]; with an objectness the probability of an object times that of its class."""
@@ -163,12 +167,17 @@ def _filter(channels: int) -> Conv:
     return Conv(channels, channels, kernel=3, groups=channels, manner=DARKNET)
 
 
+def _point_head(channels: int, answers: int) -> nn.Sequential:
+    """A look at the neighbours before the answer: a point may lie some cells away."""
+    return nn.Sequential(_filter(channels), Conv(channels, answers, kernel=1, linear=True))
+
+
 def _double(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
 class Yolo(nn.Module):
-    """Pictures in, boxes and class logits out; grid and anchors are decoded inside."""
+    """Pictures in, boxes, class logits and perhaps points out; grid and anchors are decoded inside."""
 
     def __init__(self, settings: YoloSettings) -> None:
         super().__init__()
@@ -183,6 +192,9 @@ class Yolo(nn.Module):
             self.neck = PanNeck(self.backbone.channels, settings.neck)
             self.mix = nn.ModuleList(Separable(n, n) for n in self.neck.channels)
         self.heads = nn.ModuleList(Conv(n, n_anchors * answers, kernel=1, linear=True) for n in self.neck.channels)
+        self.points = nn.ModuleList()
+        if n_points := len(settings.points):
+            self.points.extend(_point_head(n, n_anchors * n_points * 2) for n in self.neck.channels)
         self._start_quietly()
 
     def _start_quietly(self) -> None:
@@ -192,6 +204,9 @@ class Yolo(nn.Module):
             with torch.no_grad():
                 head.scale.mul_(0.1)
                 head.bias.view(len(self.settings.anchors[0]), -1)[:, rare] = -math.log((1 - PRIOR) / PRIOR)
+        for _, head in self.points:
+            with torch.no_grad():
+                head.weight.zero_()  # all points in the middle of the cell, and free to leave it at the full rate
 
     def forward(self, images: Tensor) -> Predictions:
         """images: (N, 3, H, W) uint8 RGB or the same numbers as floats; H and W multiples of 32."""
@@ -200,17 +215,23 @@ class Yolo(nn.Module):
 
     def answer(self, features: Sequence[Tensor], places: Places) -> Predictions:
         """What the heads say of the neck's three features."""
-        raw = [head(mix(x)).float() for mix, head, x in zip(self.mix, self.heads, features, strict=True)]
-        rows = torch.cat([self._rows(x) for x in raw], dim=1)  # (N, R, 4 + objectness + classes)
+        mixed = [mix(x) for mix, x in zip(self.mix, features, strict=True)]
+        rows = self._rows(self.heads, mixed)  # (N, R, 4 + objectness + classes)
         offsets = rows[..., :4]
         boxes = decode_boxes(offsets, places)
+        points = None
+        if self.settings.points:
+            points = decode_points(self._rows(self.points, mixed).unflatten(-1, (len(self.settings.points), 2)), places)
         if self.settings.objectness:
-            return Predictions(boxes, offsets, rows[..., 5:], rows[..., 4])
-        return Predictions(boxes, offsets, rows[..., 4:])
+            return Predictions(boxes, offsets, rows[..., 5:], rows[..., 4], points)
+        return Predictions(boxes, offsets, rows[..., 4:], points=points)
 
-    def _rows(self, x: Tensor) -> Tensor:
+    def _rows(self, heads: nn.ModuleList, features: Sequence[Tensor]) -> Tensor:
+        """(N, R, answers of a place) of three features, in the order of the places."""
         n_anchors = len(self.settings.anchors[0])
-        return x.flatten(2).unflatten(1, (n_anchors, x.shape[1] // n_anchors)).transpose(2, 3).flatten(1, 2)
+        raw = [head(x).float() for head, x in zip(heads, features, strict=True)]
+        rows = [x.flatten(2).unflatten(1, (n_anchors, x.shape[1] // n_anchors)).transpose(2, 3).flatten(1, 2) for x in raw]
+        return torch.cat(rows, dim=1)
 
     def places(self, height: int, width: int) -> Places:
         """The R places of an input of that size, in the order of the answers: stride, anchor, row, column."""
@@ -227,7 +248,7 @@ class Yolo(nn.Module):
 
 
 class ExportedYolo(Yolo):
-    """The network as devices run it: the same weights by the same names, one input size; boxes and scores out, as arrays.
+    """The network as devices run it: the same weights by the same names, one input size; arrays out.
 
     Attributes:
         width, height: of the input, pixels, multiples of 32.
@@ -241,13 +262,25 @@ class ExportedYolo(Yolo):
         self.register_buffer("anchors", places.anchors, persistent=False)
         self.register_buffer("strides", places.strides, persistent=False)
 
+    @property
+    def outputs(self) -> dict[str, tuple[int, ...]]:
+        """Names of what it answers in their order, and the shape of each for one picture."""
+        rows, settings = len(self.centres), self.settings
+        points = {"points": (rows, len(settings.points), 2)} if settings.points else {}
+        return {"boxes": (rows, 4), "scores": (rows, len(settings.classes)), **points}
+
     def places(self, height: int, width: int) -> Places:  # noqa: ARG002 - one size, known from the start
         return Places(self.centres, self.anchors, self.strides)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """images: (N, 3, height, width) uint8. Returns boxes (N, R, 4) xyxy, input pixels, and scores (N, R, classes)."""
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """images: (N, 3, height, width) uint8.
+
+        Returns:
+            Boxes (N, R, 4) xyxy, input pixels; scores (N, R, classes); points (N, R, K, 2), input pixels, in a network with such.
+        """
         predictions = super().forward(images)
-        return predictions.boxes, predictions.scores()
+        answers = predictions.boxes, predictions.scores()
+        return answers if predictions.points is None else (*answers, predictions.points)
 
 
 def decode_boxes(offsets: Tensor, places: Places) -> Tensor:
@@ -263,3 +296,13 @@ def encode_boxes(boxes: Tensor, places: Places) -> Tensor:
     share = ((centres - places.centres) / places.strides + 1.0) / 2.0
     log_ratio = torch.log((sizes / places.anchors).clamp_min(1e-6)).clamp(-LARGEST_LOG_RATIO, LARGEST_LOG_RATIO)
     return torch.cat([torch.logit(share, eps=NEAREST_EDGE), log_ratio], dim=-1)
+
+
+def decode_points(offsets: Tensor, places: Places) -> Tensor:
+    """(..., R, K, 2) x, y, input pixels: cell + offset * anchor's sides, of offsets of that shape."""
+    return places.centres[:, None] + offsets * places.anchors[:, None]
+
+
+def encode_points(points: Tensor, places: Places) -> Tensor:
+    """(..., R, K, 2) the offsets that decode to these points."""
+    return (points - places.centres[:, None]) / places.anchors[:, None]

@@ -49,12 +49,23 @@ def draw_crop(pixels_rgb: Pixels, around: NDArray[np.float32], boxes: Sequence[M
     shown_w, shown_h = max(1, round((x2 - x1) * scale)), max(1, round((y2 - y1) * scale))
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     shown = cv2.resize(pixels_rgb[y1:y2, x1:x2], (shown_w, shown_h), interpolation=interpolation)
-    encoded = encode_jpeg(shown, quality=_JPEG_QUALITY)
-    uri = "data:image/jpeg;base64," + base64.b64encode(encoded).decode("ascii")
-    drawn = [element("image", href=uri, width=shown_w, height=shown_h)]
+    drawn = [_embed(shown)]
     for marked in boxes:
         left, top, right, bottom = ((marked.box - (x1, y1, x1, y1)) * scale).round(1).tolist()
         place = {"x": left, "y": top, "width": max(right - left, 1), "height": max(bottom - top, 1)}
         kind = "truth" if marked.is_truth else "said"
         drawn += [element("rect", class_="casing", **place), element("rect", class_=kind, **place)]
     return element("svg", element("title", title), *drawn, viewBox=f"0 0 {shown_w} {shown_h}", class_="crop", role="img")
+
+
+def draw_picture(pixels_rgb: Pixels, *, title: str) -> Element:
+    """A picture, (h, w, 3) uint8, inside the page as it is."""
+    height, width = pixels_rgb.shape[:2]
+    parts = [element("title", title), _embed(pixels_rgb)]
+    return element("svg", *parts, viewBox=f"0 0 {width} {height}", role="img", style="width: 100%; display: block")
+
+
+def _embed(pixels_rgb: Pixels) -> Element:
+    height, width = pixels_rgb.shape[:2]
+    uri = "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(pixels_rgb, quality=_JPEG_QUALITY)).decode("ascii")
+    return element("image", href=uri, width=width, height=height)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edged.errors import InputError
 from edged.models.manifest import DetectorManifest
 from tools.datasets import Part, PictureSet
-from tools.datasets.choosing import choose_classes
+from tools.datasets.choosing import choose_classes, name_objects
 from tools.datasets.classes import same_name
 from tools.datasets.opening import load_sets
 
@@ -76,6 +76,7 @@ def in_terms_of(classes: Sequence[str], sets: Sequence[PictureSet]) -> list[Pict
     Returns:
         Sets that all have the same classes.
     """
+    sets = [name_objects(one, classes) for one in sets]
     names = _each_once([*classes, *(name for one in sets for name in labelled_names(one))])
     return [choose_classes(one, names) for one in sets]
 

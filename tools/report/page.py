@@ -9,23 +9,21 @@ from pathlib import Path
 
 import numpy as np
 
-from edged.errors import InputError
 from edged.models.manifest import SCORE_FLOOR
 from tools.datasets import PictureSet
 from tools.drawn import DRAWN
 from tools.report.bootstrap import FEWEST_PICTURES
 from tools.report.charts import Line, draw_chart, draw_interval
 from tools.report.curves import calibrate_scores, score_curve
+from tools.report.document import make_document, make_table, write_document
 from tools.report.figures import ALL_CLASSES, ClassFigures, EngineFigures, Estimate, Group, missing_classes, unlabelled_classes
 from tools.report.gallery import show_mistakes
 from tools.report.judged import shorten
-from tools.report.markup import Element, element, to_html
+from tools.report.markup import Element, element
 from tools.report.mistakes import NEAR_IOU, Alarm, AlarmCause, Miss, MissCause, Mistakes, find_mistakes
 from tools.report.outcomes import SIZES
 from tools.report.run import FLOOR, STAGES, Run
 
-_STYLE = Path(__file__).with_name("page.css")
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _NOTES = f"""\
 Boxes match at overlap (intersection over union) 0.5, best score first, each object once. A second box on an object is a false \
 alarm. Boxes labelled “ignore” count neither way, nor do classes in sets that do not label them.
@@ -51,11 +49,7 @@ def write_page(path: Path, sets: Sequence[PictureSet], runs: Sequence[Run], grou
     Raises:
         InputError: the file cannot be written.
     """
-    text = to_html(_page(sets, runs, groups, n_pictures))
-    try:
-        path.write_text(text, encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise InputError(f"{path}: the page cannot be written: {error}") from error
+    write_document(path, _page(sets, runs, groups, n_pictures))
 
 
 def _page(sets: Sequence[PictureSet], runs: Sequence[Run], groups: Sequence[Group], n_pictures: int) -> Element:
@@ -67,15 +61,7 @@ def _page(sets: Sequence[PictureSet], runs: Sequence[Run], groups: Sequence[Grou
             body += [element("h3", "Each set"), *(_by_set(groups, runs))]
     body += [element("h2", "Speed"), *_speed(sets, runs)]
     body += [element("h2", "How this was counted"), element("ul", *(element("li", note) for note in _NOTES.splitlines()))]
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("title", f"Evaluation of {runs[0].manifest.name} {runs[0].manifest.revision}"),
-        element("style", _STYLE.read_text(encoding="utf-8")),
-    )
-    return element("html", head, element("body", *body), lang="en")
+    return make_document(f"Evaluation of {runs[0].manifest.name} {runs[0].manifest.revision}", body)
 
 
 def _head(sets: Sequence[PictureSet], runs: Sequence[Run], groups: Sequence[Group]) -> list[Element]:
@@ -89,7 +75,9 @@ def _head(sets: Sequence[PictureSet], runs: Sequence[Run], groups: Sequence[Grou
         element("h1", title),
         element("p", f"Evaluated {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC.", class_="faint"),
         element("ul", *(element("li", _about(run, labelled)) for run in runs)),
-        _table(["set", "pictures", *columns], rows, caption="Objects that count; in brackets ignored ones; – is not labelled."),
+        make_table(
+            ["set", "pictures", *columns], rows, caption="Objects that count; in brackets ignored ones; – is not labelled."
+        ),
     ]
     for name, run in zip(_short_names(runs), runs, strict=True):
         if unmeasured := unlabelled_classes(groups, run):
@@ -151,7 +139,7 @@ def _summary(group: Group) -> Element:
         f1 = 2 * score.found / (score.found + score.invented + score.n) if score.n else None
         ratios = [_figure(ratio) for ratio in (score.recall, score.precision, f1)]
         rows.append([name, str(score.n), *_estimate(one.ap50), *ratios, f"{one.threshold:.2f}"])
-    return _table(head, rows, total=[ALL_CLASSES, "", *_estimate(group.engines[0].mean), "", "", "", ""])
+    return make_table(head, rows, total=[ALL_CLASSES, "", *_estimate(group.engines[0].mean), "", "", "", ""])
 
 
 def _comparison(group: Group) -> Element:
@@ -169,7 +157,7 @@ def _comparison(group: Group) -> Element:
         rows.append([name, *figures, *ratios, *_estimate(difference, reach=reach)])
     total = [ALL_CLASSES, "", "", "", "", "", *_estimate(mean, reach=reach)]
     caption = "Difference: first engine minus second; recall and precision are the second's, at its own thresholds"
-    return _table(head, rows, total=total, caption=caption)
+    return make_table(head, rows, total=total, caption=caption)
 
 
 def _estimate(one: Estimate, *, reach: float | None = None) -> list[Element | str]:
@@ -190,7 +178,7 @@ def _by_size(group: Group) -> Element:
             others = [other.classes[name].by_size[size][1] for other in group.engines[1:] if name in other.classes]
             row += [str(n), _figure(part.value), _range(part), _bar([part, *others])]
         rows.append(row)
-    return _table(head, rows)
+    return make_table(head, rows)
 
 
 def _by_set(groups: Sequence[Group], runs: Sequence[Run]) -> list[Element]:
@@ -214,7 +202,7 @@ def _by_set(groups: Sequence[Group], runs: Sequence[Run]) -> list[Element]:
                     row += [_figure(others[0].value) if others else "–"]
                     row += [_figure(difference.value, signed=True), _range(difference, signed=True)] if difference else ["–", ""]
                 rows.append(row)
-    return [_table(head, rows)]
+    return [make_table(head, rows)]
 
 
 def _has_coco(group: Group) -> bool:
@@ -227,7 +215,7 @@ def _coco(group: Group, runs: Sequence[Run]) -> list[Element]:
     for engine, figures in zip(_short_names(runs), group.engines, strict=True):
         scores = {name: one.coco for name, one in figures.classes.items() if one.coco}
         rows = [[name, *(_figure(value) for value in astuple(score))] for name, score in scores.items()]
-        tables.append(_table(["class", "AP", "AP50", "AP75", *SIZES], rows, caption=engine if len(runs) > 1 else ""))
+        tables.append(make_table(["class", "AP", "AP50", "AP75", *SIZES], rows, caption=engine if len(runs) > 1 else ""))
     return tables
 
 
@@ -302,7 +290,7 @@ def _cause_table(caption: str, numbers: Mapping[str, int], causes: type, mistake
         mine = [each for each in mistakes if each.class_id == number]
         counts = [sum(each.cause is cause for each in mine) for cause in causes]
         rows.append([name, str(len(mine)), *(_share_cell(count, len(mine)) for count in counts)])
-    return _table(["class", "all", *(cause.value for cause in causes)], rows, caption=caption)
+    return make_table(["class", "all", *(cause.value for cause in causes)], rows, caption=caption)
 
 
 def _confusion(mistakes: Mistakes, group: Group) -> list[Element]:
@@ -318,7 +306,7 @@ def _confusion(mistakes: Mistakes, group: Group) -> list[Element]:
     caption = "Who is taken for whom, at the shipped thresholds. An object counts once, as itself if it is found as itself; a "
     caption += "further detection on it counts as nothing there."
     head = ["", *(f"said {names[number]}" for number in shown), *(["said another class"] if others.any() else [])]
-    return [_table(head, rows, caption=caption)]
+    return [make_table(head, rows, caption=caption)]
 
 
 def _speed(sets: Sequence[PictureSet], runs: Sequence[Run]) -> list[Element]:
@@ -331,23 +319,7 @@ def _speed(sets: Sequence[PictureSet], runs: Sequence[Run]) -> list[Element]:
     head = ["engine", *(f"{stage}, ms" for stage in STAGES), "all, ms", "95th percentile"]
     note = f"Medians a picture, over {sum(len(one.pictures) for one in sets)} pictures; decoding the file is left out, and so is "
     note += f"nothing else that ran on this machine. Suppression here starts at score {FLOOR:g}: a daemon's is faster."
-    return [_table(head, rows), element("p", note, class_="faint")]
-
-
-def _table(
-    head: Sequence[str], rows: Sequence[Sequence[Element | str]], *, total: Sequence[Element | str] = (), caption: str = ""
-) -> Element:
-    """A table in a box of its own that scrolls sideways on a narrow screen."""
-    lines = [element("tr", *(_cell(cell) for cell in row)) for row in rows]
-    if total:
-        lines.append(element("tr", *(_cell(cell) for cell in total), class_="total"))
-    captions = [element("caption", caption)] if caption else []
-    heads = element("thead", element("tr", *(element("th", title, scope="col") for title in head)))
-    return element("div", element("table", *captions, heads, element("tbody", *lines)), class_="scroll")
-
-
-def _cell(content: Element | str) -> Element:
-    return content if not isinstance(content, str) and content.tag == "td" else element("td", content)
+    return [make_table(head, rows), element("p", note, class_="faint")]
 
 
 def _share_cell(count: int, whole: int) -> Element:

@@ -24,7 +24,7 @@ from typing import Any
 from edged.backends.tensorrt.builder import BuildOptions
 from edged.errors import EngineMissingError, ModelError, StateError
 
-_FORM = 1
+_FORM = 2
 """Of the record; a later edged that writes other fields counts on."""
 _DIRECTORY_MODE, _FILE_MODE = 0o700, 0o600
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
@@ -101,14 +101,13 @@ class ParityRecord:
 
     Attributes:
         target: where they were compared; elsewhere it says nothing.
-        ap50, mean_iou: see `edged.parity.Parity`.
+        figures: by name, 1 is the same; see `edged.parity.Parity`.
         pictures: so many.
-        is_passed: both reached the limits that held then.
+        is_passed: all reached the limits that held then.
     """
 
     target: Target
-    ap50: float
-    mean_iou: float
+    figures: Mapping[str, float]
     pictures: int
     is_passed: bool
 
@@ -446,9 +445,10 @@ def check_verified(record: EngineRecord, target: Target) -> None:
     if parity is not None and parity.target == target:
         if parity.is_passed:
             return
+        figures = ", ".join(f"{name} {value:.4f}" for name, value in parity.figures.items())
         raise EngineMissingError(
-            f"{label}: its answers are not those of the network: AP50 {parity.ap50:.4f}, mean IoU {parity.mean_iou:.4f} on "
-            f"{parity.pictures} pictures: use another precision, or build it anew [engine.parity]"
+            f"{label}: its answers are not those of the network: {figures} on {parity.pictures} pictures: use another precision, "
+            f"or build it anew [engine.parity]"
         )
     where = "" if parity is None else f" on {target}, only on {parity.target}"
     raise EngineMissingError(

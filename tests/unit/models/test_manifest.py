@@ -14,8 +14,8 @@ from models_onnx import make_encoder_manifest, make_liveness_manifest, make_mani
 from edged.errors import ModelError
 from edged.models.manifest import (
     PRECISIONS,
+    DetectorLimits,
     DetectorManifest,
-    DetectorParity,
     Manifest,
     ManifestT,
     Precision,
@@ -375,8 +375,8 @@ def test_list_engines_has_each_name_once_and_the_device_s_own_first(tmp_path: Pa
 
 def test_manifest_holds_limits_of_parity_where_it_has_its_own(engine: Path) -> None:
     """By precision; a limit that nothing can reach, and one of an unknown figure, are mistakes."""
-    limits = {"int8": {"ap50": 0.9, "mean_iou": 0.8}}
-    manifest = load_manifest(engine).model_copy(update={"parity": {"int8": DetectorParity(ap50=0.9, mean_iou=0.8)}})
+    limits = {"int8": {"ap50": 0.9, "mean_iou": 0.8, "points": None}}
+    manifest = load_manifest(engine).model_copy(update={"parity": {"int8": DetectorLimits(ap50=0.9, mean_iou=0.8)}})
     (engine / "model.yaml").write_text(dump_manifest(manifest))
     assert load_manifest(engine).model_dump()["parity"] == limits
     assert "parity" not in dump_manifest(make_manifest())
@@ -443,7 +443,7 @@ def test_load_manifest_of_another_task_than_wanted_is_refused(tmp_path: Path) ->
         ),
         pytest.param(make_liveness_manifest(), {"classes": ["live"]}, "classes: Tuple should have at least 2", id="all is live"),
         pytest.param(make_liveness_manifest(), {"classes": ["live"] * 2}, "'live' stands more than once", id="live twice"),
-        pytest.param(make_liveness_manifest(), {"margin": 0.9}, "greater than or equal to 1", id="less than the face"),
+        pytest.param(make_liveness_manifest(), {"margin": 0.4}, "greater than or equal to 0.5", id="less than half a face"),
         pytest.param(make_manifest(), {"points": ["nose"]}, "give both or neither", id="points without a tensor"),
         pytest.param(make_manifest(), {"outputs": OUTPUTS | {"points": "points"}}, "give both or neither", id="unnamed points"),
         pytest.param(make_manifest(), {"points": ["eye", "eye"]}, "each point needs a name of its own", id="point twice"),

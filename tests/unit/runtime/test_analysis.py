@@ -9,7 +9,7 @@ from edged.backends.base import TensorSpec
 from edged.errors import InferenceError
 from edged.events.event import EventType
 from edged.models.detector import Detector
-from edged.pipeline import CameraPipeline, DetectionSettings
+from edged.pipeline import CameraPipeline, DetectionSettings, Identified
 from edged.rules.engine import Rules
 from edged.rules.settings import ObjectSettings
 from edged.runtime.analysis import POLL_S, Analysis
@@ -17,7 +17,7 @@ from edged.runtime.board import FrameBoard
 from edged.runtime.camera_status import CameraState, CameraStatus
 from edged.runtime.loop import Loop
 from edged.tracking.tracker import Tracker, TrackerSettings
-from edged.types import Frame
+from edged.types import FaceDecision, FaceDecisionKind, Frame
 
 
 class OnePersonBackend:
@@ -86,7 +86,7 @@ class ListJournal:
 class Rig:
     """Plays frames to the analysis: each `take` gives the next, None lets half a minute pass, the end stops the loop."""
 
-    def __init__(self, frames, *, backend=None):
+    def __init__(self, frames, *, backend=None, faces=None):
         self.clock = FakeClock()
         detector = Detector(make_manifest(), backend or OnePersonBackend())
         names = detector.class_names
@@ -112,6 +112,7 @@ class Rig:
             clock=self.clock,
             batch=1,
             absent_s=30,
+            faces=faces,
         )
         self.loop = Loop("analysis", self.analysis.run, limit_s=30, now_s=self.clock.now_s)
 
@@ -158,6 +159,40 @@ def test_analysis_of_a_camera_that_is_gone_for_long_ends_its_objects():
     before_pause, after_pause = rig.events_at_take[-2:]
     assert EventType.OBJECT_END not in before_pause
     assert EventType.OBJECT_END in after_pause
+
+
+class FakeFaceWatch:
+    """Answers about track 1 once it was offered three results."""
+
+    def __init__(self):
+        self.n_results = 0
+        self.dropped = []
+
+    def put(self, result):
+        self.n_results += 1
+
+    def take(self):
+        if self.n_results != 3:
+            return []
+        decision = FaceDecision(FaceDecisionKind.UNKNOWN, None, 0.1, None, 0.5, None, 2, None, 1, "a" * 64)
+        return [
+            Identified(camera="door", number=1, decision=decision, captured_s=100.1, frame_seq=2, width=64, height=32),
+            Identified(camera="door", number=9, decision=decision, captured_s=100.1, frame_seq=2, width=64, height=32),
+        ]
+
+    def drop(self, camera):
+        self.dropped.append(camera)
+
+
+def test_analysis_says_whose_face_it_is_before_the_next_frame():
+    """Every result is offered; an answer about an object that is gone is none; at the end nothing is kept of a camera's faces."""
+    faces = FakeFaceWatch()
+
+    rig = Rig(make_frames(4), faces=faces).run()
+
+    assert faces.n_results == 4
+    assert rig.journal.events == [EventType.OBJECT_NEW, EventType.OBJECT_IDENTITY, EventType.OBJECT_END]
+    assert faces.dropped == ["door"]
 
 
 def test_analysis_of_frames_without_a_picture_counts_them_as_dropped(caplog):

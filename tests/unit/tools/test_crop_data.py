@@ -9,7 +9,8 @@ torch = pytest.importorskip("torch", reason="training needs its own environment:
 
 from edged.errors import InputError  # noqa: E402
 from tools.augmentation.settings import AugmentationSettings  # noqa: E402
-from tools.crop_data import Crops, LabelPlan, TrainingCrops, collate_crops, join_crops  # noqa: E402
+from tools.crop_data import LabelPlan, TrainingCrops, collate_crops  # noqa: E402
+from tools.crops import Crops, join_crops  # noqa: E402
 from tools.training_data import Key, make_loader  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -56,6 +57,14 @@ def test_plan_without_an_end_that_fills_no_batch_shows_every_crop() -> None:
     assert sorted(set(pictures)) == list(range(18))
     assert len(pictures) == 24
     assert max(np.bincount(pictures)) == 2
+
+
+def test_plan_that_takes_single_crops_shows_them_as_a_whole_group() -> None:
+    """A single crop is its own company."""
+    labels = np.repeat([0, 1, 2], [1, 4, 4])
+
+    assert np.bincount(shown(make_plan(labels, least_crops=1))).tolist() == [4, 1, 1, 1, 1, 1, 1, 1, 1]
+    assert shown(make_plan(labels)) == []
 
 
 @pytest.mark.parametrize(

@@ -172,3 +172,22 @@ def test_template_with_a_point_missing_is_refused() -> None:
     """A template is of all five points."""
     with pytest.raises(ValueError, match=f"expected {len(POINT_NAMES)} points"):
         Template(112, ((0.0, 0.0),))
+
+
+def test_template_with_room_shows_the_same_face_and_more_around_it() -> None:
+    """The middle of the larger crop is the crop."""
+    pixels = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
+    points = moved(TEMPLATE.as_array(), scale=1.2, degrees=10, shift=(20, 20))
+
+    roomy = align(pixels, points, TEMPLATE.with_room(16))
+
+    assert roomy.shape == (144, 144, 3)
+    np.testing.assert_array_equal(roomy[16:128, 16:128], align(pixels, points, TEMPLATE))
+
+
+def test_template_scaled_shows_the_same_view() -> None:
+    """Half the side, half of every coordinate."""
+    half = TEMPLATE.scaled(56)
+
+    assert half.side_px == 56
+    np.testing.assert_allclose(half.as_array() * 2, TEMPLATE.as_array())

@@ -185,7 +185,7 @@ def test_record_under_another_name_is_refused(cache: EngineCache) -> None:
 def test_record_of_another_edged_is_stale(cache: EngineCache, monkeypatch: pytest.MonkeyPatch) -> None:
     """After an update that writes records in another form, engines are built anew."""
     write(cache)
-    monkeypatch.setattr(cache_module, "_FORM", 2)
+    monkeypatch.setattr(cache_module, "_FORM", 3)
 
     with pytest.raises(EngineMissingError, match=r"written by another edged \(9\).*engine\.stale"):
         cache.find(KEY)
@@ -372,7 +372,7 @@ def test_lock_of_a_directory_that_others_could_write_is_refused(cache: EngineCac
         pass
 
 
-PASSED = ParityRecord(ORIN, ap50=0.9991, mean_iou=0.98, pictures=24, is_passed=True)
+PASSED = ParityRecord(ORIN, {"ap50": 0.9991, "mean_iou": 0.98}, pictures=24, is_passed=True)
 
 
 @pytest.mark.parametrize(
@@ -384,7 +384,7 @@ PASSED = ParityRecord(ORIN, ap50=0.9991, mean_iou=0.98, pictures=24, is_passed=T
             r"on Orin \(8\.7\), driver 12\.6, only on Orin \(8\.7\), driver 13\.2.*unverified",
             id="on another device",
         ),
-        pytest.param(replace(PASSED, is_passed=False), r"AP50 0\.9991, mean IoU 0\.9800 on 24 pictures.*parity", id="failed"),
+        pytest.param(replace(PASSED, is_passed=False), r"ap50 0\.9991, mean_iou 0\.9800 on 24 pictures.*parity", id="failed"),
     ],
 )
 def test_engine_without_passed_parity_on_this_device_is_refused(

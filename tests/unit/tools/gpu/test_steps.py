@@ -54,7 +54,7 @@ def make_key(precision: str = "fp32", *, name: str = "tiny", onnx_sha256: str = 
 
 
 def make_record(precision: str, *, is_passed: bool | None) -> EngineRecord:
-    parity = None if is_passed is None else ParityRecord(TARGET, 0.5, 0.5, 24, is_passed)
+    parity = None if is_passed is None else ParityRecord(TARGET, {"ap50": 0.5, "mean_iou": 0.5}, 24, is_passed)
     return EngineRecord(make_key(precision), "nowhere", "plan", "0" * 64, 1, 1.0, {}, (), "0", parity)
 
 
