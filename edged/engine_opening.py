@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Generic
+from typing import Any, Generic
 
 import numpy as np
 
@@ -150,7 +150,7 @@ def _open_warm(engine: UsableEngine[ManifestT], settings: DetectorConfig, *, max
     return network
 
 
-def fit_where_faster(network: Network, *, now_s: Callable[[], float] = time.perf_counter) -> None:
+def fit_where_faster(network: Network[Any], *, now_s: Callable[[], float] = time.perf_counter) -> None:
     """Let the host or the device fit pictures into the network, whoever takes less from a picture to the network's outputs.
 
     Args:

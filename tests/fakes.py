@@ -1,6 +1,4 @@
-"""Stand-ins for what lies outside: a clock that tests move, a loop of so many turns, a camera that follows a script, a batch that
-is computed.
-"""
+"""Stand-ins for what lies outside: a clock that tests move, a loop of so many turns, a camera that follows a script, a batch."""
 
 from __future__ import annotations
 
