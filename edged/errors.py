@@ -4,7 +4,8 @@ EdgedError
 ├── ConfigError        the configuration is wrong: every mistake of it at once        exit 78
 ├── ModelError         a network or its manifest cannot be used                       exit 78
 │   ├── DeviceMissingError   there is no CUDA device, or no library for it            exit 78, or a CPU
-│   └── EngineMissingError   nothing was built for this device, or with other parts   exit 78, or a CPU
+│   ├── EngineMissingError   nothing was built for this device, or with other parts   exit 78, or a CPU
+│   └── KernelError          nothing compiles what shall run on the device            exit 78, or the host does it
 ├── InputError         a file or argument given on the command line cannot be used    exit 78
 ├── SourceError        a camera gave no frame; carries its cause                      retried
 ├── SinkError          a message could not be handed on                               counted, retried
@@ -83,6 +84,10 @@ class DeviceMissingError(ModelError):
 
 class EngineMissingError(ModelError):
     """No engine was built for this device, or what it was built from or with has changed."""
+
+
+class KernelError(ModelError):
+    """There is no compiler for a kernel of ours, or it refuses it."""
 
 
 class InputError(EdgedError):

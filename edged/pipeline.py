@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from edged.backends.base import Ticket
 from edged.events.counts import Counts
 from edged.events.event import Event, EventType, ObjectFacts
 from edged.models.detector import Detector, DetectorThresholds, SizeLimits, filter_detections
@@ -16,6 +17,7 @@ from edged.rules.counters import CounterState
 from edged.rules.engine import Rules
 from edged.tracking.tracker import Tracker
 from edged.types import Detections, FaceDecision, Frame, Tracks, TrackState
+from edged.vision.letterbox import LetterboxTransform
 from edged.vision.masks import Polygon
 from edged.vision.motion import MotionGate
 
@@ -23,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 class StageTimer:
-    """How long each stage took. A batch's stages count for every frame of it.
+    """How long each stage took. A batch's stages count for every frame of it, and while it computes all that the host does.
 
     Args:
         now_s: monotonic seconds; the first stage begins now.
@@ -132,7 +134,8 @@ class CameraPipeline:
         if self._gate is None:
             return True
         has_moved = self._gate.update(frame.pixels_rgb, now_s=frame.captured_s)  # always: it follows the light
-        return has_moved or self._is_undecided
+        self._is_undecided = has_moved or self._is_undecided  # what moves is, until the tracks say otherwise
+        return self._is_undecided
 
     def follow(self, frame: Frame, detections: Detections | None, timer: StageTimer) -> tuple[Tracks, tuple[Event, ...]]:
         """Tracks and rules for one frame; `detections` is None when it was still."""
@@ -194,6 +197,24 @@ class CameraPipeline:
         return [*events, changed]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class BatchInFlight:
+    """Frames on their way: the network computes, `finish` waits for it.
+
+    Attributes:
+        frames: those that have a picture, at most one a camera.
+        moving: of these, those that the network is shown.
+        transforms: where each of those lies in its input.
+        ticket: for its outputs; None where nothing moves.
+    """
+
+    frames: Sequence[Frame]
+    moving: Sequence[Frame]
+    transforms: Sequence[LetterboxTransform]
+    ticket: Ticket | None
+    timer: StageTimer
+
+
 def process(
     frames: Sequence[Frame], cameras: Mapping[str, CameraPipeline], detector: Detector, *, now_s: Callable[[], float]
 ) -> list[FrameResult]:
@@ -204,14 +225,34 @@ def process(
     Raises:
         InferenceError: the network failed.
     """
+    return finish(begin(frames, cameras, detector, now_s=now_s), cameras, detector)
+
+
+def begin(
+    frames: Sequence[Frame], cameras: Mapping[str, CameraPipeline], detector: Detector, *, now_s: Callable[[], float]
+) -> BatchInFlight:
+    """The first half of `process`: up to the network, which computes from here on.
+
+    Up to `detector.most_in_flight` batches may have begun before the first is finished; they are finished in their order.
+    """
     timer = StageTimer(now_s)
     frames = [frame for frame in frames if has_pixels(frame)]
     timer.end("convert")
     moving = [frame for frame in frames if cameras[frame.camera].needs_detection(frame)]
     timer.end("motion")
-    detections = detect(moving, cameras, detector, timer)
+    if not moving:
+        return BatchInFlight(frames, (), (), None, timer)
+    prepared = detector.prepare([frame.pixels_rgb for frame in moving])
+    timer.end("letterbox")
+    return BatchInFlight(frames, moving, prepared.transforms, detector.submit(prepared), timer)
+
+
+def finish(batch: BatchInFlight, cameras: Mapping[str, CameraPipeline], detector: Detector) -> list[FrameResult]:
+    """The second half: what the network has found, and all that follows from it."""
+    timer = batch.timer
+    detections = _detect(batch, cameras, detector)
     results = []
-    for frame in frames:
+    for frame in batch.frames:
         found = detections.get(frame.camera)
         tracks, events = cameras[frame.camera].follow(frame, found, timer)
         objects = cameras[frame.camera].objects()
@@ -228,17 +269,13 @@ def has_pixels(frame: Frame) -> bool:
         return False
 
 
-def detect(
-    frames: Sequence[Frame], cameras: Mapping[str, CameraPipeline], detector: Detector, timer: StageTimer
-) -> dict[str, Detections]:
+def _detect(batch: BatchInFlight, cameras: Mapping[str, CameraPipeline], detector: Detector) -> dict[str, Detections]:
     """The detections of each camera's frame, from the detector's floor on."""
-    if not frames:
+    if batch.ticket is None:
         return {}
-    prepared = detector.prepare([frame.pixels_rgb for frame in frames])
-    timer.end("letterbox")
-    outputs = detector.infer(prepared)
-    timer.end("infer")
-    thresholds = [cameras[frame.camera].detection.thresholds for frame in frames]
-    found = detector.decode(outputs, prepared.transforms, thresholds=thresholds)
-    timer.end("nms")
-    return {frame.camera: each for frame, each in zip(frames, found, strict=True)}
+    outputs = batch.ticket.result()
+    batch.timer.end("infer")
+    thresholds = [cameras[frame.camera].detection.thresholds for frame in batch.moving]
+    found = detector.decode(outputs, batch.transforms, thresholds=thresholds)
+    batch.timer.end("nms")
+    return {frame.camera: each for frame, each in zip(batch.moving, found, strict=True)}

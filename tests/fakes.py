@@ -1,4 +1,4 @@
-"""Stand-ins for what lies outside: a clock that tests move, a loop of so many turns, a camera that follows a script."""
+"""Stand-ins for what lies outside: a clock that tests move, a loop of so many turns, a camera that follows a script, a batch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from edged.backends.base import Tensors
 from edged.errors import SourceCause, SourceError
 from edged.sources.base import SourceFrame
 
@@ -26,6 +27,16 @@ class FakeClock:
 
     def advance(self, seconds: float) -> None:
         self.time_s += seconds
+
+
+@dataclass(frozen=True)
+class Done:
+    """The ticket of a batch that was computed when it was submitted."""
+
+    outputs: Tensors
+
+    def result(self) -> Tensors:
+        return self.outputs
 
 
 class Turns:

@@ -125,6 +125,11 @@ class TensorrtConfig(Section):
     device: Whole = setting(0, "Number of the CUDA device.", unit="count", ge=0, le=63)
     max_batch: Whole = setting(8, "Most pictures that an engine is built to compute at once.", unit="count", ge=1, le=MAX_CAMERAS)
     graphs: Flag = setting(True, "Whether a batch is replayed as one CUDA graph once its size was seen.")
+    preprocess: Literal["cpu", "gpu", "auto"] = setting(
+        "cpu",
+        "What fits pictures into the network: the processor; the GPU, with a CUDA compiler (docs/jetson.md); auto is the faster "
+        "of both with a picture of 1280x720, measured at every start.",
+    )
     workspace_mib: Whole = setting(1024, "Most scratch memory of a layer while an engine is built.", unit="MiB", ge=16, le=65536)
     dla_core: Whole | None = setting(
         None, "Number of a Jetson's DLA core to build for; left out: the GPU.", unit="count", ge=0, le=1

@@ -89,6 +89,18 @@ class InputSpec(_Part):
             raise ValueError("a network that takes uint8 scales inside: leave scale, mean and std out")
         return self
 
+    @property
+    def factors(self) -> tuple[float, float, float]:
+        """What a pixel is multiplied by, per channel of the network's order."""
+        first, second, third = (self.scale / std for std in self.std)
+        return first, second, third
+
+    @property
+    def offsets(self) -> tuple[float, float, float]:
+        """What is added then."""
+        first, second, third = (-mean / std for mean, std in zip(self.mean, self.std, strict=True))
+        return first, second, third
+
 
 class OutputNames(_Part):
     """Names of a detector's outputs, all float32: boxes (N, R, 4) xyxy input pixels, scores (N, R, C) in [0, 1].
@@ -187,10 +199,12 @@ class DetectorLimits(ParityLimits):
     Attributes:
         ap50: average precision when what the network in float sees is the truth.
         mean_iou: of the boxes of both on the same objects.
+        points: 1 less the mean distance between the points of both on the same objects, in longer sides of the box; None: any.
     """
 
     ap50: _Ratio
     mean_iou: _Ratio
+    points: _Ratio | None = None
 
 
 class EncoderLimits(ParityLimits):

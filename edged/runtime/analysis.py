@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from edged.clock import Clock
 from edged.models.detector import Detector
-from edged.pipeline import CameraPipeline, FrameResult, process
+from edged.pipeline import BatchInFlight, CameraPipeline, FrameResult, begin, finish
 from edged.runtime.board import FrameBoard
 from edged.runtime.camera_status import CameraStatus
 from edged.runtime.faces import FaceWatch
 from edged.runtime.journal import Journal
 from edged.runtime.loop import Loop
+from edged.types import Frame
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +23,8 @@ POLL_S = 0.5
 
 class Analysis:
     """Analyses what the captures put on the board; the body of one `Loop`, and the only user of detector and pipelines.
+
+    A device computes one batch while the next begins here; no batch waits for a next one that is not there.
 
     Args:
         board: where the frames are.
@@ -55,6 +59,7 @@ class Analysis:
         self._journal = journal
         self._clock = clock
         self._batch = batch
+        self._most_in_flight = detector.most_in_flight
         self._absent_s = absent_s
         self._listeners = listeners
         self._faces = faces
@@ -66,17 +71,29 @@ class Analysis:
         """Analyse until the loop is asked to stop, then end every object."""
         for camera in self._cameras:
             self._publish_counts(camera)
+        in_flight: deque[BatchInFlight] = deque()
         while not loop.stopping:
             loop.beat()
-            frames = self._board.take(self._batch, timeout_s=POLL_S)
+            frames = self._board.take(self._batch, timeout_s=0.0 if in_flight else POLL_S)
             self._take_answers()
-            results = process(frames, self._cameras, self._detector, now_s=self._clock.now_s) if frames else []
-            for result in results:
-                self._report(result)
-            self._note_unreadable({frame.camera for frame in frames} - {result.frame.camera for result in results})
+            if frames:
+                in_flight.append(self._begin(frames))
+            if in_flight and (not frames or len(in_flight) == self._most_in_flight):
+                self._finish(in_flight.popleft())
             self._end_absent()
+        while in_flight:
+            self._finish(in_flight.popleft())
         for camera in self._cameras:
             self._end(camera)
+
+    def _begin(self, frames: Sequence[Frame]) -> BatchInFlight:
+        batch = begin(frames, self._cameras, self._detector, now_s=self._clock.now_s)
+        self._note_unreadable({frame.camera for frame in frames} - {frame.camera for frame in batch.frames})
+        return batch
+
+    def _finish(self, batch: BatchInFlight) -> None:
+        for result in finish(batch, self._cameras, self._detector):
+            self._report(result)
 
     def _report(self, result: FrameResult) -> None:
         camera = result.frame.camera

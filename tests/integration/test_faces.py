@@ -139,7 +139,7 @@ def true_number(street: FacedStreet, index: int, event: dict) -> int | None:
     faces = street.faces(index)
     if not faces:
         return None
-    box = np.array([event["object"]["box_norm"]], np.float32) * np.float32([WIDTH, HEIGHT, WIDTH, HEIGHT])
+    box = np.array([event["object"]["box_norm"]], np.float32) * np.float32([street.street.width, street.street.height] * 2)
     overlaps = iou_matrix(box, np.array([face.person_box for face in faces], np.float32))[0]
     return faces[int(overlaps.argmax())].number if overlaps.max() >= SAME_IOU else None
 
@@ -149,15 +149,15 @@ def first_sight(street: FacedStreet, number: int, since: int, until: int) -> int
     return next(index for index in range(since, until + 1) if any(face.number == number for face in street.faces(index)))
 
 
-def judge(street: FacedStreet, events: list[dict]) -> list[Judged]:
-    """The first answer about each object of a replay, where the truth knows whose it is."""
+def judge(street: FacedStreet, events: list[dict], *, last: bool = False) -> list[Judged]:
+    """The first or the last answer about each object of a replay, where the truth knows whose it is."""
     announced, judged = {}, {}
     for event in events:
         thing = event["object"]["id"] if "object" in event else None
         index = event["frame"]["seq"] - 1
         if event["type"] == "object.new":
             announced[thing] = index
-        if event["type"] != "object.identity" or thing in judged:
+        if event["type"] != "object.identity" or (thing in judged and not last):
             continue
         number = true_number(street, index, event)
         if number is not None:

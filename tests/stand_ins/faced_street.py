@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -37,11 +38,13 @@ class FacedStreet:
     Attributes:
         street: what is drawn, and whether it is live.
         spoofs: numbers of the faces that are pictures.
+        paint: draws the face of a number into a box of a picture, living or not.
         reads: monotonic seconds at which each frame was read, and its index.
     """
 
     street: StreetSource
     spoofs: frozenset[int] = frozenset()
+    paint: Callable[..., None] = field(default=draw_face, repr=False, compare=False)
     reads: list[tuple[float, int]] = field(default_factory=list, repr=False, compare=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
     _scenes: dict[str, Street] = field(default_factory=dict, repr=False, compare=False)
@@ -81,7 +84,7 @@ class FacedStreet:
             x1, y1, x2, _ = face.person_box
             left, top = round((x1 + x2 - face.width_px) / 2), round(y1)
             box = (max(0, left), max(0, top), left + face.width_px, top + face.width_px)
-            draw_face(pixels, face.number, box, live=face.number not in self.spoofs)
+            self.paint(pixels, face.number, box, live=face.number not in self.spoofs)
         return pixels
 
 

@@ -61,6 +61,7 @@ COMPOSERS = {
     "face_commands",
     "engine_commands",
     "engine_opening",
+    "engine_profiling",
     "engine_verification",
     "cli",
     "__main__",

@@ -43,7 +43,7 @@ class Rig:
         self.done: list[str] = []
         self.instead: Callable[[Greeting], Greeted] | None = None
         greet = Command("greet", "Greets.", Greeting, Greeted, self.greet, deadline_s=5.0, most_bytes=most_bytes)
-        erase = Command("erase", "Greets, and forgets.", Greeting, Greeted, self.greet, erases=True)
+        erase = Command("erase", "Greets, and forgets.", Greeting, Greeted, self.greet, deadline_s=5.0, erases=True)
         self.room = CommandRoom(
             [greet, erase],
             device="gate",
@@ -400,7 +400,7 @@ def test_command_stuck_leaves_the_room_to_another_loop():
     rig.offer(greeting(id="1"))
     assert begun.wait(30)
     rig.instead = None
-    rig.clock.advance(5.0 + STUCK_AFTER_S)
+    rig.clock.advance(rig.room.limit_s)
     is_stuck_at_limit = loop.is_stuck()
     rig.clock.advance(0.1)
     rig.room.check()
@@ -532,6 +532,11 @@ def test_room_does_commands_one_after_the_other_on_its_own_loop():
 
     assert sorted(rig.done, key=int) == [str(number) for number in range(60)]
     assert [answer["answer"]["times"] for answer in rig.answers()] == list(range(1, 61))
+
+
+def test_room_is_stuck_only_long_after_the_longest_deadline():
+    """A slow command is not a stuck one."""
+    assert Rig().room.limit_s == 5.0 + STUCK_AFTER_S
 
 
 def test_room_subscription_is_for_all_commands_and_a_little_above_the_longest():
