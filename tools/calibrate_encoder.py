@@ -1,4 +1,4 @@
-"""Choose an encoder's thresholds, teach its pair classifiers and measure it; `python -m tools.calibrate` comes here for that task.
+"""An encoder's thresholds, pair classifiers and figures; `python -m tools.calibrate` comes here for engines of that task.
 
 What is chosen is chosen on all pairs of the val split but the listed ones (`dev_pairs.csv`), which are only measured on.
 """
@@ -100,7 +100,7 @@ def _look_at(encoder: FaceEncoder, folders: Sequence[Path], split: str, find: Fi
 def _choose_threshold(
     val: _Split, pairs: Pairs, metric: Metric, classifier: PairClassifier | None
 ) -> tuple[PairVerification, float]:
-    """The lowest threshold that accepts no more pairs of two people than it may, and the share of one person's that it accepts."""
+    """The lowest threshold that accepts few enough pairs of two people, and the share of one person's that it accepts."""
     scores = score_pairs(val.embeddings, pairs, metric, classifier=classifier)
     same = pairs.same
     theirs = np.sort(scores[~same])[::-1]
