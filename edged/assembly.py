@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from edged.backends.base import Backend
 from edged.backends.onnx import open_onnx_backend
+from edged.clock import Clock
 from edged.config import CameraConfig, Config, check_against_manifest
 from edged.config.models import OnTimeConfig
 from edged.config.rules import ClassLimitsConfig
@@ -26,6 +25,7 @@ from edged.config.source import (
     V4l2SourceConfig,
 )
 from edged.errors import ConfigError, InferenceError, InputError, ModelError
+from edged.events.event import ObjectFacts
 from edged.models.detector import Detector, DetectorThresholds, SizeLimits, thresholds_of
 from edged.models.face import FaceEncoder
 from edged.models.liveness import Liveness
@@ -41,9 +41,11 @@ from edged.models.manifest import (
 )
 from edged.models.network import Network
 from edged.pipeline import CameraPipeline, DetectionSettings, FrameResult
+from edged.privacy import PrivacySettings, hidden_areas, is_known
 from edged.rules.counters import CounterState
 from edged.rules.engine import Rules
 from edged.rules.settings import ClassLimits, CrowdSettings, LineSettings, ObjectSettings, ZoneSettings
+from edged.runtime.commands import Command, CommandRoom, CommandSettings
 from edged.runtime.pacing import OnTime
 from edged.runtime.recorder import Overlay
 from edged.sinks.base import Sink
@@ -58,9 +60,14 @@ from edged.sources.network import FileSource, NetworkSource, SnapshotSource
 from edged.sources.street import StreetSource
 from edged.sources.v4l2 import V4l2Source
 from edged.tracking.tracker import Tracker, TrackerSettings
-from edged.types import Frame, Pixels, Track
+from edged.types import Frame, Track
+from edged.vision.boxes import scaled
 from edged.vision.draw import draw_overlay
 from edged.vision.motion import MotionGate, MotionSettings
+from edged.vision.redact import PublicPicture, redact
+
+PERSON = "person"
+"""The class of the detector whose objects have faces."""
 
 _WEEKDAYS = {name: number for number, name in enumerate(("mon", "tue", "wed", "thu", "fri", "sat", "sun"))}
 
@@ -344,6 +351,20 @@ def make_sink(config: Config, *, backoff: RetryWait) -> Sink:
     return JsonLinesSink(sys.stdout.buffer) if settings is None else MqttSink(settings, backoff=backoff)
 
 
+def make_command_room(config: Config, commands: Sequence[Command], *, sink: MqttSink, clock: Clock) -> CommandRoom:
+    """Where commands from the broker are done; the sink, not yet running, brings them and takes the answers."""
+    room = CommandRoom(
+        commands,
+        device=config.device,
+        topic_head=sink.topic_head,
+        clock=clock,
+        send=sink.publish,
+        settings=CommandSettings(rate_per_s=config.commands.rate_per_s, queue_limit=config.commands.queue_limit),
+    )
+    sink.listen(room.subscription)
+    return room
+
+
 def make_mqtt_settings(config: Config) -> MqttSettings | None:
     """The broker and our place in it; None where no broker is configured."""
     mqtt = config.mqtt
@@ -367,31 +388,45 @@ def make_mqtt_settings(config: Config) -> MqttSettings | None:
     )
 
 
-def make_overlay(camera: CameraConfig, class_names: tuple[str, ...], *, caption: str) -> Overlay:
-    """Draws a camera's zones, lines and tracks into its pictures, of whatever size."""
+def make_overlay(camera: CameraConfig, class_names: tuple[str, ...], *, caption: str, privacy: PrivacySettings) -> Overlay:
+    """Hides who must not be shown, and draws a camera's zones, lines and tracks into its pictures, of whatever size."""
     zones = {name: zone.polygon for name, zone in camera.zones.items()}
     lines = {name: (line.from_, line.to) for name, line in camera.lines.items()}
 
-    def overlay(result: FrameResult, picture: Frame) -> Pixels:
-        return draw_overlay(
-            picture.pixels_rgb,
+    person = class_names.index(PERSON) if PERSON in class_names else None
+
+    def overlay(result: FrameResult, picture: Frame) -> PublicPicture:
+        public = redact(picture.pixels_rgb, hidden_areas(result, picture, privacy, person_class_id=person))
+        draw_overlay(
+            public,
             tracks=_scale_tracks(result.tracks.live, result.frame, picture),
             class_names=class_names,
+            names=_names(result.objects),
             zones=zones,
             lines=lines,
             caption=caption,
         )
+        return public
 
     return overlay
 
 
+def make_privacy(camera: CameraConfig) -> PrivacySettings:
+    """Whose faces a camera's pictures may show."""
+    zones = {name: zone.pixelate for name, zone in camera.zones.items() if zone.pixelate is not None}
+    return PrivacySettings(pixelate=camera.privacy.pixelate, zones=zones)
+
+
+def _names(objects: Mapping[int, ObjectFacts]) -> dict[int, str]:
+    """Who is who, as far as it is known."""
+    known = {number: facts.identity for number, facts in objects.items() if facts.identity and is_known(facts)}
+    return {number: decision.name or decision.subject or "" for number, decision in known.items()}
+
+
 def _scale_tracks(tracks: Iterable[Track], frame: Frame, picture: Frame) -> list[Track]:
     """The tracks of a frame in the pixels of another picture of the same view."""
-    if (frame.width, frame.height) == (picture.width, picture.height):
-        return list(tracks)
-    scale_x, scale_y = picture.width / frame.width, picture.height / frame.height
-    scale = np.array([scale_x, scale_y, scale_x, scale_y], np.float32)
-    return [replace(track, box=track.box * scale) for track in tracks]
+    sizes = (frame.width, frame.height), (picture.width, picture.height)
+    return [replace(track, box=scaled(track.box[None], *sizes)[0]) for track in tracks]
 
 
 def _first(*values: float | None) -> float:

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edged.assembly import find_manifest, parse_overrides
-from edged.config import Config, load_config
+from edged.config import Config, find_gallery_key, load_config
 from edged.config.source import FolderSourceConfig, source_path
 from edged.engine_opening import find_usable_engine
 from edged.errors import EXIT_CONFIG, ConfigError, DeviceMissingError, EngineMissingError, Mistake, ModelError
+from edged.face_assembly import FaceEngines, find_face_engines, make_decision_settings
+from edged.identity.gallery import GALLERY_NAME
 from edged.models.manifest import DetectorManifest
 from edged.sources.url import redact
 
@@ -41,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{arguments.file}: ok")
     if surroundings.fallback:
         print(f"warning: detector.backend: the processor would compute: {surroundings.fallback}", file=sys.stderr)
-    for line in _summary(config, surroundings.manifest):
+    for line in _summary(config, surroundings):
         print(f"  {line}")
     return 0
 
@@ -52,10 +54,12 @@ class Surroundings:
 
     Attributes:
         fallback: why the processor would compute though TensorRT should; None where it is as configured.
+        faces: the networks for faces; None where they are not enabled.
     """
 
     manifest: DetectorManifest
     fallback: str | None = None
+    faces: FaceEngines | None = None
 
 
 def check_surroundings(config: Config) -> Surroundings:
@@ -65,15 +69,19 @@ def check_surroundings(config: Config) -> Surroundings:
         ConfigError: an engine, a class or a recording is not there, or TensorRT could not compute and nothing else may.
     """
     mistakes = list(_missing_recordings(config))
-    fallback = None
+    fallback = faces = None
     try:
         directory, manifest = find_manifest(config)
         fallback = _find_fallback(config, directory)
     except ConfigError as error:
         mistakes += error.mistakes
+    try:
+        faces = find_face_engines(config) if config.faces.enabled else None
+    except ConfigError as error:
+        mistakes += error.mistakes
     if mistakes:
         raise ConfigError(config.source, sorted(mistakes, key=lambda found: found.line or 0))
-    return Surroundings(manifest, fallback)
+    return Surroundings(manifest, fallback, faces)
 
 
 def _find_fallback(config: Config, directory: Path) -> str | None:
@@ -102,12 +110,15 @@ def _missing_recordings(config: Config) -> Iterator[Mistake]:
                 yield config.mistake_at("config.file", ("cameras", name, role), message)
 
 
-def _summary(config: Config, manifest: DetectorManifest) -> Iterator[str]:
+def _summary(config: Config, surroundings: Surroundings) -> Iterator[str]:
+    manifest = surroundings.manifest
     yield f"device {config.device}, state in {config.state_dir}"
     size = f"{manifest.input.width}x{manifest.input.height}"
     computing = f"{config.detector.precision} on TensorRT" if config.detector.backend == "tensorrt" else config.detector.precision
     yield f"engine {manifest.name} ({size}, {computing}): {', '.join(manifest.classes)}"
     yield f"  its licence, from its training data: {manifest.licence}"
+    if surroundings.faces is not None:
+        yield from _describe_faces(config, surroundings.faces)
     for name, camera in config.cameras.items():
         parts = [f"{len(camera.zones)} zones" if len(camera.zones) != 1 else "1 zone"]
         parts.append(f"{len(camera.lines)} lines" if len(camera.lines) != 1 else "1 line")
@@ -118,6 +129,19 @@ def _summary(config: Config, manifest: DetectorManifest) -> Iterator[str]:
     else:
         encryption = "TLS" if config.mqtt.tls else "not encrypted"
         yield f"broker {config.mqtt.host}:{config.mqtt.port}, {encryption}, topics {config.mqtt.prefix}/{config.device}/…"
+
+
+def _describe_faces(config: Config, engines: FaceEngines) -> Iterator[str]:
+    settings = make_decision_settings(config.faces, engines)
+    networks = [manifest for _, manifest in filter(None, (engines.detector, engines.encoder, engines.liveness))]
+    yield f"faces by {', '.join(f'{each.name} ({each.licence})' for each in networks)}"
+    if engines.liveness is None:
+        yield "  liveness: nothing tells a living face from a picture of one"
+    rate = "not measured" if settings.false_match_rate is None else f"{settings.false_match_rate:g}"
+    yield f"  a match from {settings.threshold:g} on unless the gallery was calibrated, false-match rate {rate}"
+    gallery, key = config.state_dir / GALLERY_NAME, find_gallery_key(config.state_dir).path
+    there = "" if gallery.exists() else ", which is not there yet: nobody is known"
+    yield f"  gallery {gallery}, key {key}{there}"
 
 
 def _source_label(source: object) -> str:

@@ -16,6 +16,7 @@ from edged.errors import (
     ConfigError,
     DeviceError,
     EdgedError,
+    FaceError,
     InputError,
     ModelError,
 )
@@ -26,7 +27,7 @@ EPILOG = "exit status: 0 done, 1 failed, 70 CUDA device lost, 78 wrong configura
 def make_parser() -> argparse.ArgumentParser:
     """The parser of every command."""
     # here, so that a signal meets its handler first
-    from edged import check, daemon, demo, engine_commands, init, probe, replay, watch
+    from edged import check, daemon, demo, engine_commands, face_commands, init, probe, replay, watch
 
     parser = argparse.ArgumentParser(prog="edged", description=edged.__doc__, epilog=EPILOG)
     parser.add_argument("--version", action="version", version=f"edged {edged.__version__}")
@@ -38,6 +39,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add(commands, "watch", "show the events of a broker as they come", watch.add_arguments, watch.run)
     _add(commands, "replay", "send a recording through the pipeline", replay.add_arguments, replay.run)
     _add(commands, "engines", "build, list and verify TensorRT engines", engine_commands.add_arguments, engine_commands.run)
+    _add(commands, "faces", "enrol, identify and forget people", face_commands.add_arguments, face_commands.run)
     _add(commands, "demo", "watch a drawn street, or any source, for a minute", demo.add_arguments, demo.run)
     return parser
 
@@ -60,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         parsed = make_parser().parse_args(arguments)
         return parsed.run(parsed)
-    except (ConfigError, ModelError, InputError) as error:
+    except (ConfigError, ModelError, InputError, FaceError) as error:
         print(f"edged: {error}", file=sys.stderr)
         return EXIT_CONFIG
     except EdgedError as error:

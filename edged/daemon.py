@@ -22,6 +22,14 @@ from edged.config import CameraConfig, Config, load_config
 from edged.engine_opening import open_configured_network
 from edged.errors import EXIT_CONFIG, EXIT_DEVICE, ConfigError, DeviceError, EdgedError, ModelError
 from edged.events.event import Event, EventType
+from edged.face_assembly import (
+    FaceEngines,
+    GalleryFollower,
+    find_face_engines,
+    make_face_watch,
+    make_gallery_desk,
+    open_face_reader,
+)
 from edged.log import configure_logging
 from edged.models.manifest import DetectorManifest
 from edged.pipeline import CameraPipeline, FrameResult
@@ -30,8 +38,12 @@ from edged.runtime.backoff import Backoff
 from edged.runtime.board import FrameBoard, LatestFrame
 from edged.runtime.camera_status import CameraState, CameraStatus, FrameCounts
 from edged.runtime.capture import Capture
+from edged.runtime.commands import Command, CommandRoom
 from edged.runtime.counter_store import CounterStore
-from edged.runtime.interpreter import settle_interpreter
+from edged.runtime.device_commands import make_ping, with_describe
+from edged.runtime.faces import FaceWatch
+from edged.runtime.gallery_commands import GalleryDesk, make_gallery_commands
+from edged.runtime.interpreter import settle_interpreter, yield_processor
 from edged.runtime.journal import Journal
 from edged.runtime.loop import Loop
 from edged.runtime.pacing import Interval
@@ -56,6 +68,8 @@ SAVE_PERIOD_S = 1.0
 ABSENT_S = 30.0
 """A camera without a frame for this long has lost its objects."""
 ANALYSIS_LIMIT_S = 30.0
+FACES_LIMIT_S = 120.0
+"""A gallery that has changed is decrypted as a whole, a million people at most."""
 MQTT_LIMIT_S = 120.0
 """One try to connect may take three timeouts and a name look-up that nobody can cut short."""
 
@@ -136,7 +150,11 @@ class Daemon:
         self._statuses: dict[str, CameraStatus] = {}
         self._published: dict[str, tuple[int, float, FrameCounts]] = {}  # number of changes, time, counts
         self._analysis_ready = threading.Event()
+        self._faces_ready = threading.Event()
+        self._faces: FaceWatch | None = None
         self._fallback: str | None = None
+        self._room: CommandRoom | None = None
+        self._desk: GalleryDesk | None = None
 
     @property
     def left_running(self) -> list[str]:
@@ -149,12 +167,15 @@ class Daemon:
         with ExitStack() as stack:
             state = stack.enter_context(StateDirectory(config.state_dir))
             engine, manifest = assembly.find_manifest(config)
+            face_engines = self._make_face_watch(manifest) if config.faces.enabled else None
             store = CounterStore(state)
             counters = store.load()
+            epoch = secrets.token_hex(6)
             sinks = [assembly.make_sink(config, backoff=_make_backoff())]
+            self._room = self._make_command_room(sinks[0], face_engines, epoch=epoch)
             self._journal = Journal(
                 device=config.device,
-                epoch=secrets.token_hex(6),
+                epoch=epoch,
                 clock=self._clock,
                 quality=read_clock_quality,
                 sinks=sinks,
@@ -165,7 +186,7 @@ class Daemon:
                 if camera.enabled
             }
             try:
-                self._start(engine, manifest, pipelines, sinks)
+                self._start(engine, manifest, face_engines, pipelines, sinks)
                 self._watch(store, sinks)
             except LoopFailureError as failure:
                 return self._report(failure)
@@ -175,7 +196,22 @@ class Daemon:
         logger.info("stopped")
         return 0
 
-    def _start(self, engine: Path, manifest: DetectorManifest, pipelines: dict[str, CameraPipeline], sinks: list[Sink]) -> None:
+    def _make_face_watch(self, manifest: DetectorManifest) -> FaceEngines:
+        """Before anything is started: what is wrong with faces is wrong with the configuration."""
+        engines = find_face_engines(self._config)
+        self._faces = make_face_watch(
+            self._config, manifest.classes, details=self._details, now_s=self._clock.now_s, on_answer=self._board.wake
+        )
+        return engines
+
+    def _start(
+        self,
+        engine: Path,
+        manifest: DetectorManifest,
+        face_engines: FaceEngines | None,
+        pipelines: dict[str, CameraPipeline],
+        sinks: list[Sink],
+    ) -> None:
         config, now_s = self._config, self._clock.now_s()
         logger.info("edged %s starts: device=%s cameras=%s", __version__, config.device, ", ".join(config.cameras))
         for name, camera in config.cameras.items():
@@ -186,6 +222,9 @@ class Daemon:
                 self._supervisor.run(
                     self._loop("mqtt", lambda loop, sink=sink: sink.run(loop.stop_event, beat=loop.beat), MQTT_LIMIT_S)
                 )
+        if self._room:
+            do, limit_s = partial(self._do_commands, self._room), self._room.limit_s
+            self._supervisor.run_replaceable(lambda: self._loop("commands", do, limit_s))
         listeners: list[Callable[[FrameResult], None]] = []
         if self._record_directory:
             recorder = self._make_recorder(self._record_directory, manifest)
@@ -194,14 +233,22 @@ class Daemon:
         self._supervisor.run(
             self._loop("analysis", lambda loop: self._analyse(loop, engine, pipelines, listeners), ANALYSIS_LIMIT_S)
         )
-        while not self._analysis_ready.wait(TICK_S) and not self._stop.is_set():
-            self._supervisor.check()
+        self._await(self._analysis_ready)
+        if self._faces is not None and face_engines is not None:
+            look = partial(self._look_at_faces, self._faces, face_engines)
+            self._supervisor.run(self._loop("faces", look, FACES_LIMIT_S))
+            self._await(self._faces_ready)
         settle_interpreter()
         for name in pipelines:
             self._supervisor.run_replaceable(partial(self._make_capture_loop, name, config.cameras[name]))
             if name in self._details:
                 self._supervisor.run_replaceable(partial(self._make_detail_loop, name, config.cameras[name]))
         self._notifier.ready(f"{len(pipelines)} cameras")
+
+    def _await(self, ready: threading.Event) -> None:
+        """Wait until a loop has opened what it uses, or all is over."""
+        while not ready.wait(TICK_S) and not self._stop.is_set():
+            self._supervisor.check()
 
     def _analyse(
         self,
@@ -226,13 +273,51 @@ class Daemon:
                 batch=opened.batch,
                 absent_s=ABSENT_S,
                 listeners=listeners,
+                faces=self._faces,
             ).run(loop)
+
+    def _make_command_room(self, sink: Sink, face_engines: FaceEngines | None, *, epoch: str) -> CommandRoom | None:
+        if not self._config.commands.enabled or not isinstance(sink, MqttSink):
+            return None
+        config, clock = self._config, self._clock
+        commands: list[Command] = [make_ping(device=config.device, epoch=epoch)]
+        if face_engines is not None:
+            self._desk = make_gallery_desk(config, face_engines, actor="mqtt", now=self._now_at)
+            commands += make_gallery_commands(self._desk.operations)
+        return assembly.make_command_room(config, with_describe(commands), sink=sink, clock=clock)
+
+    def _do_commands(self, room: CommandRoom, loop: Loop) -> None:
+        """The commands thread opens, uses and closes what commands need, and gives way to all others."""
+        yield_processor()
+        try:
+            room.run(loop)
+        finally:
+            if self._desk:
+                self._desk.close()
+
+    def _look_at_faces(self, watch: FaceWatch, engines: FaceEngines, loop: Loop) -> None:
+        """The faces thread opens, uses and closes networks and gallery of its own, and gives way to all others."""
+        yield_processor()
+        with (
+            open_face_reader(engines, threads=self._config.faces.threads) as reader,
+            GalleryFollower(self._config, engines) as gallery,
+        ):
+            logger.info("faces ready: %s, %s", engines.encoder[1].name, ", ".join(watch.cameras))
+            self._faces_ready.set()
+            watch.run(loop, reader, lambda: gallery.load(self._now_at()))
 
     def _make_recorder(self, directory: Path, manifest: DetectorManifest) -> Recorder:
         cameras = self._config.cameras
-        overlays = {name: assembly.make_overlay(camera, manifest.classes, caption=name) for name, camera in cameras.items()}
+        overlays = {
+            name: assembly.make_overlay(camera, manifest.classes, caption=name, privacy=assembly.make_privacy(camera))
+            for name, camera in cameras.items()
+        }
         fps = {name: camera.fps for name, camera in cameras.items()}
         return Recorder(directory, VideoWriter, overlays=overlays, fps=fps, details=self._details, most_s=self._record_s)
+
+    def _now_at(self) -> float:
+        """UTC seconds since 1970."""
+        return self._clock.at(self._clock.now_s())
 
     def _make_capture_loop(self, name: str, camera: CameraConfig) -> Loop:
         """The stream that is analysed."""
@@ -286,6 +371,8 @@ class Daemon:
         while not self._stop.wait(TICK_S) and self._clock.now_s() < end_s:
             now_s = self._clock.now_s()
             self._supervisor.check()
+            if self._room:
+                self._room.check()
             if clock_due.is_due(now_s):
                 self._clock.refresh()
                 self._notifier.alive(self._summary(sinks))
@@ -317,10 +404,12 @@ class Daemon:
         self._journal.publish_events(None, [stepped], stages_ms={})
 
     def _shut_down(self, store: CounterStore, sinks: list[Sink]) -> None:
-        """Captures first, then the analysis, which ends the objects; then what is waiting is handed on."""
+        """Captures first, then the analysis, which ends the objects, and the commands; then what is waiting is handed on."""
         cameras = self._config.cameras
         self._supervisor.stop([f"{kind} {name}" for kind in ("capture", "detail") for name in cameras], within_s=1.0)
-        self._supervisor.stop(["analysis", "recorder"], within_s=3.0)
+        self._supervisor.stop(["analysis", "faces", "recorder", "commands"], within_s=3.0)
+        if self._room:
+            self._room.close()
         store.save(self._journal.kept_counters)
         for sink in sinks:
             sink.close()
@@ -341,7 +430,7 @@ class Daemon:
         lost = sum(sink.dropped for sink in sinks)
         return (
             f"{online}/{len(snapshots)} cameras online, {analysed} frames analysed, {dropped} dropped, "
-            f"{lost} events dropped, {self._supervisor.abandonments} captures abandoned"
+            f"{lost} events dropped, {self._supervisor.abandonments} loops abandoned"
         )
 
 

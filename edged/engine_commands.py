@@ -25,6 +25,7 @@ from edged.config import find_state_directory, load_config
 from edged.config.models import DetectorConfig, TensorrtConfig
 from edged.cpu_choice import measure_cpu, store_choice
 from edged.engine_building import BuildResult, build_engine, make_cache, make_options, make_target, target_of
+from edged.engine_profiling import profile_layers
 from edged.engine_verification import check_fresh, compare_on_device, find_device
 from edged.errors import (
     EXIT_CONFIG,
@@ -118,12 +119,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     prune = _add(actions, "prune", "remove engines that are damaged or fit no longer", _run_prune)
     prune.add_argument("--all", action="store_true", help="remove every built engine")
     _add_library_arguments(prune)
-    bench = _add(actions, "bench", "measure in which precision and with how many threads the CPU is fastest", _run_bench)
+    bench = _add(
+        actions,
+        "bench",
+        "measure in which precision and with how many threads the CPU is fastest, or the layers of built engines",
+        _run_bench,
+    )
     _add_engine_names(bench)
     bench.add_argument("--all", action="store_true", help="every engine that can be found")
     bench.add_argument(
         "--threads", type=_count, metavar="N", help=f"try 1 to N (default: as many as there are cores, at most {_MOST_THREADS})"
     )
+    bench.add_argument("--layers", action="store_true", help="what each layer of the built engines takes on the GPU, instead")
+    _add_library_arguments(bench)
 
 
 def _add_build_arguments(parser: argparse.ArgumentParser) -> None:
@@ -504,6 +512,8 @@ def _run_bench(arguments: argparse.Namespace) -> int:
     """Measure while no daemon of this state directory runs, and keep what is fastest."""
     site = _find_site(arguments)
     directories = _find_directories(arguments, site)
+    if arguments.layers:
+        return _bench_layers(site, {load_manifest(directory).name for directory in directories})
     most_threads = arguments.threads or min(_MOST_THREADS, len(os.sched_getaffinity(0)))
     with StateDirectory(site.state_dir) as state:
         for directory in directories:
@@ -513,6 +523,25 @@ def _run_bench(arguments: argparse.Namespace) -> int:
             for timing in timings:
                 mark = "  <- kept" if (timing.precision, timing.threads) == choice else ""
                 print(f"  {timing.precision}  {_threads(timing.threads):10} {timing.network_ms:7.2f} ms{mark}")
+    return 0
+
+
+def _bench_layers(site: Site, names: set[str]) -> int:
+    """Of every built engine that fits this device, for the usual batch that it was built for."""
+    library = import_library(site.settings.tensorrt.library)
+    target = make_target(library, find_device(site.settings.tensorrt))
+    records = [record for record in map(site.cache.load, site.cache.stems()) if record.key.name in names]
+    if not records:
+        raise EngineMissingError(f"no engine in {site.cache.path}: run edged engines build {' '.join(names)} [engine.missing]")
+    for record in records:
+        plan = site.cache.read(record)
+        check_fresh(record, library=library, target=target)
+        batch = record.key.options.batch[1]
+        layers = profile_layers(record, plan, library=library, settings=site.settings.tensorrt, batch=batch)
+        total_ms = sum(layer.ms for layer in layers)
+        print(f"{record.key.label}: {total_ms:.3f} ms a batch of {batch}, layer by layer")
+        for layer in layers:
+            print(f"  {layer.ms:8.3f} ms {layer.ms / total_ms:6.1%}  {layer.name}")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +11,18 @@ from edged.assembly import make_network, open_network
 from edged.backends.tensorrt.cache import EngineRecord, Target, describe_difference
 from edged.backends.tensorrt.cuda import open_cuda
 from edged.backends.tensorrt.driver import DeviceFacts
+from edged.backends.tensorrt.letterbox import PictureFormat
 from edged.backends.tensorrt.library import Library
-from edged.backends.tensorrt.runner import open_tensorrt_backend
+from edged.backends.tensorrt.runner import TensorrtBackend, open_tensorrt_backend
 from edged.config.models import TensorrtConfig
-from edged.errors import EngineMissingError, ModelError
-from edged.models.manifest import Manifest, ManifestT, load_manifest
+from edged.errors import EngineMissingError, KernelError, ModelError
+from edged.models.manifest import InputSpec, Manifest, ManifestT, load_manifest
 from edged.models.network import Network
 from edged.parity import Parity, check_parity
 from edged.types import Pixels
+from edged.vision.letterbox import GREY
+
+logger = logging.getLogger(__name__)
 
 
 def find_device(settings: TensorrtConfig) -> DeviceFacts:
@@ -47,22 +52,38 @@ def open_candidate(
     Raises:
         DeviceMissingError: there is no device.
         ModelError: the engine cannot be loaded, or is not what the manifest describes.
+        KernelError: the GPU shall fit pictures into it, and nothing compiles what does.
         InferenceError, DeviceError: it fails.
     """
-    cuda = open_cuda(settings.cuda, device=settings.device)
-    backend = open_tensorrt_backend(  # closes the device with itself
-        plan,
-        name=record.key.label,
-        library=library,
-        cuda=cuda,
-        max_batch=max_batch or record.key.options.batch[2],
-        use_graphs=settings.graphs,
-    )
+
+    def open_backend(pictures: PictureFormat | None) -> TensorrtBackend:
+        return open_tensorrt_backend(
+            plan,
+            name=record.key.label,
+            library=library,
+            cuda=open_cuda(settings.cuda, device=settings.device),  # which the backend closes, also where it cannot be opened
+            max_batch=max_batch or record.key.options.batch[2],
+            pictures=pictures,
+            use_graphs=settings.graphs,
+        )
+
+    try:
+        backend = open_backend(None if settings.preprocess == "cpu" else make_picture_format(manifest.input))
+    except KernelError as error:
+        if settings.preprocess != "auto":
+            raise
+        logger.info("the processor fits pictures into the network: %s", error)
+        backend = open_backend(None)
     try:
         return make_network(manifest, backend)
     except ModelError:
         backend.close()
         raise
+
+
+def make_picture_format(wanted: InputSpec) -> PictureFormat:
+    """What the device must know to fit pictures into an input as `edged.models.network` does on the host."""
+    return PictureFormat(wanted.name, is_bgr=wanted.colour == "bgr", fill=GREY, factors=wanted.factors, offsets=wanted.offsets)
 
 
 def check_fresh(record: EngineRecord, *, library: Library | None, target: Target | None) -> Manifest:

@@ -4,11 +4,15 @@ EdgedError
 ├── ConfigError        the configuration is wrong: every mistake of it at once        exit 78
 ├── ModelError         a network or its manifest cannot be used                       exit 78
 │   ├── DeviceMissingError   there is no CUDA device, or no library for it            exit 78, or a CPU
-│   └── EngineMissingError   nothing was built for this device, or with other parts   exit 78, or a CPU
+│   ├── EngineMissingError   nothing was built for this device, or with other parts   exit 78, or a CPU
+│   └── KernelError          nothing compiles what shall run on the device            exit 78, or the host does it
 ├── InputError         a file or argument given on the command line cannot be used    exit 78
 ├── SourceError        a camera gave no frame; carries its cause                      retried
 ├── SinkError          a message could not be handed on                               counted, retried
 ├── MessageError       a received message is not one of ours                           passed over
+├── CommandError       a command cannot be done; carries its code and its mend         answered
+│   ├── FaceError      a picture, a name or a request about people is refused             exit 78
+│   └── GalleryError   the gallery cannot be used                                          exit 1
 ├── StateError         the state directory cannot be used                             exit 1
 ├── BuildCancelledError    somebody ended the building of an engine                   exit 130
 ├── DeviceError        the CUDA device is lost for this process                       exit 70
@@ -82,6 +86,10 @@ class EngineMissingError(ModelError):
     """No engine was built for this device, or what it was built from or with has changed."""
 
 
+class KernelError(ModelError):
+    """There is no compiler for a kernel of ours, or it refuses it."""
+
+
 class InputError(EdgedError):
     """A file or argument given by a person cannot be used."""
 
@@ -115,6 +123,32 @@ class SinkError(EdgedError):
 
 class MessageError(EdgedError):
     """A received message is not one of ours."""
+
+
+class CommandError(EdgedError):
+    """A command cannot be done.
+
+    Attributes:
+        code: stable name for programs, e.g. `command.unknown`.
+        message: what is wrong; goes to whoever commanded, so it may repeat what they sent.
+        mend: what to do about it.
+        where: place in the command, e.g. `arguments.person`; None for the command as a whole.
+    """
+
+    def __init__(self, code: str, message: str, *, mend: str, where: str | None = None) -> None:
+        super().__init__(f"{message}; {mend}")
+        self.code = code.value if isinstance(code, Enum) else code
+        self.message = message
+        self.mend = mend
+        self.where = where
+
+
+class FaceError(CommandError):
+    """A picture, a name or a request about people is refused, and nothing has changed."""
+
+
+class GalleryError(CommandError):
+    """The gallery, its key or its disk cannot be used."""
 
 
 class StateError(EdgedError):

@@ -27,9 +27,9 @@ MATCH_IOU = 0.5
 
 LIMITS: Mapping[str, Mapping[Precision, ParityLimits]] = {
     "detector": {
-        "fp32": DetectorLimits(ap50=0.999, mean_iou=0.99),
-        "fp16": DetectorLimits(ap50=0.99, mean_iou=0.99),
-        "int8": DetectorLimits(ap50=0.98, mean_iou=0.9),
+        "fp32": DetectorLimits(ap50=0.999, mean_iou=0.99, points=0.99),
+        "fp16": DetectorLimits(ap50=0.99, mean_iou=0.99, points=0.99),
+        "int8": DetectorLimits(ap50=0.98, mean_iou=0.9, points=0.95),
     },
     "face_encoder": {
         "fp32": EncoderLimits(mean_cosine=0.9999),
@@ -52,7 +52,7 @@ class Parity:
     """How the answers of one network on two backends compare.
 
     Attributes:
-        figures: by the name that they have among the limits; 1 is the same.
+        figures: by the name that they have among the limits; 1 is the same. A network without points has none of these.
         compared: what they are of, for people, e.g. `6 of 6 objects on 3 pictures`.
         pictures: so many were shown.
     """
@@ -63,12 +63,16 @@ class Parity:
 
     def reaches(self, limits: ParityLimits) -> bool:
         """Whether every figure is at its limit or above."""
-        return all(self.figures[name] >= least for name, least in limits)
+        return all(figure >= least for _, figure, least in self._beside(limits))
 
     def describe(self, limits: ParityLimits) -> str:
         """The figures beside their limits, for people."""
-        figures = ", ".join(f"{name} {self.figures[name]:.4f} (at least {least})" for name, least in limits)
-        return f"{figures}, {self.compared}"
+        figures = [f"{name} {figure:.4f} (at least {least})" for name, figure, least in self._beside(limits)]
+        return ", ".join([*figures, self.compared])
+
+    def _beside(self, limits: ParityLimits) -> list[tuple[str, float, float]]:
+        """Name, figure and limit of each figure that has one."""
+        return [(name, self.figures[name], least) for name, least in limits if name in self.figures and least is not None]
 
 
 def limits_of(manifest: Manifest, precision: Precision) -> ParityLimits:
@@ -157,6 +161,9 @@ def _check_detections(reference: Detector, candidate: Detector, pictures: Sequen
         "ap50": _average_precision(scores, hits, objects),
         "mean_iou": float(ious.mean()) if len(ious) else 0.0,
     }
+    if reference.manifest.points:
+        points = np.concatenate([match.points for match in matches])
+        figures["points"] = float(points.mean()) if len(points) else 0.0
     what = "objects" if is_believed else "objects, none of them believed,"
     return Parity(figures, f"{len(ious)} of {objects} {what} on {len(pictures)} pictures", len(pictures))
 
@@ -169,12 +176,14 @@ class _Match:
         hits: (N,) bool: each is the best one on an object.
         counts: (N,) bool: it counts; the others are on something of the reference that is no truth.
         ious: (H,) of the hits with their objects.
+        points: (H,) 1 less how far their points are from the object's, in longer sides of its box; empty without points.
         objects: so many can be hit.
     """
 
     hits: NDArray[np.bool_]
     counts: NDArray[np.bool_]
     ious: NDArray[np.float32]
+    points: NDArray[np.float32]
     objects: int
 
 
@@ -183,7 +192,7 @@ def _match(seen: Detections, truth: NDArray[np.bool_], found: Detections) -> _Ma
     overlaps = iou_matrix(found.boxes, seen.boxes)
     overlaps[found.class_ids[:, None] != seen.class_ids[None, :]] = 0
     hits, counts = np.zeros(len(found), np.bool_), np.ones(len(found), np.bool_)
-    ious = []
+    ious, points = [], []
     for row in range(len(found)):  # detections come in descending score
         for candidates in (truth, ~truth):
             of_row = np.where(candidates, overlaps[row], 0)
@@ -193,11 +202,20 @@ def _match(seen: Detections, truth: NDArray[np.bool_], found: Detections) -> _Ma
             if candidates is truth:
                 hits[row] = True
                 ious.append(of_row[best])
+                if seen.points is not None:
+                    points.append(_point_agreement(seen, best, found.points[row]))
             else:
                 counts[row] = False
             overlaps[:, best] = 0  # taken
             break
-    return _Match(hits, counts, np.array(ious, np.float32), int(truth.sum()))
+    return _Match(hits, counts, np.array(ious, np.float32), np.array(points, np.float32), int(truth.sum()))
+
+
+def _point_agreement(seen: Detections, place: int, points: NDArray[np.float32]) -> float:
+    """1 less the mean distance of points (K, 2) from those of a detection, in longer sides of its box; never below 0."""
+    box = seen.boxes[place]
+    distance = np.hypot(*(points - seen.points[place]).T).mean()
+    return max(0.0, 1 - float(distance / (box[2:] - box[:2]).max()))
 
 
 def _average_precision(scores: NDArray[np.float32], hits: NDArray[np.bool_], n: int) -> float:

@@ -9,13 +9,15 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from edged.backends.base import Ticket
 from edged.events.counts import Counts
-from edged.events.event import Event, EventType
+from edged.events.event import Event, EventType, ObjectFacts
 from edged.models.detector import Detector, DetectorThresholds, SizeLimits, filter_detections
 from edged.rules.counters import CounterState
 from edged.rules.engine import Rules
 from edged.tracking.tracker import Tracker
-from edged.types import Detections, Frame, Tracks, TrackState
+from edged.types import Detections, FaceDecision, Frame, Tracks, TrackState
+from edged.vision.letterbox import LetterboxTransform
 from edged.vision.masks import Polygon
 from edged.vision.motion import MotionGate
 
@@ -23,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 class StageTimer:
-    """How long each stage took. A batch's stages count for every frame of it.
+    """How long each stage took. A batch's stages count for every frame of it, and while it computes all that the host does.
 
     Args:
         now_s: monotonic seconds; the first stage begins now.
@@ -50,6 +52,7 @@ class FrameResult:
         tracks: the camera's tracks after it.
         events: what it made happen, in order.
         stages_ms: stage name to milliseconds.
+        objects: what is known of each confirmed track after it, by the track's number.
     """
 
     frame: Frame
@@ -57,6 +60,29 @@ class FrameResult:
     tracks: Tracks
     events: tuple[Event, ...]
     stages_ms: Mapping[str, float]
+    objects: Mapping[int, ObjectFacts] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identified:
+    """Whose face a track shows, found beside the fast loop.
+
+    Attributes:
+        camera: id of the camera.
+        number: of the track.
+        decision: what its pictures amount to.
+        captured_s, frame_seq, width, height: of the newest frame that counted, as it was analysed.
+        stages_ms: how long looking at that frame took, by stage.
+    """
+
+    camera: str
+    number: int
+    decision: FaceDecision
+    captured_s: float
+    frame_seq: int
+    width: int
+    height: int
+    stages_ms: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +134,8 @@ class CameraPipeline:
         if self._gate is None:
             return True
         has_moved = self._gate.update(frame.pixels_rgb, now_s=frame.captured_s)  # always: it follows the light
-        return has_moved or self._is_undecided
+        self._is_undecided = has_moved or self._is_undecided  # what moves is, until the tracks say otherwise
+        return self._is_undecided
 
     def follow(self, frame: Frame, detections: Detections | None, timer: StageTimer) -> tuple[Tracks, tuple[Event, ...]]:
         """Tracks and rules for one frame; `detections` is None when it was still."""
@@ -118,6 +145,23 @@ class CameraPipeline:
         events += self._judge(tracks, frame)
         timer.end("rules")
         return tracks, tuple(events)
+
+    def objects(self) -> Mapping[int, ObjectFacts]:
+        """What is known of each confirmed track, by its number."""
+        return self._rules.objects()
+
+    def identify(self, identified: Identified) -> tuple[Event, ...]:
+        """Take over whose face an object shows."""
+        return tuple(
+            self._rules.identify(
+                identified.number,
+                identified.decision,
+                now_s=identified.captured_s,
+                frame_seq=identified.frame_seq,
+                width=identified.width,
+                height=identified.height,
+            )
+        )
 
     def end(self, *, now_s: float) -> tuple[Event, ...]:
         """End every object: the camera is gone for long, or the daemon stops."""
@@ -153,6 +197,24 @@ class CameraPipeline:
         return [*events, changed]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class BatchInFlight:
+    """Frames on their way: the network computes, `finish` waits for it.
+
+    Attributes:
+        frames: those that have a picture, at most one a camera.
+        moving: of these, those that the network is shown.
+        transforms: where each of those lies in its input.
+        ticket: for its outputs; None where nothing moves.
+    """
+
+    frames: Sequence[Frame]
+    moving: Sequence[Frame]
+    transforms: Sequence[LetterboxTransform]
+    ticket: Ticket | None
+    timer: StageTimer
+
+
 def process(
     frames: Sequence[Frame], cameras: Mapping[str, CameraPipeline], detector: Detector, *, now_s: Callable[[], float]
 ) -> list[FrameResult]:
@@ -163,22 +225,43 @@ def process(
     Raises:
         InferenceError: the network failed.
     """
+    return finish(begin(frames, cameras, detector, now_s=now_s), cameras, detector)
+
+
+def begin(
+    frames: Sequence[Frame], cameras: Mapping[str, CameraPipeline], detector: Detector, *, now_s: Callable[[], float]
+) -> BatchInFlight:
+    """The first half of `process`: up to the network, which computes from here on.
+
+    Up to `detector.most_in_flight` batches may have begun before the first is finished; they are finished in their order.
+    """
     timer = StageTimer(now_s)
-    frames = [frame for frame in frames if _has_pixels(frame)]
+    frames = [frame for frame in frames if has_pixels(frame)]
     timer.end("convert")
     moving = [frame for frame in frames if cameras[frame.camera].needs_detection(frame)]
     timer.end("motion")
-    detections = detect(moving, cameras, detector, timer)
+    if not moving:
+        return BatchInFlight(frames, (), (), None, timer)
+    prepared = detector.prepare([frame.pixels_rgb for frame in moving])
+    timer.end("letterbox")
+    return BatchInFlight(frames, moving, prepared.transforms, detector.submit(prepared), timer)
+
+
+def finish(batch: BatchInFlight, cameras: Mapping[str, CameraPipeline], detector: Detector) -> list[FrameResult]:
+    """The second half: what the network has found, and all that follows from it."""
+    timer = batch.timer
+    detections = _detect(batch, cameras, detector)
     results = []
-    for frame in frames:
+    for frame in batch.frames:
         found = detections.get(frame.camera)
         tracks, events = cameras[frame.camera].follow(frame, found, timer)
-        results.append(FrameResult(frame, found, tracks, events, dict(timer.stages_ms)))
+        objects = cameras[frame.camera].objects()
+        results.append(FrameResult(frame, found, tracks, events, dict(timer.stages_ms), objects))
     return results
 
 
-def _has_pixels(frame: Frame) -> bool:
-    """Make the pixels now, so that the time is counted; whether it worked."""
+def has_pixels(frame: Frame) -> bool:
+    """Make a frame's pixels now, so that the time is counted; whether its decoder could give them."""
     try:
         return frame.pixels_rgb is not None
     except Exception as error:  # border to the decoder, whose conversion may raise whatever it likes
@@ -186,17 +269,13 @@ def _has_pixels(frame: Frame) -> bool:
         return False
 
 
-def detect(
-    frames: Sequence[Frame], cameras: Mapping[str, CameraPipeline], detector: Detector, timer: StageTimer
-) -> dict[str, Detections]:
+def _detect(batch: BatchInFlight, cameras: Mapping[str, CameraPipeline], detector: Detector) -> dict[str, Detections]:
     """The detections of each camera's frame, from the detector's floor on."""
-    if not frames:
+    if batch.ticket is None:
         return {}
-    prepared = detector.prepare([frame.pixels_rgb for frame in frames])
-    timer.end("letterbox")
-    outputs = detector.infer(prepared)
-    timer.end("infer")
-    thresholds = [cameras[frame.camera].detection.thresholds for frame in frames]
-    found = detector.decode(outputs, prepared.transforms, thresholds=thresholds)
-    timer.end("nms")
-    return {frame.camera: each for frame, each in zip(frames, found, strict=True)}
+    outputs = batch.ticket.result()
+    batch.timer.end("infer")
+    thresholds = [cameras[frame.camera].detection.thresholds for frame in batch.moving]
+    found = detector.decode(outputs, batch.transforms, thresholds=thresholds)
+    batch.timer.end("nms")
+    return {frame.camera: each for frame, each in zip(batch.moving, found, strict=True)}

@@ -16,6 +16,7 @@ from edged.config.source import SOURCE_FORMS, AnySource, parse_source, read_sour
 from edged.errors import InputError, SourceError
 from edged.sources.base import FrameSource, FrameStream
 from edged.types import Pixels
+from edged.vision.redact import NOTHING, PublicPicture, redact
 
 MEASURED_S = 2.0
 """How long arriving frames are counted."""
@@ -98,14 +99,14 @@ def _rounded(fps: object) -> float | None:
     return round(float(fps), 2) if fps else None
 
 
-def write_picture(path: Path, pixels_rgb: Pixels) -> None:
-    """Write pixels as JPEG or PNG.
+def write_picture(path: Path, picture: PublicPicture) -> None:
+    """Write a picture as JPEG or PNG.
 
     Raises:
         InputError: another suffix, or a path that cannot be written.
     """
     check_picture_path(path)
-    is_encoded, data = cv2.imencode(path.suffix.lower(), cv2.cvtColor(pixels_rgb, cv2.COLOR_RGB2BGR))
+    is_encoded, data = cv2.imencode(path.suffix.lower(), cv2.cvtColor(picture.pixels_rgb, cv2.COLOR_RGB2BGR))
     if not is_encoded:
         raise InputError(f"{path}: the picture cannot be encoded")
     try:
@@ -157,7 +158,8 @@ def run(arguments: argparse.Namespace) -> int:
         _tell_failure(error, source.label, as_json=arguments.json)
         return 1
     if arguments.picture:
-        write_picture(arguments.picture, report.pixels_rgb)
+        # Whoever sets a camera up must see what it sees, and nothing is configured yet that could say who may be shown.
+        write_picture(arguments.picture, redact(report.pixels_rgb, NOTHING))
     _tell(report, arguments.picture, as_json=arguments.json)
     return 0
 

@@ -15,14 +15,17 @@ from typing import TextIO
 import numpy as np
 
 from edged import assembly
+from edged.clock import SystemClock
 from edged.config import CameraConfig, Config, load_config, parse_config
 from edged.engine_opening import open_configured_network
 from edged.errors import InputError, SourceCause, SourceError
 from edged.events.event import Event
 from edged.events.golden import compare
 from edged.events.wire import REPLAY_EPOCH
+from edged.face_assembly import GalleryFollower, find_face_engines, make_face_watch, open_face_reader
 from edged.models.manifest import DetectorManifest
 from edged.pipeline import FrameResult, process
+from edged.privacy import PrivacySettings
 from edged.runtime.journal import Journal
 from edged.runtime.pacing import Pacer
 from edged.runtime.recorder import Overlay
@@ -58,6 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--detections", type=Path, metavar="FILE", help="write detections from 0.05 on in the same form, id -1")
     parser.add_argument("--overlay", type=Path, metavar="FILE", help="write an annotated clip")
+    parser.add_argument(
+        "--show-faces", action="store_true", help="leave everybody's head in it as it is, whatever the configuration hides"
+    )
     parser.add_argument("--expect", type=Path, metavar="FILE", help="compare the events with these; exit status 1 if they differ")
     parser.add_argument("--engine", metavar="NAME", help="use this engine instead of the configuration's")
 
@@ -75,6 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
         reports_weak=arguments.detections is not None,
         start_at=arguments.start,
         sinks=sinks,
+        shows_faces=arguments.show_faces,
     )
     with ExitStack() as stack:
         replay.outputs = _open_outputs(arguments, stack, replay.overlay)
@@ -134,10 +141,19 @@ class Replay:
         start_at: UTC seconds of the first frame.
         sinks: take the events.
         reports_weak: results hold detections that no track can use, too.
+        shows_faces: nobody is hidden in the overlay, whatever the configuration says.
     """
 
     def __init__(
-        self, config: Config, camera: str, *, every_frame: bool, start_at: float, sinks: list[Sink], reports_weak: bool = False
+        self,
+        config: Config,
+        camera: str,
+        *,
+        every_frame: bool,
+        start_at: float,
+        sinks: list[Sink],
+        reports_weak: bool = False,
+        shows_faces: bool = False,
     ) -> None:
         self._camera = camera
         settings = config.cameras[camera]
@@ -146,8 +162,12 @@ class Replay:
         self._pipeline = assembly.make_pipeline(settings, config, manifest, reports_weak=reports_weak)
         self._pacer = Pacer(None if every_frame else settings.fps)
         self._clock = StreamClock(start_at)
+        self._config = config
+        self._face_engines = find_face_engines(config) if config.faces.enabled and settings.faces else None
+        self._class_names = manifest.classes
         self._journal = Journal(device=DEVICE, epoch=REPLAY_EPOCH, clock=self._clock, quality=lambda: None, sinks=sinks)
-        self.overlay = assembly.make_overlay(settings, manifest.classes, caption=camera)
+        privacy = PrivacySettings(pixelate="nobody") if shows_faces else assembly.make_privacy(settings)
+        self.overlay = assembly.make_overlay(settings, manifest.classes, caption=camera, privacy=privacy)
         self.outputs: list[Callable[[FrameResult], None]] = []
         self._n_frames = self._n_analysed = self._n_events = 0
 
@@ -159,17 +179,39 @@ class Replay:
         """
         last_s = 0.0
         opened = open_configured_network(self._engine, self._settings, state_dir=self._state_dir, kind=DetectorManifest)
-        with opened.network as detector:
+        with ExitStack() as stack:
+            detector = stack.enter_context(opened.network)
+            look_at_faces = self._open_faces(stack)
             for frame in self._frames(source):
                 last_s = frame.captured_s
                 (result,) = process([frame], {self._camera: self._pipeline}, detector, now_s=self._clock.now_s)
                 self._n_analysed += 1
                 self._publish(result.events)
+                look_at_faces(result)
                 for output in self.outputs:
                     output(result)
         if not self._n_frames:
             raise SourceError(SourceCause.EOF, f"{source.label}: holds no frame that can be read")
         self._publish(self._pipeline.end(now_s=last_s))
+
+    def _open_faces(self, stack: ExitStack) -> Callable[[FrameResult], None]:
+        """Looks at the faces of a result, inline: its answers come before the next frame, in every run at the same one."""
+        config, engines = self._config, self._face_engines
+        if engines is None:
+            return lambda result: None
+        watch = make_face_watch(config, self._class_names, details={}, now_s=self._clock.now_s)
+        reader = stack.enter_context(open_face_reader(engines, threads=config.faces.threads))
+        gallery = stack.enter_context(GalleryFollower(config, engines))
+        clock = SystemClock()  # whose consent has ended is decided today, also in a recording of last year
+        yardstick = gallery.load(clock.at(clock.now_s()))
+
+        def look(result: FrameResult) -> None:
+            watch.put(result)
+            watch.work(reader, yardstick)
+            for answer in watch.take():
+                self._publish(self._pipeline.identify(answer))
+
+        return look
 
     def summary(self) -> str:
         """What was done, for people."""

@@ -5,6 +5,7 @@ Boxes follow the one convention of `vision/boxes.py`: xyxy, frame pixels, float3
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -37,19 +38,24 @@ class Frame:
     height: int
     make_pixels_rgb: Callable[[], Pixels] = field(repr=False)
     _made: list[Pixels] = field(default_factory=list, init=False, repr=False)
+    _making: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     @property
     def pixels_rgb(self) -> Pixels:
-        """(height, width, 3) uint8 RGB, made on first use. Used by one thread at a time."""
+        """(height, width, 3) uint8 RGB, made on first use, by whichever thread asks first."""
         if not self._made:
-            pixels = self.make_pixels_rgb()
-            if pixels.shape != (self.height, self.width, 3) or pixels.dtype != np.uint8:
-                raise ValueError(
-                    f"camera {self.camera}: expected pixels ({self.height}, {self.width}, 3) uint8, "
-                    f"got {pixels.shape} {pixels.dtype}"
-                )
-            self._made.append(pixels)
+            with self._making:
+                if not self._made:
+                    self._made.append(self._make())
         return self._made[0]
+
+    def _make(self) -> Pixels:
+        pixels = self.make_pixels_rgb()
+        if pixels.shape != (self.height, self.width, 3) or pixels.dtype != np.uint8:
+            raise ValueError(
+                f"camera {self.camera}: expected pixels ({self.height}, {self.width}, 3) uint8, got {pixels.shape} {pixels.dtype}"
+            )
+        return pixels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -200,6 +206,7 @@ class FaceDecision:
         live: probability that it is no picture of a face, over those; None where nothing judged it.
         gallery_version: of the enrolled people, rising with every change; None where one was compared with one.
         model: SHA-256 of the encoder.
+        name: what the subject is called; None where there is no subject, or the subject has no name.
     """
 
     kind: FaceDecisionKind
@@ -212,6 +219,7 @@ class FaceDecision:
     live: float | None
     gallery_version: int | None
     model: str
+    name: str | None = None
 
     def __post_init__(self) -> None:
         if self.kind in (FaceDecisionKind.MATCH, FaceDecisionKind.AMBIGUOUS) and self.subject is None:

@@ -23,7 +23,8 @@ from edged.events.schema import CameraStateMessage, EventMessage
 from edged.events.topics import STATUS_TOPIC
 from edged.events.wire import decode_camera_state, decode_event
 from edged.runtime.backoff import Backoff
-from edged.sinks.mqtt_connection import MqttError, Received, open_connection
+from edged.sinks.base import Received
+from edged.sinks.mqtt_connection import MqttError, open_connection
 from edged.sinks.mqtt_settings import MqttSettings, MqttTls
 
 ANY_DEVICE = "+"

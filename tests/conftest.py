@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-pytest_plugins = ["stand_ins.own_process"]
+pytest_plugins = ["stand_ins.kernels", "stand_ins.own_process"]
 pytest.register_assert_rewrite("contracts.backend_contract")  # tests, though in no test_*.py
 
 

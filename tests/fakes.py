@@ -1,4 +1,4 @@
-"""Stand-ins for what lies outside: a clock that tests move, a camera that follows a script."""
+"""Stand-ins for what lies outside: a clock that tests move, a loop of so many turns, a camera that follows a script, a batch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from edged.backends.base import Tensors
 from edged.errors import SourceCause, SourceError
 from edged.sources.base import SourceFrame
 
@@ -26,6 +27,31 @@ class FakeClock:
 
     def advance(self, seconds: float) -> None:
         self.time_s += seconds
+
+
+@dataclass(frozen=True)
+class Done:
+    """The ticket of a batch that was computed when it was submitted."""
+
+    outputs: Tensors
+
+    def result(self) -> Tensors:
+        return self.outputs
+
+
+class Turns:
+    """A loop that stops by itself after so many turns."""
+
+    def __init__(self, n: int) -> None:
+        self._left = n
+
+    @property
+    def stopping(self) -> bool:
+        self._left -= 1
+        return self._left < 0
+
+    def beat(self) -> None:
+        """Nobody watches."""
 
 
 def make_source_frame(*, width: int = 64, height: int = 36, stream_s: float | None = None, shade: int = 0) -> SourceFrame:

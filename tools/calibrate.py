@@ -37,6 +37,7 @@ from tools.drawn import DRAWN, draw_set
 from tools.engines import write_manifest
 from tools.metrics import ClassScore, Matches, collect_matches, score_class
 from tools.report.judged import judged_classes, labelled_names, load_boxes, shorten, tell_nothing_shared
+from tools.report.points import PointErrors, point_errors
 from tools.report.run import Found, find, score_classes
 
 log = logging.getLogger(__name__)
@@ -147,7 +148,10 @@ def best_threshold(matches: Matches) -> float:
 def _measured(
     sets: Sequence[PictureSet], found: Sequence[Found], thresholds: Thresholds, manifest: DetectorManifest
 ) -> dict[str, Any]:
-    """AP50, recall and precision with n for every class: over the photographs of all sets, and on the drawn street."""
+    """AP50, recall and precision with n for every class: over the photographs of all sets, and on the drawn street.
+
+    Of points how far they are off in these photographs, over the eyes' distance and the box's side.
+    """
     scores = {name: thresholds.per_class.get(name, ClassThresholds()).score or thresholds.score for name in manifest.classes}
     photographs = [one for one, kind in zip(found, sets, strict=True) if kind.name != DRAWN]
     measured: dict[str, Any] = {"on": "val split of the training sets, at overlap 0.5", "ap50": {}}
@@ -156,6 +160,9 @@ def _measured(
     for class_id, (name, threshold) in enumerate(scores.items()):
         score = score_class(truths, detections, class_id, threshold=threshold)
         measured["ap50"][name] = _figures(score) if score.n >= FEWEST else NOT_MEASURED
+        if manifest.points:
+            errors = point_errors(truths, detections, class_id, threshold=threshold, names=manifest.points)
+            measured.setdefault("points", {})[name] = _point_figures(errors) if len(errors.by_box) >= FEWEST else NOT_MEASURED
     for one, kind in zip(found, sets, strict=True):
         if kind.name == DRAWN:
             measured["drawn_street"] = {name: _figures(score) for name, score in score_classes(one, kind.classes, scores).items()}
@@ -165,6 +172,12 @@ def _measured(
 def _figures(score: ClassScore) -> dict[str, float]:
     values = {"ap50": score.ap50, "recall": score.recall, "precision": score.precision}
     return {"n": score.n, **{key: round(value, 3) for key, value in values.items() if value is not None}}
+
+
+def _point_figures(errors: PointErrors) -> dict[str, float]:
+    means = {"by_eyes": errors.by_eyes[np.isfinite(errors.by_eyes)], "by_box": errors.by_box}
+    figures = {key: round(float(values.mean()), 4) for key, values in means.items() if len(values)}
+    return {"n": len(errors.object_sizes), "found": len(errors.by_box), **figures}
 
 
 if __name__ == "__main__":

@@ -1,14 +1,73 @@
-"""What tools that write a network in fewer bits have in common: what of it stays in float, and the form of the file."""
+"""What tools that write a network in fewer bits share: weights in half the size, what stays in float, the form of the file."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import onnx
+from onnx import TensorProto, helper, numpy_helper
 
+from edged.backends.onnx_file import read_onnx
 from edged.errors import InputError
 from tools.engines import IR_VERSION
+
+FEWEST_STORED = 1024
+"""Numbers of a weight that is worth storing in half its size."""
+
+
+def read_float(path: Path) -> onnx.ModelProto:
+    """An engine's network in float, its weights in float, too, however they are stored.
+
+    Raises:
+        ModelError: the file is no network.
+    """
+    return unpack_weights(onnx.load_from_string(read_onnx(path)))
+
+
+def pack_weights(network: onnx.ModelProto) -> onnx.ModelProto:
+    """Store large weights in FP16, each under its own name, and let a Cast bring them back: half the size, computed in float.
+
+    Args:
+        network: in float; is changed, and returned.
+
+    Raises:
+        InputError: a weight is too large for FP16.
+    """
+    graph = network.graph
+    for tensor in graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < FEWEST_STORED:
+            continue
+        with np.errstate(over="ignore"):
+            stored = numpy_helper.to_array(tensor).astype(np.float16)
+        if not np.isfinite(stored).all():
+            raise InputError(f"{tensor.name!r} reaches beyond FP16's {np.finfo(np.float16).max:g}: store the weights in float")
+        name, tensor_in_float = tensor.name, f"{tensor.name}_float"
+        tensor.CopyFrom(numpy_helper.from_array(stored, name))
+        _read_instead(graph, name, tensor_in_float)
+        graph.node.insert(0, helper.make_node("Cast", [name], [tensor_in_float], f"{name}_to_float", to=TensorProto.FLOAT))
+    return network
+
+
+def unpack_weights(network: onnx.ModelProto) -> onnx.ModelProto:
+    """What `pack_weights` made, with its weights in float again; any other network stays as it is. Is changed, and returned."""
+    graph = network.graph
+    stored = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT16}
+    for node in [node for node in graph.node if node.op_type == "Cast" and node.input[0] in stored]:
+        name = node.input[0]
+        stored[name].CopyFrom(numpy_helper.from_array(numpy_helper.to_array(stored[name]).astype(np.float32), name))
+        graph.node.remove(node)
+        _read_instead(graph, node.output[0], name)
+    return network
+
+
+def _read_instead(graph: onnx.GraphProto, name: str, other: str) -> None:
+    """Let every node that reads a tensor read another one."""
+    for node in graph.node:
+        for place, read in enumerate(node.input):
+            if read == name:
+                node.input[place] = other
 
 
 def name_nodes(network: onnx.ModelProto) -> None:

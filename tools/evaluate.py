@@ -27,6 +27,7 @@ from tools.evaluate_liveness import evaluate_liveness
 from tools.report.figures import Estimate, Group, Settings, as_json, compare_runs, missing_classes, unlabelled_classes
 from tools.report.judged import in_terms_of, judged_classes, load_boxes, shorten
 from tools.report.page import write_page
+from tools.report.points import GOOD, ErrorFigures, Share
 from tools.report.run import Run, run_engine
 
 OPTIONS_OF = {
@@ -167,7 +168,9 @@ def _table(runs: Sequence[Run], groups: Sequence[Group]) -> str:
     lines = [runs[0].label, *(f"against {run.label}" for run in runs[1:]), head]
     for group in sorted(groups, key=lambda group: len(group.set_numbers) > 1):  # the pooled ones last
         start = f"{group.name:<{widths[0]}}"
-        lines += [f"{start}{name:<{widths[1]}}{_row(group, name, coco=coco)}" for name in group.engines[0].classes]
+        for name in group.engines[0].classes:
+            lines.append(f"{start}{name:<{widths[1]}}{_row(group, name, coco=coco)}")
+            lines += [f"{start}{name:<{widths[1]}}{row}" for row in _point_rows(group, name)]
         for who, names in _lacking(group):
             if names:
                 of_what = "this name" if len(names) == 1 else "these names"
@@ -212,11 +215,29 @@ def _row(group: Group, name: str, *, coco: bool) -> str:
     return row
 
 
+def _point_rows(group: Group, name: str) -> Iterator[str]:
+    """How far the points of a class are off, for each engine that has some; by size where there is more than one."""
+    for number, engine in enumerate(group.engines):
+        found = engine.classes[name].points if name in engine.classes else {}
+        for size, part in found.items():
+            if size == "all" or len(found) > 2:
+                by_eyes, by_box = (_errors(each) for each in (part.by_eyes, part.by_box))
+                start = f"{'other ' if number else ''}points, {size}: {part.found} of {part.n} found"
+                yield f"  {start}; off by {by_eyes} of the distance of the eyes, {by_box} of the box"
+
+
+def _errors(one: ErrorFigures) -> str:
+    if one.mean.value is None:
+        return "-"
+    mean, good = f"{one.mean.value:.4f} ({_interval(one.mean)})", f"{one.good.value:.3f} ({_interval(one.good)})"
+    return f"{mean}, median {one.median:.4f}, {good} below {GOOD:g}"
+
+
 def _cell(value: float | None) -> str:
     return f"{'-' if value is None else format(value, '.3f'):>8}"
 
 
-def _interval(one: Estimate, *, signed: bool = False) -> str:
+def _interval(one: Estimate | Share, *, signed: bool = False) -> str:
     form = "+.3f" if signed else ".3f"
     return "-" if one.interval is None else f"{one.interval.low:{form}}…{one.interval.high:{form}}"
 

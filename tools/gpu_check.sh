@@ -13,7 +13,7 @@
 set -uo pipefail
 
 TOTAL_S=530
-STEPS=(engines:110 sweep:100 pipeline:90 streams:60 tests:140)
+STEPS=(engines:110 sweep:90 pipeline:90 fitting:40 streams:60 tests:110)
 
 die() { echo "gpu_check: $*" >&2; exit 64; }
 

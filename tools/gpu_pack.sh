@@ -5,7 +5,7 @@
 #
 #   --data      pictures that the INT8 networks are calibrated on, as tools.quantise takes them
 #   --rtx       of TensorRT-RTX; none: the machine has its own TensorRT
-#   --python    of the machine, which shall have numpy, onnxruntime, opencv, PyYAML, pytest, onnx and cuda-bindings
+#   --python    of the machine, which shall have numpy, onnxruntime, opencv, PyYAML, pytest, onnx, cuda-bindings and NVRTC
 #
 # There: gather part-00, part-01, … and SHA256SUMS in one directory and give it to gpu_check.sh as --pack.
 set -euo pipefail

@@ -19,10 +19,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from edged.backends.onnx_file import read_onnx
 from edged.errors import EXIT_CONFIG, EdgedError, InputError
 from edged.models.manifest import Manifest, OnnxFile, digest_file, load_manifest
-from tools.conversion import choose_float, name_nodes, tidy
+from tools.conversion import choose_float, name_nodes, read_float, tidy
 from tools.engines import FP16_NAME, ONNX_NAME, write_manifest, write_whole
 from tools.onnx_graph import OF_SHAPES_ONLY
 from tools.onnx_shapes import node_constants
@@ -61,7 +60,7 @@ def halve(engine: Path, *, keep_float: Sequence[str] = ()) -> Manifest:
     """
     manifest = load_manifest(engine)
     path = engine / manifest.onnx.file
-    network = make_fp16(onnx.load_from_string(read_onnx(path)), keep_float=keep_float, path=path)
+    network = make_fp16(read_float(path), keep_float=keep_float, path=path)
     write_whole(engine / FP16_NAME, network.SerializeToString(deterministic=True))
     fp16 = OnnxFile(file=FP16_NAME, sha256=digest_file(engine / FP16_NAME), opset=manifest.onnx.opset)
     return write_manifest(engine, manifest.model_copy(update={"fp16": fp16}))

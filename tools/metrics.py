@@ -14,12 +14,13 @@ from edged.vision.boxes import Boxes, area, iou_matrix
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Truth:
-    """What is in one picture; fields as in `datasets.Picture`, boxes in the pixels of the detections."""
+    """What is in one picture; fields as in `datasets.Picture`, boxes and points in the pixels of the detections."""
 
     boxes: Boxes
     class_ids: NDArray[np.int64]
     ignored: NDArray[np.bool_]
     labelled: NDArray[np.bool_]
+    points: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)

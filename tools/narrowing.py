@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 Weights = dict[str, NDArray[np.floating]]
 """Plain convolution weights and biases by `NAME.weight` and `NAME.bias`."""
 
-PICTURE, ANSWERS = "picture", "answers"
+PICTURE, ANSWERS, POINTS = "picture", "answers", "points"
 """The groups of the first inputs and the last outputs: each channel has a meaning, none can go."""
 
 Passage = tuple[tuple[str, ...], str]
@@ -85,7 +85,7 @@ def _importance(groups: dict[str, Passage], weights: Weights, sizes: dict[str, i
         for group, side in sides:
             norms = np.sqrt(side)
             total[group] = total.get(group, 0.0) + norms / max(float(norms.mean()), 1e-12)
-    return {group: norms for group, norms in total.items() if group not in (PICTURE, ANSWERS)}
+    return {group: norms for group, norms in total.items() if group not in (PICTURE, ANSWERS, POINTS)}
 
 
 def channel_groups(network: Yolo | Classifier) -> dict[str, Passage]:
@@ -103,8 +103,8 @@ def _point_groups(heads: dict[str, Passage]) -> dict[str, Passage]:
     """They read what the heads of the boxes read."""
     groups = {}
     for number in range(3):
-        (inputs,), answers = heads[f"heads.{number}"]
-        groups |= {f"points.{number}.0": _passage(inputs, inputs), f"points.{number}.1": _passage(inputs, answers)}
+        (inputs,), _ = heads[f"heads.{number}"]
+        groups |= {f"points.{number}.0": _passage(inputs, inputs), f"points.{number}.1": _passage(inputs, POINTS)}
     return groups
 
 

@@ -18,7 +18,8 @@ import io
 import logging
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,15 +33,18 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from onnxruntime.quantization.calibrate import TensorData, TensorsData, create_calibrator
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
-from edged.assembly import open_detector
+from edged.assembly import open_network
 from edged.errors import EXIT_CONFIG, EdgedError, InputError
-from edged.models.detector import Detector
-from edged.models.manifest import DetectorManifest, QuantisedFile, digest_file, load_manifest
-from tools.conversion import choose_float, name_nodes, tidy
-from tools.datasets import Picture, PictureSet
+from edged.models.manifest import DetectorManifest, Manifest, QuantisedFile, digest_file, load_manifest
+from edged.models.network import Network
+from edged.parity import check_parity, limits_of
+from edged.types import Pixels
+from tools.conversion import choose_float, name_nodes, read_float, tidy
+from tools.datasets import PictureSet
 from tools.datasets.checking import FEWEST
 from tools.engines import INT8_NAME, write_manifest, write_whole
 from tools.metrics import ClassScore, score_class
+from tools.network_inputs import choose_evenly, load_faces, show
 from tools.report.judged import in_terms_of, judged_classes, load_boxes
 from tools.report.run import FLOOR, STAGES, Run, run_engine
 
@@ -51,6 +55,10 @@ SHARES = np.geomspace(0.1, 1.0, 40)
 """Of the largest value seen: where a range may end."""
 FIRST_OPSET = 13
 """The first one with a scale for each channel."""
+MOST_JUDGED, JUDGED_AT_ONCE = 1000, 16
+"""Pictures that a network which is no detector is judged on, and so many in a batch."""
+TIMED = 50
+"""Runs of the network alone."""
 MOST_LOST = 0.01
 """Of the mean AP50: above it the command says what else to try."""
 
@@ -75,12 +83,12 @@ class Quantised:
     """An engine with its INT8 network, and what both are worth.
 
     Attributes:
-        scores: in float and in INT8, of every class with at least FEWEST objects in the val split.
+        lines: how good both are, or how alike, for people.
         network_ms: what the network alone took a picture, in float and in INT8.
     """
 
-    manifest: DetectorManifest
-    scores: dict[str, tuple[ClassScore, ClassScore]]
+    manifest: Manifest
+    lines: tuple[str, ...]
     network_ms: tuple[float, float]
 
 
@@ -114,38 +122,77 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def quantise(engine: Path, data: Path, settings: QuantiseSettings) -> Quantised:
-    """Write an engine's INT8 network and name it in the manifest, with AP50 of both.
+    """Write an engine's INT8 network and name it in the manifest, with how good both are or how alike.
 
     Args:
         engine: directory with model.yaml and model.onnx; a former INT8 network is replaced.
-        data: a set of any layout with boxes, or a folder of such sets.
+        data: a set of any layout, or a folder of sets: with boxes for a detector, for other networks with a face each picture.
 
     Raises:
         ModelError, InputError: the engine, the data or the installed packages cannot be used, or nothing would be left to
             quantise.
     """
     refuse_old_quantiser()
-    pictures = choose_pictures(load_boxes(data, split="train"), settings.pictures)
+    manifest = load_manifest(engine)
+    if isinstance(manifest, DetectorManifest):
+        return _quantise_detector(engine, data, settings)
+    judges = load_faces(data, split="val")
+    _write_int8(engine, load_faces(data, split="train"), settings)
+    with open_network(engine) as exact, open_network(engine, precision="int8") as rough:
+        pictures = [pixels for one in choose_evenly(judges, MOST_JUDGED) for pixels in show(exact, one)]
+        parity = check_parity(exact, rough, pictures, batch=JUDGED_AT_ONCE)
+        network_ms = tuple(_time_network(network, pictures) for network in (exact, rough))
+    figures = {name: round(value, 4) for name, value in parity.figures.items()}
+    measured = {"on": f"val split of {', '.join(one.name for one in judges)}", "pictures": parity.pictures, **figures}
+    limits = limits_of(exact.manifest, "int8")
+    return Quantised(_note_measured(engine, measured), (f"beside float: {parity.describe(limits)}",), network_ms)
+
+
+def _quantise_detector(engine: Path, data: Path, settings: QuantiseSettings) -> Quantised:
+    """Judged by AP50 of both."""
+    pictures = load_boxes(data, split="train")
     judges = in_terms_of(judged_classes([load_manifest(engine, kind=DetectorManifest)]), load_boxes(data, split="val"))
     before = run_engine(engine, judges, threads=1)
-    network = make_int8(engine, pictures, settings)
-    write_whole(engine / INT8_NAME, network.SerializeToString(deterministic=True))
-    int8 = QuantisedFile(
-        file=INT8_NAME,
-        sha256=digest_file(engine / INT8_NAME),
-        opset=before.manifest.onnx.opset,
-        calibration=f"{len(pictures)} pictures of the train split",
-        symmetric=settings.symmetric,
-    )
-    write_manifest(engine, before.manifest.model_copy(update={"int8": int8}))
+    manifest = _write_int8(engine, pictures, settings)
     after = run_engine(engine, judges, threads=1, precision="int8")
     known = [(number, name) for number, name in enumerate(judges[0].classes) if name in before.thresholds]
     scores = {name: (_pooled(before, number), _pooled(after, number)) for number, name in known}
     scores = {name: pair for name, pair in scores.items() if pair[0].n >= FEWEST}
     if scores:
-        int8 = int8.model_copy(update={"measured": _measured(judges, scores)})
-    manifest = write_manifest(engine, before.manifest.model_copy(update={"int8": int8}))
-    return Quantised(manifest, scores, (_network_ms(before), _network_ms(after)))
+        manifest = _note_measured(engine, _measured(judges, scores))
+    return Quantised(manifest, tuple(_score_lines(scores)), (_network_ms(before), _network_ms(after)))
+
+
+def _write_int8(engine: Path, sets: Sequence[PictureSet], settings: QuantiseSettings) -> Manifest:
+    """Write the network, calibrated on pictures of these sets, and name it in the manifest, which is returned."""
+    chosen = choose_evenly(sets, settings.pictures)
+    with open_network(engine) as network:
+        made = make_int8(engine, (pixels for one in chosen for pixels in show(network, one)), settings)
+        manifest = network.manifest
+    write_whole(engine / INT8_NAME, made.SerializeToString(deterministic=True))
+    int8 = QuantisedFile(
+        file=INT8_NAME,
+        sha256=digest_file(engine / INT8_NAME),
+        opset=manifest.onnx.opset,
+        calibration=f"{sum(len(one.pictures) for one in chosen)} pictures of the train split",
+        symmetric=settings.symmetric,
+    )
+    return write_manifest(engine, manifest.model_copy(update={"int8": int8}))
+
+
+def _note_measured(engine: Path, measured: dict[str, Any]) -> Manifest:
+    """Write into the manifest what the INT8 network is worth; returns it."""
+    manifest = load_manifest(engine, precision="int8")
+    return write_manifest(engine, manifest.model_copy(update={"int8": manifest.int8.model_copy(update={"measured": measured})}))
+
+
+def _time_network(network: Network[Manifest], pictures: Sequence[Pixels]) -> float:
+    """What the network alone takes a picture, milliseconds: the mean of many runs."""
+    batch = network.prepare(pictures[:1])
+    started_s = time.perf_counter()
+    for _ in range(TIMED):
+        network.infer(batch)
+    return 1000 * (time.perf_counter() - started_s) / TIMED
 
 
 def refuse_old_quantiser() -> None:
@@ -162,42 +209,26 @@ def refuse_old_quantiser() -> None:
         raise InputError(f"{found}: pip install 'onnxruntime>=1.19', or 'onnx<1.19'; requirements/test.txt has a pair that fits")
 
 
-def choose_pictures(sets: Sequence[PictureSet], count: int) -> list[Picture]:
-    """So many pictures, about the same number of each set where it has them, evenly over its length.
-
-    Raises:
-        InputError: fewer than one.
-    """
-    if count < 1:
-        raise InputError(f"--pictures {count}: expected at least 1")
-    share = -(-count // len(sets))
-    chosen = []
-    for one in sets:
-        places = np.unique(np.linspace(0, len(one.pictures) - 1, share).astype(np.int64))
-        chosen += [one.pictures[place] for place in places]
-    return chosen
-
-
-def make_int8(engine: Path, pictures: Sequence[Picture], settings: QuantiseSettings) -> onnx.ModelProto:
+def make_int8(engine: Path, pictures: Iterable[Pixels], settings: QuantiseSettings) -> onnx.ModelProto:
     """The INT8 network of an engine, of standard operators only.
 
     Args:
-        pictures: what activations are measured on, prepared as the daemon prepares them.
+        pictures: what activations are measured on, as the network is shown them; see `tools.network_inputs.show`.
 
     Raises:
         ModelError: the engine cannot be used.
         InputError: its network is of a kind that cannot be quantised, or a layer to keep is not there.
     """
-    with open_detector(engine) as detector:
-        path = engine / detector.manifest.onnx.file
-        network = onnx.shape_inference.infer_shapes(onnx.load(path))
+    with open_network(engine) as opened:
+        path = engine / opened.manifest.onnx.file
+        network = onnx.shape_inference.infer_shapes(read_float(path))
         if any(opset.version < FIRST_OPSET for opset in network.opset_import if opset.domain in ("", "ai.onnx")):
             raise InputError(f"{path}: an older operator set than {FIRST_OPSET} has one scale for all channels: export it again")
         name_nodes(network)  # the quantiser knows them by name
         kept = choose_float(network, settings.keep_float, path)
         operators = list(LAYERS if settings.symmetric else LAYERS + ACTIVATIONS)
         with _silence():
-            ranges = _find_ranges(network, operators, _feeds(detector, pictures), symmetric=settings.symmetric)
+            ranges = _find_ranges(network, operators, _feeds(opened, pictures), symmetric=settings.symmetric)
             quantiser = QDQQuantizer(
                 network,
                 per_channel=True,
@@ -231,10 +262,10 @@ def _silence() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def _feeds(detector: Detector, pictures: Sequence[Picture]) -> Iterator[dict[str, NDArray[np.generic]]]:
+def _feeds(network: Network[Manifest], pictures: Iterable[Pixels]) -> Iterator[dict[str, NDArray[np.generic]]]:
     """One picture each, prepared as the daemon prepares it."""
-    for picture in pictures:
-        yield {detector.manifest.input.name: detector.prepare([picture.pixels_rgb()]).tensor}
+    for pixels_rgb in pictures:
+        yield {network.manifest.input.name: network.prepare([pixels_rgb]).tensor}
 
 
 class _Once(CalibrationDataReader):
@@ -321,20 +352,26 @@ def _measured(sets: Sequence[PictureSet], scores: dict[str, tuple[ClassScore, Cl
 
 def _describe(engine: Path, made: Quantised) -> str:
     files = (made.manifest.onnx.file, INT8_NAME)
-    lines = [f"{'AP50':12}{'n':>6}{'float':>8}{'INT8':>8}{'lost':>8}"]
-    lines += [_row(f"{name:12}{exact.n:6d}", exact.ap50, rough.ap50) for name, (exact, rough) in made.scores.items()]
-    if made.scores:
-        means = np.mean([[score.ap50 for score in pair] for pair in made.scores.values()], axis=0)
-        lines.append(_row("mean", *means))
-        if means[0] - means[1] > MOST_LOST:
-            lines.append("more than 1 point is lost: try more --pictures, or name layers to --keep-float")
-    else:
-        lines.append(f"not measured: the val split has no class with {FEWEST} objects")
+    lines = list(made.lines)
     lines.append("".join([f"{'megabytes':18}", *(f"{(engine / name).stat().st_size / 1e6:8.2f}" for name in files)]))
     lines.append(
         "".join([f"{'ms a picture':18}", *(f"{each:8.1f}" for each in made.network_ms), "  the network on 1 thread here"])
     )
     return "\n".join(lines)
+
+
+def _score_lines(scores: dict[str, tuple[ClassScore, ClassScore]]) -> Iterator[str]:
+    """AP50 in float and in INT8, a line a class."""
+    yield f"{'AP50':12}{'n':>6}{'float':>8}{'INT8':>8}{'lost':>8}"
+    if not scores:
+        yield f"not measured: the val split has no class with {FEWEST} objects"
+        return
+    for name, (exact, rough) in scores.items():
+        yield _row(f"{name:12}{exact.n:6d}", exact.ap50, rough.ap50)
+    means = np.mean([[score.ap50 for score in pair] for pair in scores.values()], axis=0)
+    yield _row("mean", *means)
+    if means[0] - means[1] > MOST_LOST:
+        yield "more than 1 point is lost: try more --pictures, or name layers to --keep-float"
 
 
 def _row(title: str, exact: float, rough: float) -> str:

@@ -1,4 +1,4 @@
-"""Writes the JSON Schemas that ship: of the configuration, and of every message.
+"""Writes the JSON Schemas that ship: of the configuration, of every message, and of what each command is told and answers.
 
 Usage: python -m tools.schemas [--check]
 """
@@ -10,9 +10,13 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from edged.config.schema import encode_schema
+from edged.events.command import make_command_schemas
 from edged.events.schema import make_schemas
+from edged.runtime.device_commands import describe_commands, make_ping, with_describe
+from edged.runtime.gallery_commands import make_gallery_commands
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -20,9 +24,16 @@ ROOT = Path(__file__).resolve().parents[1]
 def make_files() -> dict[Path, str]:
     """The text of each schema by its path, from the root of the checkout."""
     files = {Path("configs", "edged.schema.json"): encode_schema()}
-    for name, schema in make_schemas().items():
+    known = [make_ping(device="gate", epoch="3f9c0a1b2c4d"), *make_gallery_commands(_nobody)]
+    commands = describe_commands(with_describe(known))
+    schemas = {**make_schemas(), **make_command_schemas(), "commands.json": commands.model_dump(mode="json")}
+    for name, schema in schemas.items():
         files[Path("docs", "schema", name)] = json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
     return files
+
+
+def _nobody() -> NoReturn:
+    raise NotImplementedError("a schema does no command")
 
 
 def find_stale(root: Path) -> list[Path]:

@@ -28,6 +28,7 @@ from tools.drawn import DRAWN, draw_set
 from tools.metrics import Truth, score_class
 from tools.nets.yolo import Design, Yolo, YoloSettings
 from tools.processes import Processes
+from tools.report.points import point_errors
 from tools.settings_file import read_document, validate_settings
 from tools.teacher import GapSettings, fill_sets
 from tools.training import Part, ScheduleSettings, StepLoss, Trainer
@@ -264,14 +265,21 @@ def _step_loss(network: Yolo, settings: TrainSettings, teacher: Teacher | None) 
 
 @torch.inference_mode()
 def measure(trainer: Trainer, sets: list[PictureSet], settings: TrainSettings) -> dict[str, dict[str, float]]:
-    """AP50 of every labelled class of every set by the averaged weights, with the daemon's letterbox and suppression."""
+    """AP50 of every labelled class of every set by the averaged weights, with the daemon's letterbox and suppression.
+
+    Of points the mean error over the box's side, under the class's name and `points`.
+    """
     trainer.averaged.eval()
     figures = {}
     for one in sets:
-        truths = [Truth(p.boxes, p.class_ids, p.ignored, one.labelled) for p in one.pictures]
+        truths = [Truth(p.boxes, p.class_ids, p.ignored, one.labelled, p.points) for p in one.pictures]
         found = [_detect(trainer, picture, settings) for picture in one.pictures]
         scores = {name: score_class(truths, found, k, threshold=0.3) for k, name in enumerate(settings.classes)}
         figures[one.name] = {name: round(score.ap50, 3) for name, score in scores.items() if score.ap50 is not None}
+        for class_id, name in enumerate(settings.classes if settings.points else ()):
+            errors = point_errors(truths, found, class_id, threshold=0.3, names=settings.points)
+            if len(errors.by_box):
+                figures[one.name][f"{name} points"] = round(float(errors.by_box.mean()), 4)
     return figures
 
 
@@ -283,7 +291,10 @@ def _detect(trainer: Trainer, picture: Picture, settings: TrainSettings) -> Dete
     scores = predictions.scores()[0].cpu().numpy()
     rows, class_ids = np.nonzero(scores > 0.02)
     boxes = transform.to_source(predictions.boxes[0].cpu().numpy()[rows])
-    found = Detections(boxes, scores[rows, class_ids], class_ids)
+    points = predictions.points
+    if points is not None:
+        points = transform.points_to_source(points[0].cpu().numpy()[rows])
+    found = Detections(boxes, scores[rows, class_ids], class_ids, points)
     return found[nms(found.boxes, found.scores, found.class_ids, iou_threshold=0.6)]
 
 

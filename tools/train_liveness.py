@@ -53,7 +53,7 @@ class LivenessSettings(BaseModel):
         kinds: what kind of attack a label stands for in these sets, where it does not tell.
         kept_back: share of each recording, its last part, that is not learnt from: `tools.calibrate` chooses the threshold on it.
         left_out: recordings that are not learnt from at all, to see what becomes of people or devices that were never seen.
-        design, width, rows, dropout: of the network.
+        design, width, rows, residual, dropout: of the network.
         backbone_rate: the backbone's share of the learning rate.
         frozen_rows: so many rows of the backbone, and its stem, are not trained.
         label_smoothing: share of certainty that is not asked for.
@@ -78,6 +78,7 @@ class LivenessSettings(BaseModel):
     design: Design = "spp"
     width: float = 0.5
     rows: int | None = None
+    residual: bool = False
     dropout: float = 0.2
     backbone_rate: float = 0.5
     frozen_rows: Annotated[int, Field(ge=0, le=7)] = 0
@@ -108,7 +109,14 @@ class LivenessSettings(BaseModel):
 
     def network(self) -> ClassifierSettings:
         """What the network is built from."""
-        return ClassifierSettings(self.classes, design=self.design, width=self.width, rows=self.rows, dropout=self.dropout)
+        return ClassifierSettings(
+            classes=self.classes,
+            design=self.design,
+            width=self.width,
+            rows=self.rows,
+            residual=self.residual,
+            dropout=self.dropout,
+        )
 
 
 def load_settings(path: Path) -> LivenessSettings:

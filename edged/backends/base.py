@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,43 @@ class TensorSpec:
 
     dtype: str
     shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a picture lies in an input, in its pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pictures:
+    """A batch of pictures in the place of an input's array, for a backend that makes the one of the other itself.
+
+    Attributes:
+        pixels_rgb: (h, w, 3) uint8 each, of any sizes from 1x1.
+        places: where each goes; grey around it.
+    """
+
+    pixels_rgb: Sequence[NDArray[np.uint8]]
+    places: Sequence[Place]
+
+    def __post_init__(self) -> None:
+        if len(self.pixels_rgb) != len(self.places):
+            raise ValueError(f"expected a place for each of {len(self.pixels_rgb)} pictures, got {len(self.places)}")
+        for pixels in self.pixels_rgb:
+            if pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size or pixels.dtype != np.uint8:
+                raise ValueError(f"expected a picture (h, w, 3) uint8, got {pixels.shape} {pixels.dtype}")
+
+    def __len__(self) -> int:
+        return len(self.pixels_rgb)
+
+
+Feeds = Mapping[str, NDArray[np.generic] | Pictures]
+"""What goes into a network, by name of an input: its array, or pictures where `DeviceBackend.picture_input` names it."""
 
 
 class Ticket(Protocol):
@@ -69,6 +106,16 @@ class Backend(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class DeviceBackend(Backend, Protocol):
+    """A backend that computes beside the host, so that a second batch may be submitted while one is in flight."""
+
+    @property
+    def picture_input(self) -> str | None:
+        """The input that it also makes of `Pictures`; None where it takes arrays only."""
+        ...
 
 
 def check_feeds(feeds: Tensors, inputs: Mapping[str, TensorSpec]) -> None:

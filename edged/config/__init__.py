@@ -2,7 +2,7 @@
 
 from edged.config.classes import check_against_manifest
 from edged.config.models import CameraConfig, Config
-from edged.config.reading import find_state_directory, load_config, parse_config
+from edged.config.reading import find_gallery_key, find_state_directory, load_config, parse_config
 from edged.config.secret import Secret
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Config",
     "Secret",
     "check_against_manifest",
+    "find_gallery_key",
     "find_state_directory",
     "load_config",
     "parse_config",

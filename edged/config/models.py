@@ -21,7 +21,9 @@ from pydantic import (
 from edged.backends.tensorrt.driver import Binding
 from edged.backends.tensorrt.library import LibraryName
 from edged.config.broker import MqttConfig
+from edged.config.commands import CommandsConfig
 from edged.config.context import ReadingContext, default_state_directory, mistake
+from edged.config.faces import FacesConfig
 from edged.config.rules import LineConfig, ObjectsConfig, SizeLimits, ZoneConfig
 from edged.config.source import SOURCE_FORMS, SourceKey
 from edged.config.values import (
@@ -43,6 +45,7 @@ from edged.config.values import (
 )
 from edged.errors import Mistake
 from edged.models.manifest import SCORE_FLOOR, Precision
+from edged.privacy import Pixelate, PrivacySettings
 from edged.rules.settings import (
     MAX_LINES,
     MAX_ZONES,
@@ -122,6 +125,11 @@ class TensorrtConfig(Section):
     device: Whole = setting(0, "Number of the CUDA device.", unit="count", ge=0, le=63)
     max_batch: Whole = setting(8, "Most pictures that an engine is built to compute at once.", unit="count", ge=1, le=MAX_CAMERAS)
     graphs: Flag = setting(True, "Whether a batch is replayed as one CUDA graph once its size was seen.")
+    preprocess: Literal["cpu", "gpu", "auto"] = setting(
+        "cpu",
+        "What fits pictures into the network: the processor; the GPU, with a CUDA compiler (docs/jetson.md); auto is the faster "
+        "of both with a picture of 1280x720, measured at every start.",
+    )
     workspace_mib: Whole = setting(1024, "Most scratch memory of a layer while an engine is built.", unit="MiB", ge=16, le=65536)
     dla_core: Whole | None = setting(
         None, "Number of a Jetson's DLA core to build for; left out: the GPU.", unit="count", ge=0, le=1
@@ -241,6 +249,15 @@ class TrackConfig(Section):
     )
 
 
+class PrivacyConfig(Section):
+    """What its pictures show once they leave edged: clips and overlays."""
+
+    pixelate: Pixelate = setting(
+        default_of(PrivacySettings, "pixelate"),
+        "Whose head is hidden: everybody's, that of unknown people (all but those whose face was recognised), or nobody's.",
+    )
+
+
 class CameraConfig(Section):
     """One camera and everything that is said about it."""
 
@@ -258,6 +275,8 @@ class CameraConfig(Section):
     detect: DetectConfig = setting(DetectConfig, "What counts as seen.")
     track: TrackConfig = setting(TrackConfig, "How objects are followed.")
     objects: ObjectsConfig = setting(ObjectsConfig, "Which objects make events.")
+    faces: Flag = setting(True, "Whether faces are looked for in its pictures, where the section faces is enabled.")
+    privacy: PrivacyConfig = setting(PrivacyConfig, "What its pictures show.")
     zones: Annotated[dict[Name, ZoneConfig], EMPTY_IS_MAPPING] = setting(dict, "Areas, by name.", max_length=MAX_ZONES)
     lines: Annotated[dict[Name, LineConfig], EMPTY_IS_MAPPING] = setting(dict, "Lines, by name.", max_length=MAX_LINES)
 
@@ -274,7 +293,9 @@ class Config(Section):
     mqtt: MqttConfig | None = setting(
         None, "The broker that gets the events; if left out, they go to standard output as JSON lines."
     )
+    commands: CommandsConfig = setting(CommandsConfig, "What others may ask of this device through the broker.")
     detector: DetectorConfig = setting(DetectorConfig, "The network that sees objects.")
+    faces: FacesConfig = setting(FacesConfig, "Whose faces the persons show.")
     cameras: Annotated[dict[CameraId, CameraConfig], EMPTY_IS_MAPPING] = setting(
         text="The cameras, by id.", min_length=1, max_length=MAX_CAMERAS
     )
@@ -292,6 +313,13 @@ class Config(Section):
     @classmethod
     def _default_state_dir(cls, path: Any, info: ValidationInfo) -> Any:
         return default_state_directory(ReadingContext.of(info)) if path is None else path
+
+    @field_validator("commands")
+    @classmethod
+    def _commands_need_a_broker(cls, commands: CommandsConfig, info: ValidationInfo) -> CommandsConfig:
+        if commands.enabled and "mqtt" in info.data and info.data["mqtt"] is None:
+            raise mistake("config.missing_key", "commands come through a broker: add mqtt, or leave enabled out")
+        return commands
 
     @property
     def source(self) -> str:

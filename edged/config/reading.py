@@ -20,6 +20,7 @@ from edged.config.models import Config, Reading, is_below
 from edged.config.schema import describe, known_keys, make_schema
 from edged.config.warnings import find_warnings
 from edged.errors import ConfigError, InputError, Mistake
+from edged.identity.encryption import CREDENTIAL_NAME, KEY_NAME, KeyPlace
 from edged.strict_yaml import MAX_BYTES, Document, KeyPath, format_path, load_yaml, read_yaml, shorten
 
 _HIDDEN = frozenset({"password", "url", "source", "detect_source", "pipeline", "username"})
@@ -129,6 +130,17 @@ def find_state_directory(*, environ: Mapping[str, str] = os.environ) -> Path:
         return default_state_directory(ReadingContext(environ=environ))
     except PydanticCustomError as error:
         raise InputError(f"no state directory: it {error.message()}, or name one with --state-dir") from error
+
+
+def find_gallery_key(state_dir: Path, *, environ: Mapping[str, str] = os.environ) -> KeyPlace:
+    """Where the gallery's key is: among systemd's credentials if it is one of them, else in the state directory.
+
+    Source: systemd.exec(5), LoadCredentialEncrypted and CREDENTIALS_DIRECTORY.
+    """
+    directory = environ.get("CREDENTIALS_DIRECTORY")
+    if directory and (credential := Path(directory, CREDENTIAL_NAME)).exists():
+        return KeyPlace(credential, is_credential=True)
+    return KeyPlace(state_dir / KEY_NAME)
 
 
 def _validate(data: Any, context: ReadingContext) -> tuple[Config | None, list[ErrorDetails]]:

@@ -21,6 +21,7 @@ from edged.config.values import (
     default_of,
     setting,
 )
+from edged.privacy import Pixelate
 from edged.rules.settings import ClassLimits, CrowdSettings, LineSettings, ObjectSettings, ZoneSettings
 
 
@@ -125,6 +126,10 @@ class ZoneConfig(Section):
     )
     settle_s: Number = setting(
         default_of(ZoneSettings, "settle_s"), "Inside that band an object has entered after this.", unit="s", ge=0, le=60
+    )
+
+    pixelate: Pixelate | None = setting(
+        None, "Whose head is hidden in pictures while they are in it, as under privacy; the camera's own if left out."
     )
 
     @field_validator("dwell_repeat_s")

@@ -11,10 +11,12 @@ from edged.errors import Mistake
 from edged.sources.url import has_credentials
 from edged.strict_yaml import KeyPath
 
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
 
 def find_warnings(config: Config) -> list[Mistake]:
     """Everything unwise, in the order of the file."""
-    found = [*_broker(config), *_cameras(config)]
+    found = [*_broker(config), *_faces(config), *_cameras(config)]
     warnings = [config.mistake_at(code, path, message) for code, path, message in found]
     return sorted(warnings, key=lambda warning: warning.line or 0)
 
@@ -29,8 +31,22 @@ def _broker(config: Config) -> Iterator[_Warning]:
     yield from _secret(mqtt.password, ("mqtt", "password"))
     if mqtt.tls is not None and not mqtt.tls.verify:
         yield "config.insecure", ("mqtt", "tls", "verify"), "any machine can pose as the broker: leave verify out, or give ca"
-    if mqtt.password is not None and mqtt.tls is None and mqtt.host not in ("127.0.0.1", "::1", "localhost"):
+    if mqtt.password is not None and mqtt.tls is None and mqtt.host not in _LOOPBACK:
         yield "config.insecure", ("mqtt", "password"), "travels readable through the network: give tls"
+    has_name = mqtt.username is not None or (mqtt.tls is not None and mqtt.tls.certificate is not None)
+    if config.commands.enabled and not has_name and mqtt.host not in _LOOPBACK:
+        message = "the broker asks us for no name, so it asks nobody: whoever reaches it may command; see docs/commands.md"
+        yield "config.insecure", ("commands", "enabled"), message
+
+
+def _faces(config: Config) -> Iterator[_Warning]:
+    faces = config.faces
+    if not faces.enabled:
+        return
+    if faces.liveness is None:
+        yield "config.insecure", ("faces", "liveness"), "a photograph that is held up is taken for the person on it"
+    if not any(camera.enabled and camera.faces for camera in config.cameras.values()):
+        yield "config.idle", ("faces", "enabled"), "no camera that is enabled has faces: true"
 
 
 def _cameras(config: Config) -> Iterator[_Warning]:

@@ -9,6 +9,8 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
+from edged.types import FaceDecision
+
 
 class EventType(str, Enum):
     """Every kind of event, as it stands on the wire."""
@@ -22,6 +24,7 @@ class EventType(str, Enum):
     ZONE_CROWDED = "zone.crowded"
     ZONE_CLEARED = "zone.cleared"
     LINE_CROSSED = "line.crossed"
+    OBJECT_IDENTITY = "object.identity"
     CAMERA_FORMAT = "camera.format"
     CLOCK_STEP = "clock.step"
 
@@ -64,6 +67,7 @@ class ObjectFacts:
         first_s: time of its first detection.
         zones: names of the zones that it is in now, in configuration order.
         best: None before its first detection.
+        identity: whose face it shows; None while that is not asked, or not yet known.
     """
 
     number: int
@@ -75,6 +79,7 @@ class ObjectFacts:
     first_s: float
     zones: tuple[str, ...]
     best: BestShot | None
+    identity: FaceDecision | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,6 +96,8 @@ class Event:
         direction: for line.crossed.
         dwell_s: seconds the object has been in the zone (zone.dwell, zone.leave).
         count: objects in the zone after the event (zone.*).
+        identity: for object.identity: whose face the object shows.
+        former: for object.identity: what was said of the object before; None where this is the first answer.
         details: further plain facts of rarer types, JSON values only.
     """
 
@@ -105,4 +112,6 @@ class Event:
     direction: Direction | None = None
     dwell_s: float | None = None
     count: int | None = None
+    identity: FaceDecision | None = None
+    former: FaceDecision | None = None
     details: Mapping[str, object] = field(default_factory=dict)

@@ -77,7 +77,7 @@ def compare(
 ) -> GoldenReport:
     """Compare two runs, each given as the JSON lines of its events.
 
-    Type, camera, class, zone, line and direction must be equal; time, box and score within the tolerances above.
+    Type, camera, class, zone, line, direction and identity must be equal; time, box and score within the tolerances above.
 
     Args:
         expected_lines, actual_lines: one event a line; empty lines are passed over.
@@ -136,7 +136,8 @@ def _nearest(wanted: EventMessage, got: EventMessage) -> tuple[float, float]:
 
 def _kind(event: EventMessage) -> tuple[object, ...]:
     class_name = None if event.object is None else event.object.class_name
-    return event.type, event.camera, class_name, event.zone, event.line, event.direction
+    answer = None if event.identity is None else (event.identity.kind, event.identity.subject)
+    return event.type, event.camera, class_name, event.zone, event.line, event.direction, answer
 
 
 def _is_within_tolerance(wanted: EventMessage, got: EventMessage) -> bool:
@@ -171,6 +172,8 @@ def _describe(event: EventMessage) -> str:
     if event.object is not None:
         parts += [event.object.class_name, event.object.id]
     parts += [part for part in (event.zone, event.line, event.direction and event.direction.value) if part]
+    if event.identity is not None:
+        parts += [event.identity.kind.value, *([event.identity.subject] if event.identity.subject else [])]
     return " ".join(parts)
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from edged.errors import SourceCause
 from edged.events.event import Direction, EventType
+from edged.types import FaceDecisionKind
 
 SCHEMA_VERSION = 1
 """Rises when a field is removed or changes its meaning."""
@@ -25,6 +26,7 @@ BoxNorm = Annotated[
     list[Share], Field(min_length=4, max_length=4, description="x1, y1, x2, y2 as shares of the frame; x2, y2 exclusive")
 ]
 Name = Annotated[str, Field(min_length=1, max_length=64)]
+PersonId = Annotated[str, Field(min_length=1, max_length=128)]
 Amount = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0)]
 ByClass = Annotated[dict[str, Amount], Field(description="class name to how many; `*` stands for all classes together")]
@@ -53,6 +55,34 @@ class BestShotFacts(WireModel):
     quality: Share = Field(description="score x size, halved where the edge of the picture cuts the object")
 
 
+class AnswerFacts(WireModel):
+    """Whose face an object shows."""
+
+    kind: FaceDecisionKind = Field(
+        description="match: somebody enrolled; unknown: nobody who is; ambiguous: two are as near; spoof: no living face; "
+        "low_quality: no picture was good enough to ask"
+    )
+    subject: PersonId | None = Field(None, description="match only: id of who it is")
+    name: str | None = Field(None, max_length=128, description="match only: what they are called")
+
+
+class IdentityFacts(AnswerFacts):
+    """Whose face an object shows, with the evidence."""
+
+    nearest: PersonId | None = Field(None, description="ambiguous, spoof: id of who is nearest; not who it is")
+    score: float | None = Field(None, ge=-1, le=1, description="cosine of the nearest person, weighted mean over the pictures")
+    margin: float | None = Field(None, ge=0, le=2, description="by how much that is above the next person's")
+    threshold: float = Field(ge=-1, le=1, description="score from which on it is a match")
+    false_match_rate: Share | None = Field(
+        None, description="share of pairs of two people that reach the threshold; absent where that was never measured"
+    )
+    votes: Amount = Field(description="pictures that counted")
+    live: Share | None = Field(None, description="probability of a living face over them; absent where nothing judges it")
+    gallery_version: Amount | None = Field(None, description="of the enrolled people: rises with every change")
+    model: str = Field(max_length=64, description="SHA-256 of the encoder")
+    former: AnswerFacts | None = Field(None, description="what was said of the object before; absent in the first answer")
+
+
 class ObjectMessage(WireModel):
     """The object that an event is about."""
 
@@ -65,6 +95,7 @@ class ObjectMessage(WireModel):
     first_seen_at: UtcTime
     zones: list[Name] = Field(max_length=MAX_NAMES, description="zones that it is in after the event")
     best: BestShotFacts | None = None
+    identity: AnswerFacts | None = Field(None, description="whose face it shows; absent until that is known")
 
 
 class ClockFacts(WireModel):
@@ -92,6 +123,7 @@ class EventMessage(WireModel):
     direction: Direction | None = Field(None, description="line.crossed: from left of the line to its right is in")
     dwell_s: Seconds | None = Field(None, description="zone.dwell, zone.leave: how long the object has been in the zone")
     count: Amount | None = Field(None, description="zone.*: objects in the zone after the event")
+    identity: IdentityFacts | None = Field(None, description="object.identity: whose face it is, with the evidence")
     details: dict[str, Any] = Field(description="facts of single types of event")
     stages_ms: dict[str, Seconds] | None = Field(
         None, max_length=MAX_NAMES, description="how long each stage took for this frame; absent in replay"
@@ -162,11 +194,12 @@ class CountersMessage(WireModel):
 
 
 def make_schemas() -> dict[str, dict[str, object]]:
-    """The JSON Schema of each message, by the name of the file that holds it."""
+    """The JSON Schema of each message but commands and answers, by the name of the file that holds it."""
     models = {"event": EventMessage, "camera_state": CameraStateMessage, "counters": CountersMessage}
-    return {f"{name}.schema.json": _make_schema(model) for name, model in models.items()}
+    return {f"{name}.schema.json": make_schema(model, mode="serialization") for name, model in models.items()}
 
 
-def _make_schema(model: type[WireModel]) -> dict[str, object]:
+def make_schema(model: type[BaseModel], *, mode: Literal["validation", "serialization"]) -> dict[str, object]:
+    """The JSON Schema of one message: of one that is read (`validation`) or written (`serialization`)."""
     dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    return dialect | model.model_json_schema(by_alias=True, mode="serialization")
+    return dialect | model.model_json_schema(by_alias=True, mode=mode)

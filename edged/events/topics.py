@@ -1,4 +1,4 @@
-"""Where messages go, below `<prefix>/<device>/`."""
+"""Where messages go and commands come, below `<prefix>/<device>/`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from edged.events.event import EventType
 STATUS_TOPIC = "status"
 """The device's own `online` or `offline`: plain text, retained, the last will."""
 
-RESERVED_CAMERA_IDS = frozenset({"event", "status", "command"})
+COMMAND_TREE = "command"
+"""Commands come below it, one level deep."""
+
+ANSWER_TREE = "answer"
+"""All answers to commands go below it."""
+
+RESERVED_CAMERA_IDS = frozenset({"event", STATUS_TOPIC, COMMAND_TREE, ANSWER_TREE})
 """Words that stand where a camera's id may stand."""
 
 
@@ -24,3 +30,8 @@ def camera_state_topic(camera: str) -> str:
 def counters_topic(camera: str) -> str:
     """Where a camera's retained counters go."""
     return f"{camera}/counters"
+
+
+def answer_topic(command: str) -> str:
+    """Where the answer to a command goes that does not say where."""
+    return f"{ANSWER_TREE}/{command}"

@@ -18,6 +18,7 @@ from edged.events.event import BestShot, Event, ObjectFacts
 from edged.events.schema import (
     MAX_NAMES,
     SCHEMA_VERSION,
+    AnswerFacts,
     BestShotFacts,
     CameraStateMessage,
     ClockFacts,
@@ -25,11 +26,13 @@ from edged.events.schema import (
     EventMessage,
     FrameFacts,
     FrameTotals,
+    IdentityFacts,
     LineTotals,
     ObjectMessage,
     WireModel,
     ZoneTotals,
 )
+from edged.types import FaceDecision, FaceDecisionKind
 
 MAX_BODY_BYTES = 8 * 1024
 """No message is longer: there are consumers that refuse what exceeds 10 KiB."""
@@ -222,6 +225,7 @@ def _event_message(event: Event, stamp: Stamp) -> EventMessage:
         direction=event.direction,
         dwell_s=None if event.dwell_s is None else round(event.dwell_s, 3),
         count=event.count,
+        identity=None if event.identity is None else identity_facts(event.identity, event.former),
         details=dict(event.details),
         stages_ms={stage: round(ms, 3) for stage, ms in stamp.stages_ms.items()} or None,
         clock=_clock_facts(stamp.clock),
@@ -239,6 +243,34 @@ def _object_message(facts: ObjectFacts, event: Event, stamp: Stamp) -> ObjectMes
         first_seen_at=utc_text(stamp.captured_at(facts.first_s)),
         zones=list(facts.zones[:MAX_NAMES]),
         best=None if facts.best is None else _best_shot(facts.best, event, stamp),
+        identity=None if facts.identity is None else _answer_facts(facts.identity),
+    )
+
+
+def _answer_facts(decision: FaceDecision) -> AnswerFacts:
+    """Only a match has a subject on the wire, so that nobody is taken for somebody by a reader who passes over `kind`."""
+    if decision.kind is not FaceDecisionKind.MATCH:
+        return AnswerFacts(kind=decision.kind)
+    return AnswerFacts(kind=decision.kind, subject=decision.subject, name=decision.name)
+
+
+def identity_facts(decision: FaceDecision, former: FaceDecision | None = None) -> IdentityFacts:
+    """A decision as it is sent; `former` is what was said before."""
+    answer = _answer_facts(decision)
+    return IdentityFacts(
+        kind=answer.kind,
+        subject=answer.subject,
+        name=answer.name,
+        nearest=None if answer.subject else decision.subject,
+        score=_rounded(decision.score),
+        margin=_rounded(decision.margin),
+        threshold=_rounded(decision.threshold),
+        false_match_rate=decision.false_match_rate,
+        votes=decision.votes,
+        live=_rounded(decision.live),
+        gallery_version=decision.gallery_version,
+        model=decision.model,
+        former=None if former is None else _answer_facts(former),
     )
 
 
@@ -277,6 +309,10 @@ def _box_norm(box: NDArray[np.float32], event: Event) -> list[float]:
     x1, y1, x2, y2 = box.tolist()
     width, height = event.width, event.height
     return [_share(x1 / width), _share(y1 / height), _share(x2 / width), _share(y2 / height)]
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(float(value), 4)
 
 
 def _share(value: float) -> float:

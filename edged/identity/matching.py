@@ -32,21 +32,30 @@ class Candidate:
     score: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Block:
-    """Neighbouring templates that hold whole persons: where they begin, and how many."""
+    """The templates of neighbouring persons, side by side: a product over columns that lie together reads memory fastest.
 
-    first_row: int
-    rows: int
+    Attributes:
+        columns: (D, B) float32, contiguous.
+        starts: (P,) column at which each person begins.
+        first_person: number of the first of them.
+    """
+
+    columns: NDArray[np.float32]
+    starts: NDArray[np.int64]
     first_person: int
-    persons: int
+
+    def ends(self) -> NDArray[np.int64]:
+        """(P,) column after the last one of each person."""
+        return np.append(self.starts[1:], self.columns.shape[1])
 
 
 class Matcher:
     """An immutable snapshot of a gallery, used by any number of threads.
 
     Args:
-        templates: (T, D) float32 of unit length; not copied where the rows of each person stand together.
+        templates: (T, D) float32 of unit length; copied.
         person_ids: whose each template is, T of them, in any order.
         version: of the gallery it was taken from.
         model_digest: SHA-256 of the encoder that the templates come from, hex.
@@ -83,9 +92,7 @@ class Matcher:
             lengths = np.linalg.norm(templates, axis=1, keepdims=True)
             templates /= np.where(lengths > 0, lengths, 1)  # templates that cancel each other resemble nobody
             starts = np.arange(len(templates))
-        self._templates = np.ascontiguousarray(templates)
-        self._starts = starts
-        self._blocks = _blocks(starts, len(templates))
+        self._blocks = _cut(templates, starts)
 
     def __len__(self) -> int:
         """How many persons there are."""
@@ -94,7 +101,14 @@ class Matcher:
     @property
     def n_templates(self) -> int:
         """How many templates are compared; one a person where they were averaged."""
-        return len(self._templates)
+        return sum(block.columns.shape[1] for block in self._blocks)
+
+    def rows(self) -> tuple[NDArray[np.float32], list[str]]:
+        """The templates (T, D) as they are compared, a copy, and whose each is."""
+        templates = [block.columns.T for block in self._blocks]
+        counts = [n for block in self._blocks for n in block.ends() - block.starts]
+        owners = [person_id for person_id, n in zip(self.person_ids, counts, strict=True) for _ in range(n)]
+        return np.concatenate(templates) if templates else np.zeros((0, self.dimension), np.float32), owners
 
     def search(self, embeddings: NDArray[np.float32]) -> list[tuple[Candidate, ...]]:
         """The two persons that each embedding (N, D) resembles most, the better first; fewer where there are fewer.
@@ -129,26 +143,25 @@ class Matcher:
             person = self.person_ids.index(person_id)
         except ValueError:
             raise KeyError(person_id) from None
-        end = self._starts[person + 1] if person + 1 < len(self._starts) else len(self._templates)
-        return (embeddings @ self._templates[self._starts[person] : end].T).max(axis=1)
+        block = next(block for block in reversed(self._blocks) if block.first_person <= person)
+        start, end = (int(each[person - block.first_person]) for each in (block.starts, block.ends()))
+        return (embeddings @ block.columns[:, start:end]).max(axis=1)
 
     def _check(self, embeddings: NDArray[np.float32]) -> None:
         check_unit_rows(embeddings, "embeddings")
-        if embeddings.shape[1] != self.dimension:
+        if len(self) and embeddings.shape[1] != self.dimension:
             raise ValueError(f"embeddings: expected {self.dimension} numbers each, got {embeddings.shape[1]}")
 
     def _scored_blocks(self, embeddings: NDArray[np.float32]) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """The number of a block's first person, and the scores (N, persons of the block); they are valid until the next block."""
-        most_rows = max((block.rows for block in self._blocks), default=0)
-        room = np.empty(len(embeddings) * most_rows, np.float32)
+        most = max((block.columns.shape[1] for block in self._blocks), default=0)
+        room = np.empty(len(embeddings) * most, np.float32)
         for block in self._blocks:
-            products = room[: len(embeddings) * block.rows].reshape(len(embeddings), block.rows)
-            np.matmul(embeddings, self._templates[block.first_row : block.first_row + block.rows].T, out=products)
-            if block.persons == block.rows:
-                yield block.first_person, products
-            else:
-                starts = self._starts[block.first_person : block.first_person + block.persons] - block.first_row
-                yield block.first_person, np.maximum.reduceat(products, starts, axis=1)
+            n = block.columns.shape[1]
+            products = np.matmul(embeddings, block.columns, out=room[: len(embeddings) * n].reshape(len(embeddings), n))
+            if len(block.starts) < n:
+                products = np.maximum.reduceat(products, block.starts, axis=1)
+            yield block.first_person, products
 
 
 def check_unit_rows(rows: NDArray[np.float32], name: str) -> None:
@@ -178,13 +191,14 @@ def _group(
     return tuple(numbers), np.searchsorted(persons, np.arange(len(numbers))), templates
 
 
-def _blocks(starts: NDArray[np.int64], n_rows: int) -> tuple[_Block, ...]:
-    """Cut the templates into blocks of about `_BLOCK_ROWS`, never inside a person."""
-    cuts = np.unique(np.append(np.searchsorted(starts, np.arange(0, n_rows, _BLOCK_ROWS)), len(starts)))  # persons
-    rows = np.append(starts, n_rows)[cuts]
+def _cut(templates: NDArray[np.float32], starts: NDArray[np.int64]) -> tuple[_Block, ...]:
+    """Templates (T, D), of persons that begin at these rows (P,), in blocks of about `_BLOCK_ROWS`, never cut inside a person."""
+    n = len(templates)
+    persons = np.unique(np.append(np.searchsorted(starts, np.arange(0, n, _BLOCK_ROWS)), len(starts)))
+    rows = np.append(starts, n)[persons]
     return tuple(
-        _Block(int(row), int(next_row - row), int(person), int(next_person - person))
-        for row, next_row, person, next_person in zip(rows, rows[1:], cuts, cuts[1:], strict=False)
+        _Block(np.ascontiguousarray(templates[row:next_row].T), starts[person:next_person] - row, int(person))
+        for row, next_row, person, next_person in zip(rows, rows[1:], persons, persons[1:], strict=False)
     )
 
 

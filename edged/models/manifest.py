@@ -52,7 +52,7 @@ class OnnxFile(_Part):
 
 
 class QuantisedFile(OnnxFile):
-    """The same network in INT8, what its ranges were found on, and what it costs: `measured` holds AP50 of both by class.
+    """The same network in INT8, what its ranges were found on, and what it costs: `measured` tells how good, or how like it is.
 
     Attributes:
         symmetric: activations are signed, around 0, as TensorRT wants them; files from before the key are taken for unsigned.
@@ -88,6 +88,18 @@ class InputSpec(_Part):
         if self.dtype == "uint8" and (self.scale, *self.mean, *self.std) != (1, 0, 0, 0, 1, 1, 1):
             raise ValueError("a network that takes uint8 scales inside: leave scale, mean and std out")
         return self
+
+    @property
+    def factors(self) -> tuple[float, float, float]:
+        """What a pixel is multiplied by, per channel of the network's order."""
+        first, second, third = (self.scale / std for std in self.std)
+        return first, second, third
+
+    @property
+    def offsets(self) -> tuple[float, float, float]:
+        """What is added then."""
+        first, second, third = (-mean / std for mean, std in zip(self.mean, self.std, strict=True))
+        return first, second, third
 
 
 class OutputNames(_Part):
@@ -187,10 +199,12 @@ class DetectorLimits(ParityLimits):
     Attributes:
         ap50: average precision when what the network in float sees is the truth.
         mean_iou: of the boxes of both on the same objects.
+        points: 1 less the mean distance between the points of both on the same objects, in longer sides of the box; None: any.
     """
 
     ap50: _Ratio
     mean_iou: _Ratio
+    points: _Ratio | None = None
 
 
 class EncoderLimits(ParityLimits):

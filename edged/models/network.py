@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.backends.base import Backend, Tensors, TensorSpec
+from edged.backends.base import Backend, DeviceBackend, Pictures, Place, Tensors, TensorSpec, Ticket
 from edged.errors import InferenceError, ModelError
 from edged.models.manifest import DetectorManifest, InputSpec, LivenessManifest, Manifest, ManifestT
 from edged.types import Pixels
@@ -26,11 +26,12 @@ class PreparedBatch:
     """Pictures as the network wants them.
 
     Attributes:
-        tensor: (N, 3, height, width) of the manifest's dtype; valid until the next batch is prepared.
+        tensor: (N, 3, height, width) of the manifest's dtype, valid until the next batch is prepared; or the pictures themselves,
+            where the device makes that of them.
         transforms: where each picture lies in it.
     """
 
-    tensor: NDArray[np.generic]
+    tensor: NDArray[np.generic] | Pictures
     transforms: tuple[LetterboxTransform, ...]
 
 
@@ -47,6 +48,26 @@ class Network(ABC, Generic[ManifestT]):
         self.manifest = manifest
         self._backend = backend
         self._input = InputBatch(manifest.input)
+        self._fits_on_device = self.can_fit_on_device
+
+    @property
+    def most_in_flight(self) -> int:
+        """Batches that may be submitted before the first is fetched: 2 where a device computes, else nothing is gained."""
+        return 2 if isinstance(self._backend, DeviceBackend) else 1
+
+    @property
+    def can_fit_on_device(self) -> bool:
+        """Whether the device can fit pictures into the network's input."""
+        return isinstance(self._backend, DeviceBackend) and self._backend.picture_input == self.manifest.input.name
+
+    def fit_on_host(self) -> None:
+        """From now on the host fits pictures into the input, also where the device can."""
+        self._fits_on_device = False
+
+    def fit_on_device(self) -> None:
+        """From now on the device does, as from the beginning where it can."""
+        assert self.can_fit_on_device
+        self._fits_on_device = True
 
     @staticmethod
     @abstractmethod
@@ -73,7 +94,15 @@ class Network(ABC, Generic[ManifestT]):
 
     def prepare(self, pictures: Sequence[Pixels]) -> PreparedBatch:
         """Fit pictures, (H, W, 3) uint8 RGB each and of any sizes, into the network's input."""
-        return self._input.fit(pictures)
+        return place_pictures(pictures, self.manifest.input) if self._fits_on_device else self._input.fit(pictures)
+
+    def submit(self, prepared: PreparedBatch) -> Ticket:
+        """Start computing a batch.
+
+        Raises:
+            InferenceError: it failed, or as many as can be are in flight.
+        """
+        return self._backend.submit({self.manifest.input.name: prepared.tensor})
 
     def infer(self, prepared: PreparedBatch) -> Tensors:
         """The network's outputs for a batch.
@@ -103,6 +132,16 @@ class Network(ABC, Generic[ManifestT]):
         return [outputs[name] for name in expected]
 
 
+def place_pictures(pictures: Sequence[Pixels], wanted: InputSpec) -> PreparedBatch:
+    """Where the device shall draw the pictures: there where `InputBatch` would."""
+    transforms = tuple(make_transform(*each.shape[1::-1], width=wanted.width, height=wanted.height) for each in pictures)
+    places = [
+        Place(each.pad_x, each.pad_y, each.columns.stop - each.columns.start, each.rows.stop - each.rows.start)
+        for each in transforms
+    ]
+    return PreparedBatch(Pictures(pictures, places), transforms)
+
+
 class InputBatch:
     """The tensor that a network is fed, kept from batch to batch: the grey around a picture is drawn once for its size.
 
@@ -115,8 +154,8 @@ class InputBatch:
         self._canvas = np.empty((wanted.height, wanted.width, 3), np.uint8)
         self._tensor = np.empty((0, 3, wanted.height, wanted.width), wanted.dtype)
         self._places: list[_Place | None] = []  # by entry of the tensor
-        self._factors = (wanted.scale / np.array(wanted.std)).astype(np.float32)
-        self._offsets = (-np.array(wanted.mean) / np.array(wanted.std)).astype(np.float32)
+        self._factors = np.array(wanted.factors, np.float32)
+        self._offsets = np.array(wanted.offsets, np.float32)
 
     def fit(self, pictures: Sequence[Pixels]) -> PreparedBatch:
         """The pictures, (H, W, 3) uint8 RGB each, letterboxed and scaled as the network wants them."""

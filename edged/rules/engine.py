@@ -2,7 +2,8 @@
 
 Pure: no clock, no I/O, no chance. The same tracks at the same times give the same events in the same order: within one
 frame object.new, zone.*, line.crossed, object.update, object.end, and within each of these by the object's number and the
-order of the configuration; zone.crowded and zone.cleared follow the other zone events.
+order of the configuration; zone.crowded and zone.cleared follow the other zone events. Whose face an object shows comes
+between frames.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from edged.events.counts import Counts, ZoneCount
-from edged.events.event import Event, EventType
+from edged.events.event import Event, EventType, ObjectFacts
 from edged.rules.counters import CounterState
 from edged.rules.lines import Line
-from edged.rules.objects import KnownObject, admits
+from edged.rules.objects import KnownObject, admits, is_same_answer
 from edged.rules.settings import MAX_LINES, MAX_ZONES, LineSettings, ObjectSettings, ZoneSettings
 from edged.rules.zones import CrowdChange, Dwelt, Entered, Left, Zone
-from edged.types import Track, Tracks
+from edged.types import FaceDecision, Track, Tracks
 from edged.vision.boxes import Anchor, anchor_point
 
 _CROWD_EVENTS = {CrowdChange.CROWDED: EventType.ZONE_CROWDED, CrowdChange.CLEARED: EventType.ZONE_CLEARED}
@@ -129,6 +130,29 @@ class Rules:
             *self._end(ended, moment),
         ]
 
+    def identify(
+        self, number: int, decision: FaceDecision, *, now_s: float, frame_seq: int, width: int, height: int
+    ) -> list[Event]:
+        """Take over whose face an object shows: an event where that is another answer than before.
+
+        Nothing happens where the object has ended. Of one that is not announced nothing is said until it is.
+
+        Args:
+            number: of the object's track.
+            now_s, frame_seq, width, height: of the frame that decided, which may be older than the newest one.
+        """
+        thing = self._known.get(number)
+        if thing is None:
+            return []
+        former, thing.identity = thing.identity, decision
+        if not thing.is_announced or (former is not None and is_same_answer(former, decision)):
+            return []
+        return [_identity_event(thing, former, _Moment(now_s, frame_seq, width, height))]
+
+    def objects(self) -> dict[int, ObjectFacts]:
+        """What is known of every object, by the number of its track."""
+        return {number: thing.facts() for number, thing in self._known.items()}
+
     def finish(self, *, now_s: float) -> list[Event]:
         """End every object and close every crowd, at a moment that no frame decided."""
         moment = _Moment(now_s, 0, *self._size)
@@ -172,6 +196,8 @@ class Rules:
             if not thing.is_announced and admits(self._objects.classes, thing):
                 thing.tell(now_s=moment.now_s)
                 events.append(moment.event(EventType.OBJECT_NEW, object=thing.facts()))
+                if thing.identity is not None:
+                    events.append(_identity_event(thing, None, moment))
         return events
 
     def _judge_zones(
@@ -249,6 +275,10 @@ class Rules:
                 details = {"duration_s": round(thing.seen_s - thing.first_s, 3)}
                 events.append(moment.event(EventType.OBJECT_END, object=thing.facts(), details=details))
         return events
+
+
+def _identity_event(thing: KnownObject, former: FaceDecision | None, moment: _Moment) -> Event:
+    return moment.event(EventType.OBJECT_IDENTITY, object=thing.facts(), identity=thing.identity, former=former)
 
 
 def _check_names(kind: str, names: list[str], *, most: int) -> None:

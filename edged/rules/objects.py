@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edged.events.event import BestShot, ObjectFacts
 from edged.rules.settings import ClassLimits, ObjectSettings
-from edged.types import Track
+from edged.types import FaceDecision, Track
 
 TIME_TOLERANCE_S = 1e-6
 """Sums of frame times are not exact: a duration that falls short of its threshold by this little has reached it."""
@@ -60,6 +60,7 @@ class KnownObject:
         width_ratio, height_ratio: the box's size as shares of the picture, at most 1.
         zones: names of the zones that it is in; kept by the engine.
         best: its best shot, None until a detection was seen.
+        identity: whose face it shows, as far as that is known.
     """
 
     number: int
@@ -76,6 +77,7 @@ class KnownObject:
     height_ratio: float = 0.0
     zones: tuple[str, ...] = ()
     best: BestShot | None = None
+    identity: FaceDecision | None = None
     _scores: float = 0.0
     _n_scores: int = 0
     _told: _Told | None = None
@@ -122,6 +124,7 @@ class KnownObject:
             first_s=self.first_s,
             zones=self.zones,
             best=self.best,
+            identity=self.identity,
         )
 
     def changes(self, settings: ObjectSettings, *, now_s: float) -> tuple[Change, ...]:
@@ -149,6 +152,11 @@ class KnownObject:
         """Note that its present facts are being sent."""
         best_quality = 0.0 if self.best is None else self.best.quality
         self._told = _Told(now_s, self.class_name, best_quality, self.zones, self.is_stationary)
+
+
+def is_same_answer(one: FaceDecision, other: FaceDecision) -> bool:
+    """Whether two decisions name the same person, or nobody for the same reason; how sure they are does not count."""
+    return (one.kind, one.subject) == (other.kind, other.subject)
 
 
 def admits(classes: Mapping[str, ClassLimits] | None, thing: KnownObject) -> bool:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from edged.clock import Clock
 from edged.models.detector import Detector
-from edged.pipeline import CameraPipeline, FrameResult, process
+from edged.pipeline import BatchInFlight, CameraPipeline, FrameResult, begin, finish
 from edged.runtime.board import FrameBoard
 from edged.runtime.camera_status import CameraStatus
+from edged.runtime.faces import FaceWatch
 from edged.runtime.journal import Journal
 from edged.runtime.loop import Loop
+from edged.types import Frame
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +23,8 @@ POLL_S = 0.5
 
 class Analysis:
     """Analyses what the captures put on the board; the body of one `Loop`, and the only user of detector and pipelines.
+
+    A device computes one batch while the next begins here; no batch waits for a next one that is not there.
 
     Args:
         board: where the frames are.
@@ -30,6 +35,7 @@ class Analysis:
         batch: the most frames computed at once.
         absent_s: a camera without a frame for this long has lost its objects: they end.
         listeners: called with every result, e.g. a recorder; must not block.
+        faces: looks at faces beside this loop; None: nobody does.
     """
 
     def __init__(
@@ -44,6 +50,7 @@ class Analysis:
         batch: int,
         absent_s: float,
         listeners: Sequence[Callable[[FrameResult], None]] = (),
+        faces: FaceWatch | None = None,
     ) -> None:
         self._board = board
         self._cameras = cameras
@@ -52,8 +59,10 @@ class Analysis:
         self._journal = journal
         self._clock = clock
         self._batch = batch
+        self._most_in_flight = detector.most_in_flight
         self._absent_s = absent_s
         self._listeners = listeners
+        self._faces = faces
         self._seen_s: dict[str, float] = {}  # cameras that may have objects, with the time of their newest frame
         self._unreadable: set[str] = set()
         self._count_changes = dict.fromkeys(cameras, -1)
@@ -62,16 +71,29 @@ class Analysis:
         """Analyse until the loop is asked to stop, then end every object."""
         for camera in self._cameras:
             self._publish_counts(camera)
+        in_flight: deque[BatchInFlight] = deque()
         while not loop.stopping:
             loop.beat()
-            frames = self._board.take(self._batch, timeout_s=POLL_S)
-            results = process(frames, self._cameras, self._detector, now_s=self._clock.now_s) if frames else []
-            for result in results:
-                self._report(result)
-            self._note_unreadable({frame.camera for frame in frames} - {result.frame.camera for result in results})
+            frames = self._board.take(self._batch, timeout_s=0.0 if in_flight else POLL_S)
+            self._take_answers()
+            if frames:
+                in_flight.append(self._begin(frames))
+            if in_flight and (not frames or len(in_flight) == self._most_in_flight):
+                self._finish(in_flight.popleft())
             self._end_absent()
+        while in_flight:
+            self._finish(in_flight.popleft())
         for camera in self._cameras:
             self._end(camera)
+
+    def _begin(self, frames: Sequence[Frame]) -> BatchInFlight:
+        batch = begin(frames, self._cameras, self._detector, now_s=self._clock.now_s)
+        self._note_unreadable({frame.camera for frame in frames} - {frame.camera for frame in batch.frames})
+        return batch
+
+    def _finish(self, batch: BatchInFlight) -> None:
+        for result in finish(batch, self._cameras, self._detector):
+            self._report(result)
 
     def _report(self, result: FrameResult) -> None:
         camera = result.frame.camera
@@ -82,8 +104,16 @@ class Analysis:
             self._statuses[camera].count(detected=1)
         self._journal.publish_events(camera, result.events, stages_ms=result.stages_ms)
         self._publish_counts(camera)
+        if self._faces is not None:
+            self._faces.put(result)
         for listener in self._listeners:
             listener(result)
+
+    def _take_answers(self) -> None:
+        """Whose faces were recognised meanwhile: before the next frame, so that its events can say it."""
+        for answer in self._faces.take() if self._faces is not None else ():
+            events = self._cameras[answer.camera].identify(answer)
+            self._journal.publish_events(answer.camera, events, stages_ms=answer.stages_ms)
 
     def _note_unreadable(self, cameras: set[str]) -> None:
         """Frames without a picture count as dropped; the first of a camera is logged."""
@@ -100,6 +130,8 @@ class Analysis:
 
     def _end(self, camera: str) -> None:
         self._seen_s.pop(camera, None)
+        if self._faces is not None:
+            self._faces.drop(camera)
         self._journal.publish_events(camera, self._cameras[camera].end(now_s=self._clock.now_s()), stages_ms={})
         self._publish_counts(camera)
 

@@ -16,6 +16,7 @@ class FrameBoard:
     def __init__(self) -> None:
         self._ready = threading.Condition()
         self._frames: dict[str, Frame] = {}  # in order of waiting: a replaced frame keeps its place
+        self._is_woken = False
 
     def put(self, frame: Frame) -> bool:
         """Offer a frame. Returns False if it replaced one that nobody had taken."""
@@ -25,10 +26,17 @@ class FrameBoard:
             self._ready.notify()
             return is_first
 
-    def take(self, most: int, *, timeout_s: float) -> list[Frame]:
-        """Wait for frames and take at most `most`, one a camera, the longest waiting camera first."""
+    def wake(self) -> None:
+        """Let who waits for frames look up at once, though there is none."""
         with self._ready:
-            self._ready.wait_for(lambda: self._frames, timeout_s)
+            self._is_woken = True
+            self._ready.notify()
+
+    def take(self, most: int, *, timeout_s: float) -> list[Frame]:
+        """Wait for frames and take at most `most`, one a camera, the longest waiting camera first; none if woken."""
+        with self._ready:
+            self._ready.wait_for(lambda: self._frames or self._is_woken, timeout_s)
+            self._is_woken = False
             cameras = list(self._frames)[:most]
             return [self._frames.pop(camera) for camera in cameras]
 

@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
+import threading
 
 _YOUNG = 10_000
 """So many more containers made than freed begin a collection of cycles; Python's own 700 are reached by a crowded frame."""
 
 _SWITCH_S = 0.001
 """A thread that wants to run waits so long for one that computes; Python's own 5 ms add up along the way of an event."""
+
+
+_STEPS_DOWN = 5
+"""As nice(1) counts: such a thread gets a third of the time of one that has not stepped back, where both want one processor."""
+
+
+def yield_processor() -> None:
+    """From now on the calling thread gives way to the others of this process, where the system tells threads apart (Linux).
+
+    Source: setpriority(2), C library/kernel differences: a thread's id stands for that thread alone.
+    """
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _STEPS_DOWN)
 
 
 def settle_interpreter() -> None:

@@ -1,4 +1,4 @@
-"""Which frames of a stream are analysed, and when a camera is on at all."""
+"""Which frames of a stream are analysed, when a camera is on at all, and how often something may be done."""
 
 from __future__ import annotations
 
@@ -69,4 +69,30 @@ class Interval:
         if now_s < self._due_s:
             return False
         self._due_s = now_s + self._period_s
+        return True
+
+
+class Allowance:
+    """So many things a second, and a few at once after a pause.
+
+    Args:
+        rate_per_s: what is allowed for long.
+        burst: most at once.
+
+    Source: the token bucket, e.g. RFC 2697, section 3.
+    """
+
+    def __init__(self, rate_per_s: float, *, burst: float) -> None:
+        self._rate_per_s = rate_per_s
+        self._burst = burst
+        self._left = burst
+        self._at_s = float("-inf")
+
+    def take(self, now_s: float) -> bool:
+        """Whether one more is allowed now, which then counts; moments never fall."""
+        self._left = min(self._burst, self._left + (now_s - self._at_s) * self._rate_per_s)
+        self._at_s = now_s
+        if self._left < 1:
+            return False
+        self._left -= 1
         return True

@@ -17,7 +17,8 @@ from edged.pipeline import FrameResult
 from edged.runtime.board import LatestFrame
 from edged.runtime.loop import Loop
 from edged.sinks.base import PictureWriter
-from edged.types import Frame, Pixels
+from edged.types import Frame
+from edged.vision.redact import PublicPicture
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +31,8 @@ MOST_CLIPS = 100
 DETAIL_TOLERANCE_S = 0.5
 """A main stream's picture this far from the analysed one still shows the same moment."""
 
-Overlay = Callable[[FrameResult, Frame], Pixels]
-"""Draws what is known about a frame into a copy of a picture of that moment, which may be of another size."""
+Overlay = Callable[[FrameResult, Frame], PublicPicture]
+"""Hides who must not be shown and draws what is known about a frame into a picture of that moment, maybe of another size."""
 
 
 class Recorder:

@@ -1,4 +1,4 @@
-"""Watches over the loops: starts them, opens stuck cameras anew, tells when something failed."""
+"""Watches over the loops: starts them, opens stuck cameras and commands anew, tells when something failed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edged.runtime.loop import Loop
 logger = logging.getLogger(__name__)
 
 MOST_ABANDONED = 8
-"""More captures than these stuck in foreign code at one time: the process is beyond help."""
+"""More loops than these stuck in foreign code at one time: the process is beyond help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Supervisor:
 
     @property
     def abandonments(self) -> int:
-        """Captures given up as stuck since the start."""
+        """Loops given up as stuck since the start."""
         return self._abandonments
 
     @property

@@ -1,8 +1,9 @@
-"""Hands events and states to an MQTT broker, and counts every event that it cannot hand on.
+"""Hands events, answers and states to an MQTT broker, and counts every one that it cannot hand on.
 
 `publish` only queues and wakes; one thread runs `run`, which owns the connection. Always true, at any moment:
-accepted == delivered + dropped + queued + in flight, counted in events. States are not queued: the newest of each
-topic is kept and published again after every connection.
+accepted == delivered + dropped + queued + in flight, counted in events, of which an answer is one here. States are not
+queued: the newest of each topic is kept and published again after every connection. What a subscription brings is given
+to its listener at once: no queue for it here.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from enum import Enum
 from typing import Protocol
 
 from edged.events.topics import STATUS_TOPIC
-from edged.sinks.base import Message, MessageKind
+from edged.sinks.base import Message, MessageKind, Subscription
 from edged.sinks.mqtt_connection import MqttCause, MqttConnection, MqttError, Will, open_connection
 from edged.sinks.mqtt_settings import MqttProtocol, MqttSettings
 from edged.sinks.pending import Pending, PendingEvent
@@ -103,7 +104,7 @@ class MqttStatus:
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """What a packet id stands for: an event, or a state where `event` is None."""
+    """What a packet id stands for: an event (or answer), or a state where `event` is None."""
 
     topic: str
     event: PendingEvent | None
@@ -111,7 +112,7 @@ class _Sent:
 
 
 class MqttSink:
-    """The sink. `publish`, `status` and `close` from any thread; `run` is the body of exactly one.
+    """The sink. `publish`, `status` and `close` from any thread; `listen` before `run`, which is the body of exactly one.
 
     Args:
         settings: the broker and our place in it.
@@ -123,6 +124,7 @@ class MqttSink:
         self._settings = settings
         self._backoff = backoff
         self._slow_wait_s = slow_wait_s
+        self._subscription: Subscription | None = None
         self._stop = threading.Event()
         self._beat: Callable[[], None] = lambda: None
         self._finished = threading.Event()
@@ -152,7 +154,7 @@ class MqttSink:
     def publish(self, message: Message) -> None:
         """Queue a message. Never blocks; overflow gives up the oldest event, counted."""
         with self._lock:
-            if message.kind is MessageKind.EVENT:
+            if message.kind is not MessageKind.STATE:
                 self._dropped[DropReason.QUEUE_FULL] += self._pending.put(message)
                 if self._is_over:
                     self._dropped[DropReason.STOPPED] += self._pending.give_up()
@@ -161,6 +163,15 @@ class MqttSink:
                 self._dirty[message.topic] = None
             if self._wake:
                 self._wake.set()
+
+    @property
+    def topic_head(self) -> str:
+        """What every topic of this device starts with, slash included."""
+        return self._settings.topic_head
+
+    def listen(self, subscription: Subscription) -> None:
+        """Subscribe, after each connection anew: what was sent while there was none is never heard."""
+        self._subscription = subscription
 
     @property
     def dropped(self) -> int:
@@ -255,12 +266,18 @@ class MqttSink:
         timeout_s = settings.connect_timeout_s
         if self._drain_until_s is not None:
             timeout_s = max(0.1, min(timeout_s, self._drain_until_s - time.monotonic()))
-        will = Will(settings.topic_head + STATUS_TOPIC, OFFLINE)
-        return open_connection(settings, will=will, timeout_s=timeout_s, is_wanted=self._is_wanted)
+        return open_connection(
+            settings,
+            will=Will(settings.topic_head + STATUS_TOPIC, OFFLINE),
+            most_received_bytes=self._subscription and self._subscription.most_bytes,
+            timeout_s=timeout_s,
+            is_wanted=self._is_wanted,
+        )
 
     def _serve(self, connection: MqttConnection, wake: Wake) -> MqttError | None:
-        """Send until told to stop; returns why the connection was lost, None after a goodbye."""
+        """Send and listen until told to stop; returns why the connection was lost, None after a goodbye."""
         try:
+            self._subscribe(connection)
             while not connection.lost:
                 self._beat()
                 wake.clear()
@@ -273,10 +290,27 @@ class MqttSink:
                     return None
                 connection.turn(_TURN_S, wake=wake.receiver)
                 self._settle(connection)
+                self._hear(connection)
             self._suspect_oldest()
             return connection.lost
         finally:
             self._take_back()
+
+    def _subscribe(self, connection: MqttConnection) -> None:
+        if self._subscription:
+            connection.subscribe_to_new(self._settings.topic_head + self._subscription.topic_filter, qos=1)
+
+    def _hear(self, connection: MqttConnection) -> None:
+        """Give the listener what came. A refused subscription costs the commands, never the events."""
+        if self._subscription is None:
+            return
+        for received in connection.take_received():
+            self._subscription.listen(received)
+        if connection.refused_subscription and self._subscription.topic_filter not in self._warned:
+            self._warned.add(self._subscription.topic_filter)
+            topic_filter = self._settings.topic_head + self._subscription.topic_filter
+            refusal = connection.refused_subscription
+            logger.warning("mqtt subscription refused, nothing is heard: topic=%s reason=%s", topic_filter, refusal)
 
     def _send(self, connection: MqttConnection) -> None:
         """Send what may be sent now: inside the window, states first, events in order."""
@@ -295,16 +329,17 @@ class MqttSink:
 
     def _send_one(self, connection: MqttConnection, sent: _Sent, body: bytes) -> None:
         settings = self._settings
+        correlation = sent.event and sent.event.message.correlation
         topic = settings.topic_head + sent.topic
         content_type = "text/plain" if sent.topic == STATUS_TOPIC else "application/json"
         most = connection.maximum_packet_bytes
-        if most and connection.packet_bytes(topic, body, content_type=content_type) > most:
+        if most and connection.packet_bytes(topic, body, content_type=content_type, correlation=correlation) > most:
             self._refuse(sent, DropReason.TOO_LARGE, f"the broker takes at most {most} bytes")
             return
         is_state = sent.event is None
         qos = settings.qos_state if is_state else settings.qos_event
         try:
-            mid = connection.publish(topic, body, qos=qos, retain=is_state, content_type=content_type)
+            mid = connection.publish(topic, body, qos=qos, retain=is_state, content_type=content_type, correlation=correlation)
         except ValueError as error:
             self._refuse(sent, DropReason.TOPIC_INVALID, str(error))
             return

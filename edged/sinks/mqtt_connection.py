@@ -19,6 +19,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from edged.errors import SinkError
+from edged.sinks.base import Received
 from edged.sinks.mqtt_settings import MqttProtocol, MqttSettings, MqttTls
 
 if TYPE_CHECKING:
@@ -86,19 +87,11 @@ class Will:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
-    """One message from a subscription."""
-
-    topic: str
-    body: bytes
-    is_retained: bool
-
-
 def open_connection(
     settings: MqttSettings,
     *,
     will: Will | None = None,
+    most_received_bytes: int | None = None,
     timeout_s: float | None = None,
     is_wanted: Callable[[], bool] = lambda: True,
 ) -> MqttConnection:
@@ -108,6 +101,7 @@ def open_connection(
     starts with 5 again: a broker that was just being restarted must not pin us to 3.1.1.
 
     Args:
+        most_received_bytes: a broker of MQTT 5 hands on no longer message than this; None: whatever comes.
         timeout_s: instead of the settings' `connect_timeout_s`.
         is_wanted: asked while waiting for the broker's answer; False ends the wait.
 
@@ -117,12 +111,12 @@ def open_connection(
     timeout_s = settings.connect_timeout_s if timeout_s is None else timeout_s
     first = MqttProtocol.V5 if settings.protocol is MqttProtocol.AUTO else settings.protocol
     try:
-        return MqttConnection(settings, first, will).open(timeout_s, is_wanted)
+        return MqttConnection(settings, first, will, most_received_bytes).open(timeout_s, is_wanted)
     except MqttError as error:
         if settings.protocol is not MqttProtocol.AUTO or error.cause not in _FALLBACK_CAUSES or not is_wanted():
             raise
         logger.debug("mqtt 5 refused, trying 3.1.1: broker=%s reason=%s", settings.broker, error)
-    return MqttConnection(settings, MqttProtocol.V3, will).open(timeout_s, is_wanted)
+    return MqttConnection(settings, MqttProtocol.V3, will, most_received_bytes).open(timeout_s, is_wanted)
 
 
 def make_tls_context(tls: MqttTls) -> ssl.SSLContext:
@@ -153,24 +147,30 @@ class MqttConnection:
     Attributes:
         protocol: the version spoken.
         lost: why the connection ended; None while it stands.
+        refused_subscription: what the broker said to a subscription that may be refused; None: nothing bad.
         receive_maximum: messages that the broker takes un-acknowledged.
         maximum_packet_bytes: largest packet that the broker takes; None for no limit.
     """
 
-    def __init__(self, settings: MqttSettings, protocol: MqttProtocol, will: Will | None) -> None:
+    def __init__(
+        self, settings: MqttSettings, protocol: MqttProtocol, will: Will | None, most_received_bytes: int | None
+    ) -> None:
         self.protocol = protocol
         self.lost: MqttError | None = None
+        self.refused_subscription: str | None = None
         self.receive_maximum = 65535
         self.maximum_packet_bytes: int | None = None
         self._settings = settings
         self._will = will
+        self._most_received_bytes = most_received_bytes
+        self._optional: set[int] = set()  # packet ids of subscriptions that may be refused
         self._qos_limit = 2
         self._can_retain = True
         self._is_accepted = False
         self._complaints = _Complaints()
         self._acks: list[tuple[int, int]] = []
         self._received: list[Received] = []
-        self._properties: dict[str | None, Properties | None] = {}
+        self._properties: dict[str, Properties] = {}  # of messages that answer nothing, by content type
         self._client = self._make_client()
 
     def __enter__(self) -> MqttConnection:
@@ -190,7 +190,7 @@ class MqttConnection:
             if settings.tls:
                 self._client.tls_set_context(make_tls_context(settings.tls))
             self._client.connect_timeout = timeout_s
-            self._client.connect(settings.host, settings.port, settings.keepalive_s)
+            self._client.connect(settings.host, settings.port, settings.keepalive_s, properties=self._connect_properties())
             self._set_socket_options()
         except MqttError:
             raise
@@ -209,13 +209,25 @@ class MqttConnection:
             raise self.lost
         return self
 
-    def publish(self, topic: str, body: bytes, *, qos: int, retain: bool, content_type: str | None = None) -> int:
+    def publish(
+        self,
+        topic: str,
+        body: bytes,
+        *,
+        qos: int,
+        retain: bool,
+        content_type: str | None = None,
+        correlation: bytes | None = None,
+    ) -> int:
         """Send a message now and return its packet id, which `take_acks` will name.
+
+        Args:
+            correlation: of the message that this one answers; only MQTT 5 can say so.
 
         Raises:
             ValueError: the topic cannot be published to.
         """
-        properties = self._properties_for(content_type)
+        properties = self._properties_for(content_type, correlation)
         try:
             return self._client.publish(topic, body, min(qos, self._qos_limit), retain and self._can_retain, properties).mid
         except ValueError:
@@ -224,14 +236,31 @@ class MqttConnection:
             self._lose(MqttCause.PROTOCOL, f"paho failed: {type(error).__name__}: {error}")
             return 0
 
-    def packet_bytes(self, topic: str, body: bytes, *, content_type: str | None = None) -> int:
+    def packet_bytes(self, topic: str, body: bytes, *, content_type: str | None = None, correlation: bytes | None = None) -> int:
         """Size of the packet that `publish` would send, rounded up by at most 5 bytes."""
-        properties = self._properties_for(content_type)
+        properties = self._properties_for(content_type, correlation)
         return 5 + 2 + len(topic.encode()) + 2 + (len(properties.pack()) if properties else 1) + len(body)
 
     def subscribe(self, topic_filter: str, *, qos: int) -> None:
-        """Ask for messages; a refusal ends the connection."""
+        """Ask for messages, kept ones too; a refusal ends the connection."""
         self._client.subscribe(topic_filter, qos)
+
+    def subscribe_to_new(self, topic_filter: str, *, qos: int) -> None:
+        """Ask for messages from now on; a refusal is noted in `refused_subscription`.
+
+        With MQTT 5 the broker hands no kept message over and says of each whether its sender wants it kept. With 3.1.1 it
+        hands the kept ones over, marked as retained.
+        """
+        if self.protocol is MqttProtocol.V5:
+            from paho.mqtt.subscribeoptions import SubscribeOptions
+
+            never = SubscribeOptions.RETAIN_DO_NOT_SEND
+            options = SubscribeOptions(qos=qos, retainAsPublished=True, retainHandling=never)
+            _, mid = self._client.subscribe(topic_filter, options=options)
+        else:
+            _, mid = self._client.subscribe(topic_filter, qos)
+        if mid is not None:  # None: the connection was just lost
+            self._optional.add(mid)
 
     def take_acks(self) -> list[tuple[int, int]]:
         """(packet id, reason code) of every message answered since the last call; under 0x80 means taken."""
@@ -316,17 +345,25 @@ class MqttConnection:
         while self._client.socket() is not None and _decrypted_bytes(sock):
             self._client.loop_read()  # bytes inside the TLS layer do not wake poll
 
-    def _properties_for(self, content_type: str | None) -> Properties | None:
+    def _connect_properties(self) -> Properties | None:
+        if self.protocol is not MqttProtocol.V5 or self._most_received_bytes is None:
+            return None
+        from paho.mqtt.packettypes import PacketTypes
+        from paho.mqtt.properties import Properties
+
+        properties = Properties(PacketTypes.CONNECT)
+        properties.MaximumPacketSize = self._most_received_bytes
+        return properties
+
+    def _properties_for(self, content_type: str | None, correlation: bytes | None) -> Properties | None:
         if self.protocol is not MqttProtocol.V5 or content_type is None:
             return None
+        if correlation is not None:
+            properties = _publish_properties(content_type)
+            properties.CorrelationData = correlation
+            return properties
         if content_type not in self._properties:
-            from paho.mqtt.packettypes import PacketTypes
-            from paho.mqtt.properties import Properties
-
-            properties = Properties(PacketTypes.PUBLISH)
-            properties.PayloadFormatIndicator = 1  # UTF-8
-            properties.ContentType = content_type
-            self._properties[content_type] = properties
+            self._properties[content_type] = _publish_properties(content_type)
         return self._properties[content_type]
 
     def _lose(self, cause: MqttCause, message: str) -> None:
@@ -380,13 +417,23 @@ class MqttConnection:
     def _on_publish(self, _client: Any, _data: Any, mid: int, reason: Any, _properties: Any) -> None:
         self._acks.append((mid, reason.value))
 
-    def _on_subscribe(self, _client: Any, _data: Any, _mid: int, reasons: Any, _properties: Any) -> None:
-        refused = [str(reason) for reason in reasons if reason.value >= _REFUSED_FROM]
-        if refused:
-            self._lose(MqttCause.AUTH, f"{self._settings.broker} refused the subscription: {', '.join(refused)}")
+    def _on_subscribe(self, _client: Any, _data: Any, mid: int, reasons: Any, _properties: Any) -> None:
+        refused = ", ".join(str(reason) for reason in reasons if reason.value >= _REFUSED_FROM)
+        if refused and mid in self._optional:
+            self.refused_subscription = refused
+        elif refused:
+            self._lose(MqttCause.AUTH, f"{self._settings.broker} refused the subscription: {refused}")
 
     def _on_message(self, _client: Any, _data: Any, message: Any) -> None:
-        self._received.append(Received(message.topic, bytes(message.payload), message.retain))
+        properties = message.properties
+        received = Received(
+            message.topic,
+            bytes(message.payload),
+            message.retain,
+            answer_topic=getattr(properties, "ResponseTopic", None),
+            correlation=getattr(properties, "CorrelationData", None),
+        )
+        self._received.append(received)
 
 
 class _Complaints(logging.Handler):
@@ -416,6 +463,16 @@ class _ClosingSocket(ssl.SSLSocket):
         except BaseException:  # an interruption would leave it open just the same; it goes on up
             self.close()
             raise
+
+
+def _publish_properties(content_type: str) -> Properties:
+    from paho.mqtt.packettypes import PacketTypes
+    from paho.mqtt.properties import Properties
+
+    properties = Properties(PacketTypes.PUBLISH)
+    properties.PayloadFormatIndicator = 1  # UTF-8
+    properties.ContentType = content_type
+    return properties
 
 
 def _closing_hint(settings: MqttSettings) -> str:

@@ -12,7 +12,7 @@ from edged.errors import SinkError
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from edged.types import Pixels
+    from edged.vision.redact import PublicPicture
 
 _FORMATS = {".mp4": "mp4", ".mkv": "matroska", ".mov": "mov", ".avi": "avi"}
 _CODECS = (
@@ -54,10 +54,11 @@ class VideoWriter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.close()
 
-    def write(self, pixels_rgb: Pixels) -> None:
-        """Append a picture: (H, W, 3) uint8 RGB."""
+    def write(self, picture: PublicPicture) -> None:
+        """Append a picture."""
         if self._is_closed:
             raise SinkError(f"cannot write {self._path}: it is closed")
+        pixels_rgb = picture.pixels_rgb
         height, width = pixels_rgb.shape[0] // 2 * 2, pixels_rgb.shape[1] // 2 * 2
         try:
             import av

@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import logging
 import re
-import struct
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 
-import cv2
 import numpy as np
 
 from edged.errors import InputError, SourceCause, SourceError
 from edged.sources.base import LARGEST_SIDE_PX, SourceFrame
 from edged.types import Pixels
+from edged.vision.picture import PictureError, decode_picture
 
 logger = logging.getLogger(__name__)
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 LARGEST_FILE_BYTES = 64 * 1024 * 1024
 DEADLINE_S = 30.0
-
-_JPEG_SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-
-
-class PictureError(ValueError):
-    """A file is no picture that we can use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,47 +128,4 @@ def load_picture(path: Path) -> Pixels:
         data = path.read_bytes()
     except OSError as error:
         raise PictureError(error.strerror or str(error)) from error
-    width, height = picture_size(data)
-    if not (0 < width <= LARGEST_SIDE_PX and 0 < height <= LARGEST_SIDE_PX):
-        raise PictureError(f"{width} x {height} pixels, allowed are 1 to {LARGEST_SIDE_PX} each")
-    pixels_bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    if pixels_bgr is None:
-        raise PictureError("damaged")
-    return cv2.cvtColor(pixels_bgr, cv2.COLOR_BGR2RGB)
-
-
-def picture_size(data: bytes) -> tuple[int, int]:
-    """Width and height that a JPEG, PNG or BMP says it has.
-
-    Raises:
-        PictureError: it is none of these, or cut off.
-
-    Source: ITU-T T.81 annex B (JPEG), W3C PNG 11.2.2, BITMAPINFOHEADER.
-    """
-    try:
-        if data.startswith(b"\x89PNG\r\n\x1a\n"):
-            return struct.unpack_from(">II", data, 16)
-        if data.startswith(b"BM"):
-            width, height = struct.unpack_from("<ii", data, 18)
-            return width, abs(height)
-        if data.startswith(b"\xff\xd8"):
-            return _jpeg_size(data)
-    except (struct.error, IndexError):
-        raise PictureError("cut off") from None
-    raise PictureError("neither JPEG, PNG nor BMP")
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int]:
-    position = 2
-    while True:
-        if data[position] != 0xFF:
-            raise PictureError("damaged header")
-        marker = data[position + 1]
-        if marker in _JPEG_SIZE_MARKERS:
-            height, width = struct.unpack_from(">HH", data, position + 5)
-            return width, height
-        if marker == 0xFF:  # fill byte
-            position += 1
-        else:
-            (length,) = struct.unpack_from(">H", data, position + 2)
-            position += 2 + length
+    return decode_picture(data, largest_side_px=LARGEST_SIDE_PX)

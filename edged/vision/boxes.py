@@ -74,6 +74,13 @@ def anchor_point(box: Sequence[float], anchor: Anchor) -> tuple[float, float]:
     return (x1 + x2) / 2, y
 
 
+def scaled(boxes: Boxes, size: tuple[int, int], other: tuple[int, int]) -> Boxes:
+    """Boxes (N, 4) of a picture of `size`, width and height, in the pixels of one of `other` size that shows the same."""
+    if size == other:
+        return boxes
+    return boxes * np.array([other[0] / size[0], other[1] / size[1]] * 2, np.float32)
+
+
 def to_norm(boxes: Boxes, *, width: int, height: int) -> NDArray[np.float32]:
     """Boxes (N, 4) in pixels as shares of a picture of this size."""
     return boxes / np.array([width, height, width, height], np.float32)

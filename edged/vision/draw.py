@@ -9,6 +9,7 @@ import numpy as np
 
 from edged.types import Pixels, Track, TrackState
 from edged.vision.masks import Polygon
+from edged.vision.redact import PublicPicture
 
 Colour = tuple[int, int, int]
 """Red, green, blue."""
@@ -36,35 +37,35 @@ _LINES_OF_TEXT = 28
 
 
 def draw_overlay(
-    pixels_rgb: Pixels,
+    picture: PublicPicture,
     *,
     tracks: Sequence[Track],
     class_names: Sequence[str],
+    names: Mapping[int, str] | None = None,
     zones: Mapping[str, Polygon] | None = None,
     lines: Mapping[str, tuple[tuple[float, float], tuple[float, float]]] | None = None,
     caption: str = "",
-) -> Pixels:
-    """A copy of the picture with boxes, numbers, classes, zones and lines.
+) -> None:
+    """Draw boxes, numbers, classes, names, zones and lines into a picture.
 
     A confirmed track has a thick box and a label, one lost from sight a thin box and a label, a tentative one a thin box.
 
     Args:
-        pixels_rgb: (H, W, 3) uint8.
         class_names: by class id.
+        names: who an object is, by the number of its track.
         zones: name to polygon, shares of the picture.
         lines: name to its two ends, shares of the picture; the arrow at its middle points where crossing counts as `in`.
         caption: a line of text at the top left.
     """
-    drawn = np.ascontiguousarray(pixels_rgb).copy()
+    drawn = picture.pixels_rgb
     for name, polygon in (zones or {}).items():
         _draw_zone(drawn, name, polygon)
     for name, (start_norm, end_norm) in (lines or {}).items():
         _draw_line(drawn, name, start_norm, end_norm)
     for track in sorted(tracks, key=lambda each: float(each.box[3])):  # what is nearer lies on top
-        _draw_track(drawn, track, class_names[track.class_id])
+        _draw_track(drawn, track, class_names[track.class_id], (names or {}).get(track.number, ""))
     if caption:
         _draw_text(drawn, caption, (2, 2), text_colour=(255, 255, 255), ground_colour=(0, 0, 0))
-    return drawn
 
 
 def colour_of(class_id: int) -> Colour:
@@ -72,15 +73,14 @@ def colour_of(class_id: int) -> Colour:
     return PALETTE[class_id % len(PALETTE)]
 
 
-def _draw_track(drawn: Pixels, track: Track, class_name: str) -> None:
+def _draw_track(drawn: Pixels, track: Track, class_name: str, name: str) -> None:
     x1, y1, x2, y2 = (round(float(edge)) for edge in track.box)
     colour = colour_of(track.class_id)
     thickness = 2 if track.state is TrackState.CONFIRMED else 1
     cv2.rectangle(drawn, (x1, y1), (x2 - 1, y2 - 1), colour, thickness)
     if track.state is not TrackState.TENTATIVE:
-        _draw_text(
-            drawn, f"{class_name} {track.number}", (x1, y1), text_colour=_readable_on(colour), ground_colour=colour, above=True
-        )
+        label = f"{class_name} {track.number} {name}".rstrip()
+        _draw_text(drawn, label, (x1, y1), text_colour=_readable_on(colour), ground_colour=colour, above=True)
 
 
 def _draw_zone(drawn: Pixels, name: str, polygon: Polygon) -> None:

@@ -18,9 +18,11 @@ from edged.backends.onnx import open_onnx_backend
 from edged.backends.onnx_file import read_onnx
 from edged.backends.tensorrt.builder import BuildOptions, build
 from edged.backends.tensorrt.cuda import open_cuda
+from edged.backends.tensorrt.letterbox import PictureFormat
 from edged.backends.tensorrt.library import Library, import_library
 from edged.backends.tensorrt.runner import TensorrtBackend, open_tensorrt_backend
-from edged.errors import DeviceMemoryError, DeviceMissingError, ModelError
+from edged.engine_verification import make_picture_format
+from edged.errors import DeviceMemoryError, DeviceMissingError, KernelError, ModelError
 from edged.models.detector import Detector
 from edged.models.manifest import PRECISIONS, DetectorManifest, load_manifest
 from edged.street.scene import Street
@@ -64,7 +66,13 @@ def build_plan(onnx_path: Path, precision: str, binding: str) -> bytes:
 
 
 def open_engine(
-    onnx_path: Path, binding: str, *, precision: str = "fp32", max_batch: int = MAX_BATCH, use_graphs: bool = True
+    onnx_path: Path,
+    binding: str,
+    *,
+    precision: str = "fp32",
+    max_batch: int = MAX_BATCH,
+    pictures: PictureFormat | None = None,
+    use_graphs: bool = True,
 ) -> TensorrtBackend:
     return open_tensorrt_backend(
         build_plan(onnx_path, precision, binding),
@@ -72,6 +80,7 @@ def open_engine(
         library=find_library(),
         cuda=open_cuda(binding),
         max_batch=max_batch,
+        pictures=pictures,
         use_graphs=use_graphs,
         poison=True,
     )
@@ -268,3 +277,37 @@ def test_a_full_device_raises_device_memory_error_and_has_room_again_afterwards(
         hog.close()
 
         open_engine(path, binding).close()
+
+
+@pytest.mark.parametrize("use_graphs", [False, True], ids=["calls", "graphs"])
+def test_outputs_of_pictures_are_those_of_the_arrays_that_the_host_makes(
+    engine_path: Path, use_graphs: bool, binding: str
+) -> None:
+    """Batch after batch, the kernel's pictures and the host's in turn."""
+    manifest = load_manifest(engine_path)
+    wanted = make_picture_format(manifest.input)
+    try:
+        backend = open_engine(engine_path / manifest.onnx.file, binding, pictures=wanted, use_graphs=use_graphs)
+    except KernelError as error:
+        pytest.skip(str(error))
+
+    with backend:
+        detector = Detector(manifest, backend)
+        for n in (1, 4, 4, 4, 1, 4):
+            detector.fit_on_host()
+            expected = copy(detector.infer(detector.prepare(draw_pictures(n))))
+            detector.fit_on_device()
+            assert_close(manifest, detector.infer(detector.prepare(draw_pictures(n))), expected, precision="fp16")
+
+
+def test_profile_tells_what_layers_take(engine_path: Path, binding: str) -> None:
+    """Some layers take time, and the engine computes as before."""
+    manifest = load_manifest(engine_path)
+
+    with open_engine(engine_path / manifest.onnx.file, binding) as backend:
+        feeds = prepare(manifest, backend, 4)
+        expected = copy(backend.infer(feeds))
+        layers = backend.profile(feeds, runs=3)
+
+        assert sum(layer.ms for layer in layers) > 0
+        assert_close(manifest, backend.infer(feeds), expected, precision="fp32")

@@ -9,6 +9,7 @@ import pytest
 
 from edged.brokers import find_mosquitto, has_amqtt
 from edged.sinks.video import VideoWriter
+from edged.vision.redact import NOTHING, redact
 
 BROKERS = [
     pytest.param("mosquitto", marks=pytest.mark.skipif(find_mosquitto() is None, reason="Mosquitto is not installed")),
@@ -46,7 +47,7 @@ def test_demo_of_a_clip_watches_it(tmp_path):
     """`make demo SOURCE=clip.mp4`."""
     with VideoWriter(tmp_path / "clip.mp4", 10.0) as writer:
         for shade in range(60):
-            writer.write(np.full((180, 320, 3), 60 + shade, np.uint8))
+            writer.write(redact(np.full((180, 320, 3), 60 + shade, np.uint8), NOTHING))
 
     done = demo(tmp_path, "--for", "4", "--source", "clip.mp4")
 

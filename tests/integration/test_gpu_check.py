@@ -60,7 +60,7 @@ def test_no_device_is_told_and_written(tmp_path: Path) -> None:
     assert report["machine"]["gpu"] is None
     assert report["machine"]["revision"] == "of-the-pack"
     assert [step["name"] for step in report["steps"]] == ["device"]
-    assert not any(report[kind] for kind in ("engines", "batches", "pipelines", "streams", "memory", "tests", "goals"))
+    assert not any(report[kind] for kind in ("engines", "batches", "pipelines", "fitting", "streams", "memory", "tests", "goals"))
     (page,) = (tmp_path / "out").glob("*-gpu.md")
     assert "Nothing was measured" in page.read_text()
     assert "no device:" in (tmp_path / "out" / "gpu_check.log").read_text()
@@ -100,7 +100,7 @@ def test_a_step_that_does_not_end_well_keeps_no_other_from_running(tmp_path: Pat
         'case "$3" in\n'
         "  engines) kill -9 $$ ;;\n"
         "  sweep) exit 1 ;;\n"
-        "  device | pipeline | streams | tests) exit 0 ;;\n"
+        "  device | pipeline | fitting | streams | tests) exit 0 ;;\n"
         f'  *) exec {sys.executable} "$@" ;;\n'
         "esac\n"
     )
@@ -111,12 +111,13 @@ def test_a_step_that_does_not_end_well_keeps_no_other_from_running(tmp_path: Pat
     assert done.returncode == 1, done.stdout + done.stderr
     report = read_report(tmp_path / "out")
     assert report["status"] == "incomplete"
-    assert [step["status"] for step in report["steps"]] == [0, 137, 1, 0, 0, 0]
+    assert [step["status"] for step in report["steps"]] == [0, 137, 1, 0, 0, 0, 0]
     assert {step["name"]: step["outcome"] for step in report["steps"]} == {
         "device": "ok",
         "engines": "failed",
         "sweep": "failed",
         "pipeline": "ok",
+        "fitting": "ok",
         "streams": "ok",
         "tests": "ok",
     }

@@ -17,9 +17,9 @@ from mqtt_sinks import event, make_sink, running
 from waiting import wait_until
 
 from edged.brokers import find_mosquitto, free_port, has_amqtt, open_amqtt, open_mosquitto
-from edged.sinks.base import Message, MessageKind
+from edged.sinks.base import Message, MessageKind, Received
 from edged.sinks.mqtt import MqttSink
-from edged.sinks.mqtt_connection import MqttConnection, Received, open_connection
+from edged.sinks.mqtt_connection import MqttConnection, open_connection
 from edged.sinks.mqtt_settings import MqttSettings, MqttTls
 
 needs_mosquitto = pytest.mark.skipif(find_mosquitto() is None, reason="Mosquitto is not installed")

@@ -11,6 +11,7 @@ import yaml
 from daemons import save_still_engine
 
 from edged.sinks.video import VideoWriter
+from edged.vision.redact import NOTHING, redact
 
 PICTURES = 30
 
@@ -22,7 +23,7 @@ def fixture_site(tmp_path_factory):
     save_still_engine(folder / "engines" / "still")
     with VideoWriter(folder / "clip.mp4", 10.0) as clip:
         for shade in range(PICTURES):
-            clip.write(np.full((240, 320, 3), 120 + shade, np.uint8))
+            clip.write(redact(np.full((240, 320, 3), 120 + shade, np.uint8), NOTHING))
     camera = {
         "source": "rtsp://camera/stream",
         "fps": 5,

@@ -50,6 +50,7 @@ def test_wheel_holds_package_network_and_configurations_and_nothing_else(wheel):
     assert all(head == "edged" or head.endswith(".dist-info") for head in heads)
     assert "edged/engines/detector/model.onnx" in names
     assert {"edged/configs/edged.yaml", "edged/configs/demo.yaml"} <= set(names)
+    assert "edged/backends/tensorrt/letterbox.cu" in names
 
 
 def test_wheel_in_a_clean_environment_replays_a_street(python, tmp_path):

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-CONNECT, PUBLISH, PINGREQ, DISCONNECT = 1, 3, 12, 14
+CONNECT, PUBLISH, PUBACK, SUBSCRIBE, PINGREQ, DISCONNECT = 1, 3, 4, 8, 12, 14
 
 
 @dataclass
@@ -22,6 +22,15 @@ class Connected:
     will_topic: str | None
     will_body: bytes | None
     will_retained: bool
+    properties: bytes
+
+
+@dataclass
+class Subscribed:
+    """A SUBSCRIBE that came: one filter and its options (QoS, retain handling) as on the wire."""
+
+    topic_filter: str
+    options: int
 
 
 @dataclass
@@ -46,6 +55,7 @@ class Script:
         connack_properties: of MQTT 5, encoded.
         receive_maximum: more un-acknowledged messages than this end the connection with 0x93.
         puback: reason code for a message; None: no answer.
+        suback: reason code for a subscription.
         ack_delay_s: messages are answered when nothing more has come for so long.
         closes_after: the connection ends at this many messages, before they are answered.
         closes_on: or at such a message.
@@ -58,6 +68,7 @@ class Script:
     connack_properties: bytes = b""
     receive_maximum: int | None = None
     puback: Callable[[Published], int | None] = lambda published: 0
+    suback: int = 1
     ack_delay_s: float = 0.0
     closes_after: int | None = None
     closes_on: Callable[[Published], bool] = lambda published: False
@@ -71,13 +82,16 @@ class FakeBroker:
     """Listens on a port of its own; every connection plays `scripts[n]`, the last script for all further ones.
 
     Attributes:
-        connects, published, goodbyes: what came; a goodbye is the reason code of a client's DISCONNECT.
+        connects, subscribed, published, goodbyes: what came; a goodbye is the reason code of a client's DISCONNECT.
+        confirmed: packet ids of delivered messages that a client acknowledged.
         most_outstanding: highest number of messages that were un-acknowledged at once.
     """
 
     scripts: list[Script]
     connects: list[Connected] = field(default_factory=list)
+    subscribed: list[Subscribed] = field(default_factory=list)
     published: list[Published] = field(default_factory=list)
+    confirmed: list[int] = field(default_factory=list)
     goodbyes: list[int] = field(default_factory=list)
     most_outstanding: int = 0
 
@@ -104,6 +118,14 @@ class FakeBroker:
     def bodies(self, kind: str = "/event/") -> list[bytes]:
         """Bodies of the messages whose topic holds `kind`, in order of arrival."""
         return [published.body for published in self.published if kind in published.topic]
+
+    def deliver(
+        self, topic: str, body: bytes, *, properties: bytes = b"", level: int = 5, retain: bool = False, mid: int = 1
+    ) -> None:
+        """Hand a message to the newest client, with QoS 1 and, in MQTT 5, encoded properties (shorter than 128 bytes)."""
+        rest = bytes([len(properties)]) + properties if level == 5 else b""
+        packet = encode_text(topic) + struct.pack("!H", mid) + rest + body
+        self._sockets[-1].sendall(bytes([0x32 | retain]) + encode_length(len(packet)) + packet)
 
     def _accept(self) -> None:
         number = 0
@@ -149,6 +171,10 @@ class _Session:
             return self.on_connect(body)
         if kind == PUBLISH:
             return self.on_publish(flags, body)
+        if kind == SUBSCRIBE:
+            self.on_subscribe(body)
+        if kind == PUBACK:
+            self.broker.confirmed.append(struct.unpack("!H", body[:2])[0])
         if kind == PINGREQ and self.script.answers_pings:
             self.client.sendall(b"\xd0\x00")
         if kind == DISCONNECT:
@@ -173,6 +199,13 @@ class _Session:
             if self.client.fileno() < 0 or self.broker._listener.fileno() < 0:
                 return False
         return code in (0, None)
+
+    def on_subscribe(self, body: bytes) -> None:
+        rest = skip_properties(body[2:])[1] if self.level == 5 else body[2:]
+        topic_filter, options = take_text(rest)
+        self.broker.subscribed.append(Subscribed(topic_filter, options[0]))
+        answer = body[:2] + (b"\0" if self.level == 5 else b"") + bytes([self.script.suback])
+        self.client.sendall(bytes([0x90, len(answer)]) + answer)
 
     def on_publish(self, flags: int, body: bytes) -> bool:
         published, mid = parse_publish(flags, body, self.level)
@@ -241,8 +274,9 @@ def parse_connect(body: bytes) -> Connected:
     _, rest = take_text(body)
     level, flags = rest[0], rest[1]
     rest = rest[4:]
+    properties = b""
     if level == 5:
-        rest = skip_properties(rest)[1]
+        properties, rest = skip_properties(rest)
     client_id, rest = take_text(rest)
     will_topic = will_body = username = password = None
     if flags & 0x04:
@@ -255,7 +289,7 @@ def parse_connect(body: bytes) -> Connected:
         username, rest = take_text(rest)
     if flags & 0x40:
         password, rest = take_text(rest)
-    return Connected(level, client_id, username, password, will_topic, will_body, bool(flags & 0x20))
+    return Connected(level, client_id, username, password, will_topic, will_body, bool(flags & 0x20), properties)
 
 
 def parse_publish(flags: int, body: bytes, level: int) -> tuple[Published, int]:
@@ -276,6 +310,20 @@ def take_text(data: bytes) -> tuple[str, bytes]:
     """A length-prefixed text and what follows it."""
     (length,) = struct.unpack("!H", data[:2])
     return data[2 : 2 + length].decode(), data[2 + length :]
+
+
+def encode_text(text: str) -> bytes:
+    """A text with its length before it."""
+    return struct.pack("!H", len(text.encode())) + text.encode()
+
+
+def encode_length(length: int) -> bytes:
+    """A packet's length as a variable byte integer."""
+    digits = bytearray()
+    while not digits or length:
+        digits.append(length % 128 | (0x80 if length >= 128 else 0))
+        length //= 128
+    return bytes(digits)
 
 
 def skip_properties(data: bytes) -> tuple[bytes, bytes]:

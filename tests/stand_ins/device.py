@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.backends.tensorrt.cuda import Cuda
-from edged.backends.tensorrt.driver import INVALID_HANDLE, OUT_OF_MEMORY, STICKY, DeviceFacts, check
+from edged.backends.tensorrt.driver import INVALID_HANDLE, OUT_OF_MEMORY, STICKY, DeviceFacts, Extent, check
 
 INVALID_VALUE, ILLEGAL_ADDRESS = 1, 700
 
@@ -31,6 +31,7 @@ class StandInDevice:
     Attributes:
         live: how many of each thing exist, e.g. `live["stream"]`.
         calls: how often each call was made.
+        module: what `compile` gives, of `stand_ins.kernels`.
     """
 
     label = "stand-in driver"
@@ -38,6 +39,7 @@ class StandInDevice:
     def __init__(self, *, is_integrated: bool = False, memory_bytes: int = 1 << 30) -> None:
         self.live: Counter[str] = Counter()
         self.calls: Counter[str] = Counter()
+        self.module = b""
         self.on_close: Callable[[], None] = lambda: None
         self._facts = DeviceFacts("Stand-in", (8, 7), "13.0", memory_bytes, is_integrated)
         self._failures: dict[tuple[str, int], int] = {}
@@ -48,6 +50,7 @@ class StandInDevice:
         self._events: dict[int, tuple[int, Callable[[], None]]] = {}
         self._graphs: dict[int, list[Callable[[], None]]] = {}
         self._capture: tuple[int, list[Callable[[], None]]] | None = None
+        self._kernels: dict[int, Callable[..., None]] = {}
         self._handles = itertools.count(1)
 
     def fail(self, call: str, code: int, *, after: int = 0) -> None:
@@ -135,6 +138,28 @@ class StandInDevice:
     def copy_to_host(self, array: NDArray[np.generic], address: int, stream: int) -> None:
         self._called("copy_to_host")
         self._queue_copy(stream, array.ctypes.data, address, array.nbytes, of_device=address)
+
+    def compile(self, source: str, architecture: str) -> bytes:
+        self._called("compile")
+        return self.module
+
+    def load_kernel(self, module: bytes, name: str) -> int:
+        self._called("load_kernel")
+        self.live["kernel"] += 1
+        kernel, library = next(self._handles), ctypes.CDLL(module.decode())
+        self._kernels[kernel] = getattr(library, f"{name}_grid")
+        return kernel
+
+    def unload_kernel(self, kernel: int) -> None:
+        self._called("unload_kernel")
+        self.live["kernel"] -= 1
+        del self._kernels[kernel]
+
+    def launch_kernel(self, kernel: int, grid: Extent, block: Extent, argument: NDArray[np.void], stream: int) -> None:
+        self._called("launch_kernel")
+        run, copied = self._kernels[kernel], argument.copy()
+        extents = [(ctypes.c_uint * 3)(*extent) for extent in (grid, block)]
+        self.queue(stream, lambda: run(*extents, ctypes.c_void_p(copied.ctypes.data)))
 
     def record(self, event: int, stream: int) -> None:
         self._called("record")

@@ -83,7 +83,7 @@ class StandInDriver:
 
     @property
     def live_handles(self) -> int:
-        """Streams, events and graphs that were not destroyed."""
+        """Streams, events, graphs and modules that were not destroyed."""
         return self._library.stand_in_live_handles()
 
     @property

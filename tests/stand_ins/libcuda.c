@@ -1,6 +1,6 @@
 /* A stand-in for the CUDA driver: memory is the host's, and queued work is done as late as the driver's contract allows.
  *
- * It computes nothing and proves nothing of a GPU. It shows what a caller does wrong: a wait that is missing (the data is not
+ * It proves nothing of a GPU: kernels are run by this processor, one thread after the other, other work computes nothing. It shows what a caller does wrong: a wait that is missing (the data is not
  * there yet), memory that is never freed or used after it was, a copy past the end, a capture left open. One thread at a time.
  *
  * The names and numbers are those of the CUDA Driver API; what begins with stand_in_ is for the tests.
@@ -19,6 +19,7 @@ enum {
     NOT_INITIALIZED = 3,
     NO_DEVICE = 100,
     INVALID_DEVICE = 101,
+    INVALID_IMAGE = 200,
     INVALID_CONTEXT = 201,
     INVALID_HANDLE = 400,
     NOT_FOUND = 500,
@@ -502,6 +503,102 @@ int cuLaunchHostFunc(Stream *stream, HostFunction function, void *argument)
     return enqueue(stream, (Work){.function = function, .argument = argument});
 }
 
+/* ---- kernels: of a module that is the path of a shared library of this machine, compiled from host_kernel.h */
+
+typedef void (*Grid)(const unsigned *grid, const unsigned *block, const void *argument);
+
+typedef struct { Thing thing; Grid run; size_t n_bytes; void *library; } Kernel;
+
+typedef struct { Grid run; unsigned grid[3], block[3]; char argument[]; } Launch;
+
+static Thing *modules, *kernels;
+
+typedef struct { Thing thing; void *library; } Module;
+
+int cuModuleLoadData(Module **module, const char *path)
+{
+    BEGIN("cuModuleLoadData");
+    NEED_CONTEXT();
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    NEED(library, INVALID_IMAGE);
+    *module = take(&modules, sizeof **module);
+    (*module)->library = library;
+    return SUCCESS;
+}
+
+int cuModuleLoadDataEx(Module **module, const char *path, unsigned n_options, void *options, void **values)
+{
+    (void)n_options;
+    (void)options;
+    (void)values;
+    return cuModuleLoadData(module, path);
+}
+
+/* Its kernels go with it; what was launched of them must be done by then. */
+int cuModuleUnload(Module *module)
+{
+    BEGIN("cuModuleUnload");
+    NEED(has(modules, module), INVALID_HANDLE);
+    for (Thing *thing = kernels, *next; thing; thing = next) {
+        next = thing->next;
+        if (((Kernel *)thing)->library == module->library)
+            give(&kernels, thing);
+    }
+    give(&modules, module);
+    return SUCCESS;
+}
+
+int cuModuleGetFunction(Kernel **kernel, Module *module, const char *name)
+{
+    char symbol[128];
+    BEGIN("cuModuleGetFunction");
+    NEED(has(modules, module), INVALID_HANDLE);
+    snprintf(symbol, sizeof symbol, "%s_grid", name);
+    void *run = dlsym(module->library, symbol);
+    snprintf(symbol, sizeof symbol, "%s_argument_bytes", name);
+    const size_t *n_bytes = dlsym(module->library, symbol);
+    NEED(run && n_bytes, NOT_FOUND);
+    *kernel = take(&kernels, sizeof **kernel);
+    (*kernel)->run = (Grid)run;
+    (*kernel)->n_bytes = *n_bytes;
+    (*kernel)->library = module->library;
+    return SUCCESS;
+}
+
+int cuFuncSetBlockShape(Kernel *kernel, int x, int y, int z) /* PyCUDA's, before each launch */
+{
+    NEED(has(kernels, kernel), INVALID_HANDLE);
+    NEED(x > 0 && y > 0 && z > 0, INVALID_VALUE);
+    return SUCCESS;
+}
+
+static void run_launch(void *argument)
+{
+    Launch *launch = argument;
+    launch->run(launch->grid, launch->block, launch->argument);
+}
+
+/* The argument is copied at once, from either of the places where the driver takes it. A launch is never freed: a graph may. */
+int cuLaunchKernel(Kernel *kernel, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, unsigned block_y,
+                   unsigned block_z, unsigned shared_bytes, Stream *stream, void **arguments, void **packed)
+{
+    BEGIN("cuLaunchKernel");
+    NEED(has(kernels, kernel), INVALID_HANDLE);
+    NEED(grid_x && grid_y && grid_z && block_x && block_y && block_z, INVALID_VALUE);
+    NEED(block_x * block_y * block_z <= 1024 && block_z <= 64 && grid_y <= 65535 && grid_z <= 65535, INVALID_VALUE);
+    NEED(shared_bytes == 0 && (arguments || packed), INVALID_VALUE);
+    if (packed) { /* CU_LAUNCH_PARAM_BUFFER_POINTER, the bytes, CU_LAUNCH_PARAM_BUFFER_SIZE, how many */
+        NEED(packed[0] == (void *)1 && packed[2] == (void *)2, INVALID_VALUE);
+        NEED(*(size_t *)packed[3] == kernel->n_bytes, INVALID_VALUE);
+    }
+    Launch *launch = malloc(sizeof *launch + kernel->n_bytes);
+    if (!launch)
+        abort();
+    *launch = (Launch){kernel->run, {grid_x, grid_y, grid_z}, {block_x, block_y, block_z}};
+    memcpy(launch->argument, packed ? packed[1] : arguments[0], kernel->n_bytes);
+    return enqueue(stream, (Work){.function = run_launch, .argument = launch});
+}
+
 /* ---- graphs */
 
 int cuStreamBeginCapture_v2(Stream *stream, int mode)
@@ -615,7 +712,7 @@ int stand_in_live_allocations(void)
     return n;
 }
 
-int stand_in_live_handles(void) { return count(streams) + count(events) + count(graphs); }
+int stand_in_live_handles(void) { return count(streams) + count(events) + count(graphs) + count(modules); }
 
 int stand_in_live_contexts(void) { return primary_retained; }
 
@@ -643,6 +740,10 @@ void stand_in_reset(void)
     }
     while (events)
         give(&events, events);
+    while (kernels)
+        give(&kernels, kernels);
+    while (modules)
+        give(&modules, modules);
     while (graphs) {
         free(((Graph *)graphs)->queue.work);
         give(&graphs, graphs);

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum, IntFlag
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -56,13 +56,18 @@ class StandInTensor:
 
 @dataclass(frozen=True)
 class StandInNetwork:
-    """What was built: tensors, outputs as a function of inputs, smallest and largest batch, batches that it fails on."""
+    """What was built: tensors, outputs as a function of inputs, smallest and largest batch, batches that it fails on.
+
+    Attributes:
+        layers_ms: what a profiler is told of each layer, a picture.
+    """
 
     inputs: Mapping[str, StandInTensor]
     outputs: Mapping[str, StandInTensor]
     compute: Callable[[Arrays], Arrays]
     batches: tuple[int, int] = (1, 16)
     fails_on: frozenset[int] = frozenset()
+    layers_ms: Mapping[str, float] = field(default_factory=dict)
     plan: bytes = b"a stand-in's plan"
 
 
@@ -104,6 +109,10 @@ class _Severity(Enum):
     VERBOSE = 4
 
 
+class _Profiler:
+    def report_layer_time(self, layer_name: str, ms: float) -> None: ...
+
+
 class _Logger:
     Severity = _Severity
 
@@ -121,6 +130,7 @@ class StandInTensorrt:
 
     __version__ = "10.3.0"
     ILogger = _Logger
+    IProfiler = _Profiler
     TensorIOMode = Enum("TensorIOMode", ["NONE", "INPUT", "OUTPUT"])
     TensorLocation = Enum("TensorLocation", ["DEVICE", "HOST"])
     DataType = Enum("DataType", ["FLOAT", "HALF", "BF16", "INT8", "UINT8", "INT32", "INT64", "BOOL"])
@@ -230,6 +240,7 @@ class _Context:
         self._batches = dict.fromkeys(module.network.inputs, -1)
         self._is_settled = False
         self._addresses: dict[str, int] = {}
+        self.profiler: _Profiler | None = None
         module.contexts.add(self)
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
@@ -280,6 +291,9 @@ class _Context:
                 outputs[name][...] = array
 
         self._module.streams.queue(stream, work)
+        if self.profiler is not None:
+            for name, ms in self._module.network.layers_ms.items():
+                self.profiler.report_layer_time(name, ms * max(batches))
         return True
 
     def _memory_of(self, name: str, address: int) -> NDArray[np.generic]:

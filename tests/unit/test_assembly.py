@@ -5,6 +5,7 @@ import json
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 from daemons import CLASSES
 from models_onnx import make_manifest
@@ -15,6 +16,8 @@ from edged.config.models import MotionConfig, TrackConfig
 from edged.config.rules import LineConfig, ObjectsConfig, ZoneConfig
 from edged.errors import InputError
 from edged.models.manifest import SCORE_FLOOR
+from edged.pipeline import FrameResult
+from edged.privacy import PrivacySettings
 from edged.runtime.pacing import is_on
 from edged.sinks.jsonl import JsonLinesSink
 from edged.sinks.mqtt import MqttSink
@@ -24,6 +27,7 @@ from edged.sources.gstreamer import GstreamerSource
 from edged.sources.network import FileSource, NetworkSource, SnapshotSource
 from edged.sources.street import StreetSource
 from edged.sources.v4l2 import V4l2Source
+from edged.types import Frame, Track, Tracks, TrackState
 
 
 def read(text):
@@ -228,7 +232,7 @@ def test_settings_every_key_of_a_section_reaches_them(monkeypatch, place, sectio
     default = make_settings({})
     new = make_settings({place[0]: {place[1]: keys} if place[1:] else keys})
 
-    assert {field.alias or name for name, field in section.model_fields.items()} - {"enabled"} == keys.keys()
+    assert {field.alias or name for name, field in section.model_fields.items()} - {"enabled", "pixelate"} == keys.keys()
     for key, value in keys.items():
         name = RENAMED.get(key, key)
         assert getattr(new, name) != getattr(default, name), key
@@ -273,3 +277,29 @@ def test_overrides_without_a_value_are_refused():
     assert assembly.parse_overrides(["mqtt.port=1884", "device=a=b"]) == {"mqtt.port": "1884", "device": "a=b"}
     with pytest.raises(InputError, match="expected KEY=VALUE"):
         assembly.parse_overrides(["mqtt.port"])
+
+
+def test_privacy_of_camera_and_zones_reaches_its_settings():
+    """Zones that say nothing about it leave it to the camera."""
+    zones = {name: {"polygon": POLYGON} for name in ("porch", "garden")}
+    zones["garden"]["pixelate"] = "nobody"
+    camera, _ = read_camera(json.dumps({"source": "street:", "privacy": {"pixelate": "unknown"}, "zones": zones}))
+
+    assert assembly.make_privacy(camera) == PrivacySettings(pixelate="unknown", zones={"garden": "nobody"})
+
+
+def test_overlay_hides_heads_unless_the_camera_shows_everybody():
+    """What leaves as a clip is pixelated by default, and on request only is it not."""
+    pixels = np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)
+    frame = Frame("door", 1, 0.0, 0.0, 320, 240, lambda: pixels)
+    box = np.array([100, 40, 160, 220], np.float32)
+    track = Track(1, CLASSES.index("person"), box, 0.9, TrackState.CONFIRMED, False, True, 0.0, 0.0)
+    result = FrameResult(frame, None, Tracks((track,), ()), (), {})
+
+    def head(privacy):
+        camera, _ = read_camera(json.dumps({"source": "street:", "privacy": privacy}))
+        overlay = assembly.make_overlay(camera, CLASSES, caption="door", privacy=assembly.make_privacy(camera))
+        return overlay(result, frame).pixels_rgb[45:75, 110:150]
+
+    np.testing.assert_array_equal(head({"pixelate": "nobody"}), pixels[45:75, 110:150])
+    assert head({}).std() < 0.5 * pixels.std()

@@ -6,10 +6,11 @@ import argparse
 from pathlib import Path
 
 import pytest
+from models_onnx import make_encoder_manifest, make_liveness_manifest, make_manifest
 
 from edged import check
 from edged.errors import ConfigError, DeviceMissingError, EngineMissingError, ModelError
-from edged.models.manifest import DetectorManifest, OnnxFile, QuantisedFile, digest_file, dump_manifest, load_manifest
+from edged.models.manifest import DetectorManifest, Manifest, OnnxFile, QuantisedFile, digest_file, dump_manifest, load_manifest
 
 MANIFEST = {
     "name": "tiny",
@@ -228,3 +229,66 @@ def test_check_missing_folder_is_named_as_one(site: Path) -> None:
 def _written(site: Path, text: str) -> Path:
     (site / "site.yaml").write_text(text)
     return site / "site.yaml"
+
+
+FACES = GOOD + "faces: {enabled: true, detector: engines/find, encoder: engines/who, liveness: engines/alive}\n"
+
+
+def save_manifest(directory: Path, manifest: Manifest) -> None:
+    """An engine directory whose network nobody opens."""
+    directory.mkdir(parents=True)
+    (directory / "model.onnx").write_bytes(b"a network")
+    onnx = OnnxFile(file="model.onnx", sha256=digest_file(directory / "model.onnx"), opset=17)
+    (directory / "model.yaml").write_text(dump_manifest(manifest.model_copy(update={"onnx": onnx})))
+
+
+def test_check_with_faces_says_networks_threshold_and_gallery(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What would be used is printed, also that nobody is enrolled yet."""
+    save_manifest(site / "engines" / "find", make_manifest(name="find", classes=["face"]))
+    save_manifest(site / "engines" / "who", make_encoder_manifest())
+    save_manifest(site / "engines" / "alive", make_liveness_manifest())
+
+    status = run(site, FACES + f"state_dir: {site / 'state'}\n")
+
+    printed = capsys.readouterr().out
+    assert status == 0
+    assert "faces by find (Apache-2.0), who (Apache-2.0), alive (Apache-2.0)" in printed
+    assert "a match from 0.5 on unless the gallery was calibrated, false-match rate 0.001" in printed
+    assert f"gallery {site / 'state' / 'gallery.db'}, key {site / 'state' / 'gallery.key'}, which is not there yet" in printed
+
+
+def test_check_with_faces_names_every_network_that_is_wrong(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Missing, or for another task: all at once."""
+    save_manifest(site / "engines" / "find", make_encoder_manifest())
+    save_manifest(site / "engines" / "who", make_encoder_manifest())
+
+    status = run(site, FACES)
+
+    printed = capsys.readouterr().err
+    assert status == 78
+    assert "faces.detector" in printed
+    assert "faces.liveness" in printed
+    assert "faces.encoder" not in printed
+
+
+@pytest.mark.parametrize(
+    ("text", "warning"),
+    [
+        pytest.param(
+            FACES.replace("engines/alive", "null"), "a photograph that is held up is taken for the person", id="no liveness"
+        ),
+        pytest.param(FACES.replace("source: clip.mp4", "source: clip.mp4\n    faces: false"), "has faces: true", id="no camera"),
+    ],
+)
+def test_check_with_faces_warns_of_what_is_unwise(
+    site: Path, capsys: pytest.CaptureFixture[str], text: str, warning: str
+) -> None:
+    """Allowed, but said."""
+    save_manifest(site / "engines" / "find", make_manifest(name="find", classes=["face"]))
+    save_manifest(site / "engines" / "who", make_encoder_manifest())
+    save_manifest(site / "engines" / "alive", make_liveness_manifest())
+
+    status = run(site, text)
+
+    assert status == 0
+    assert warning in capsys.readouterr().err

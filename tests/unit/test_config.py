@@ -64,6 +64,7 @@ def test_config_minimal_file_has_every_default() -> None:
     assert config.state_dir == Path("/home/edged/.local/state/edged")
     assert (config.log.level, config.log.format) == ("info", "text")
     assert config.mqtt is None
+    assert not config.commands.enabled
     assert (config.detector.engine, config.detector.threads, config.detector.batch) == ("detector", 1, "auto")
     assert config.cameras["door"].fps == 5
     assert config.cameras["door"].motion.enabled
@@ -209,6 +210,10 @@ def _door(line: str) -> str:
         ),
         pytest.param(
             CAMERA + "detector: {score: 1}\n", "config.range", "detector.score", 2, "less than 1", id="score that none reaches"
+        ),
+        pytest.param(CAMERA + "commands: {enabled: true}\n", "config.missing_key", "commands", 2, "add mqtt", id="no broker"),
+        pytest.param(
+            CAMERA + "commands: {rate_per_s: 0}\n", "config.range", "commands.rate_per_s", 2, "at least 0.1", id="rate of none"
         ),
         pytest.param(CAMERA + "detector: {batch: 0}\n", "config.choice", "detector.batch", 2, "auto or", id="batch"),
         pytest.param(CAMERA + "detector: {engine: ''}\n", "config.length", "detector.engine", 2, "empty", id="empty engine"),
@@ -635,6 +640,23 @@ def test_config_credentials_in_url_and_beside_it_are_a_mistake() -> None:
 
     assert (found.code, found.where) == ("camera.url", "cameras.door.source.url")
     assert "hunter2" not in found.message
+
+
+@pytest.mark.parametrize(
+    ("mqtt", "warned"),
+    [
+        pytest.param("{host: broker}", True, id="broker asks for no name"),
+        pytest.param("{host: broker, tls: {}}", True, id="encrypted, no name"),
+        pytest.param("{host: broker, username: gate}", False, id="name"),
+        pytest.param("{host: 127.0.0.1}", False, id="only this machine reaches it"),
+    ],
+)
+def test_config_commands_at_a_broker_without_names_are_a_warning(mqtt: str, warned: bool) -> None:
+    """Whoever may publish may command."""
+    config = read(CAMERA + f"mqtt: {mqtt}\ncommands: {{enabled: true}}\n")
+
+    expected = [("config.insecure", "commands.enabled")] if warned else []
+    assert [(warning.code, warning.where) for warning in config.warnings] == expected
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import signal
-import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from edged.backends.tensorrt.builder import Built
 from edged.backends.tensorrt.driver import DeviceFacts
 from edged.backends.tensorrt.layers import Layer, LayerTensor
 from edged.backends.tensorrt.library import Differences, Library, MessageLog
+from edged.backends.tensorrt.runner import LayerTime
 from edged.config import find_state_directory
 from edged.engine_building import make_cache
 from edged.engine_commands import ProgressLine
@@ -27,6 +27,7 @@ from edged.models.detector import Detector
 from edged.models.manifest import dump_manifest, load_manifest
 from edged.probe import write_picture
 from edged.state import StateDirectory
+from edged.vision.redact import NOTHING, redact
 
 PORTABLE_LIBRARY = Library(None, "tensorrt_rtx", "1.7.1", Differences(True, False, False, True, True, True), None, MessageLog())
 LIBRARY = Library(None, "tensorrt", "10.3.0", Differences(True, True, True, True, False, False), None, MessageLog())
@@ -126,7 +127,7 @@ def save_pictures(site: Path) -> Path:
     folder = site / "pictures"
     folder.mkdir()
     for name in ("a", "b", "c"):
-        write_picture(folder / f"{name}.png", np.full((32, 64, 3), 255, np.uint8))
+        write_picture(folder / f"{name}.png", redact(np.full((32, 64, 3), 255, np.uint8), NOTHING))
     return folder
 
 
@@ -335,14 +336,16 @@ def test_build_that_waits_for_another_can_be_cancelled(
     site: Path, here: StandIns, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Ctrl-C ends the waiting; the other builder goes on."""
-    monkeypatch.setattr(engine_building, "POLL_S", 0.01)
-    timer = threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT))
+
+    def interrupt(line: ProgressLine, phase: str, done_ratio: float, elapsed_s: float) -> None:
+        assert phase == "waiting for another build"
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(ProgressLine, "show", interrupt)
 
     with make_cache(site).lock(lambda: None):
-        timer.start()
         status = run(site, "build", "tiny")
 
-    timer.join()
     assert status == 130
     assert "tiny fp32: cancelled while another build went on; nothing was written" in capsys.readouterr().err
 
@@ -570,3 +573,42 @@ def test_progress_elsewhere_is_a_line_now_and_then() -> None:
             line.show("Timing graph nodes", elapsed_s / 100, float(elapsed_s))
 
     assert log.getvalue() == "tiny fp16   10%  0:10  Timing graph nodes\ntiny fp16   20%  0:20  Timing graph nodes\n"
+
+
+def test_bench_of_layers_lists_them_by_their_time(
+    site: Path, here: StandIns, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of every engine that was built of the network, for its usual batch; nothing is chosen for the processor."""
+    here.device = ORIN
+    asked = []
+
+    def profile(record, plan, *, library, settings, batch) -> list[LayerTime]:
+        asked.append((record.key.label, plan, batch))
+        return [LayerTime("conv + relu", 3.0), LayerTime("head", 1.0)]
+
+    monkeypatch.setattr(engine_commands, "profile_layers", profile)
+    run(site, "build", "tiny")
+    capsys.readouterr()
+
+    status = run(site, "bench", "tiny", "--layers")
+
+    assert status == 0
+    assert asked == [("tiny fp32", b"plan 1", 4)]
+    assert capsys.readouterr().out == (
+        "tiny fp32: 4.000 ms a batch of 4, layer by layer\n     3.000 ms  75.0%  conv + relu\n     1.000 ms  25.0%  head\n"
+    )
+    assert not (site / "cpu-choice.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("has_device", "words"),
+    [pytest.param(False, "no CUDA device 0", id="no device"), pytest.param(True, "run edged engines build tiny", id="no engine")],
+)
+def test_bench_of_layers_without_what_it_needs_says_what_is_missing(
+    site: Path, here: StandIns, capsys: pytest.CaptureFixture[str], has_device: bool, words: str
+) -> None:
+    """A device to measure on, and an engine to measure."""
+    here.device = ORIN if has_device else None
+
+    assert run(site, "bench", "tiny", "--layers") == 78
+    assert words in capsys.readouterr().err

@@ -14,7 +14,7 @@ from edged import engine_opening
 from edged.assembly import open_detector
 from edged.config.models import DetectorConfig, TensorrtConfig
 from edged.cpu_choice import CpuChoice
-from edged.engine_opening import UsableEngine, open_configured_network
+from edged.engine_opening import UsableEngine, fit_where_faster, open_configured_network
 from edged.errors import DeviceMemoryError, DeviceMissingError, EngineMissingError, InferenceError, ModelError
 from edged.models.detector import Detector
 from edged.models.manifest import EncoderManifest, Manifest, load_manifest
@@ -170,6 +170,63 @@ def test_open_of_an_encoder_goes_the_way_of_a_detector(tmp_path: Path) -> None:
 
     with opened.network as encoder:
         assert encoder.encode([np.full((112, 112, 3), (0, 9, 0), np.uint8)]) == pytest.approx(np.array([[0, 1, 0]]))
+
+
+class TwoWays:
+    """A detector whose host and device take as long as a test says to fit a picture."""
+
+    def __init__(self, *, host_ms: float, device_ms: float) -> None:
+        self._ms = {"host": host_ms, "device": device_ms}
+        self.now_s = 0.0
+        self.way = "device"
+        self.sizes: set[tuple[int, ...]] = set()
+
+    def fit_on_host(self) -> None:
+        self.way = "host"
+
+    def fit_on_device(self) -> None:
+        self.way = "device"
+
+    def prepare(self, pictures: list[np.ndarray]) -> str:
+        self.sizes |= {pixels.shape for pixels in pictures}
+        return self.way
+
+    def infer(self, prepared: str) -> None:
+        self.now_s += self._ms[prepared] / 1000
+
+
+@pytest.mark.parametrize(
+    ("host_ms", "device_ms", "way"),
+    [
+        pytest.param(2.0, 1.0, "device", id="the device is faster"),
+        pytest.param(1.0, 2.0, "host", id="the host is faster"),
+        pytest.param(1.0, 1.0, "host", id="a draw"),
+    ],
+)
+def test_fit_where_faster_takes_the_faster_way(
+    caplog: pytest.LogCaptureFixture, host_ms: float, device_ms: float, way: str
+) -> None:
+    """Both are measured on a usual picture, and both figures are in the log."""
+    detector = TwoWays(host_ms=host_ms, device_ms=device_ms)
+
+    with caplog.at_level(logging.INFO):
+        fit_where_faster(detector, now_s=lambda: detector.now_s)
+
+    assert (detector.way, detector.sizes) == (way, {(720, 1280, 3)})
+    who = {"device": "GPU", "host": "processor"}[way]
+    assert f"the {who} fits pictures: {host_ms:.2f} ms a picture on the processor, {device_ms:.2f} on the GPU" in caplog.text
+
+
+def test_open_with_preprocess_auto_measures_only_where_the_device_can(
+    device: DeviceStandIn, engine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a kernel there is nothing to choose."""
+    monkeypatch.setattr(engine_opening, "fit_where_faster", lambda detector: pytest.fail("nothing to choose"))
+    settings = ON_DEVICE.model_copy(update={"tensorrt": TensorrtConfig(max_batch=8, preprocess="auto")})
+
+    open_configured_network(engine, settings, state_dir=engine.parent).network.close()
+
+    assert device.opened == [8]
 
 
 def test_open_with_precision_auto_takes_what_was_measured_here(

@@ -12,12 +12,15 @@ from stand_ins.device import open_stand_in_device
 from stand_ins.tensorrt import StandInTensorrt, make_detector_network
 
 from edged import engine_verification
+from edged.assembly import open_detector
 from edged.backends.tensorrt.builder import BuildOptions
 from edged.backends.tensorrt.cache import EngineKey, EngineRecord
+from edged.backends.tensorrt.cuda import Cuda
 from edged.config.models import TensorrtConfig
 from edged.engine_building import target_of
-from edged.engine_verification import check_fresh, compare_on_device, find_device
-from edged.errors import EngineMissingError, ModelError
+from edged.engine_verification import check_fresh, compare_on_device, find_device, make_picture_format, open_candidate
+from edged.errors import EngineMissingError, KernelError, ModelError
+from edged.models.detector import Detector
 from edged.models.manifest import Manifest
 from edged.parity import Parity
 
@@ -42,7 +45,7 @@ class Device:
     def __init__(self, directory: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch, **network: Any) -> None:
         self._network = make_detector_network(manifest, **{"boxes": BOXES, "scores": SCORES, **network})
         self.device, self.cuda = open_stand_in_device()
-        monkeypatch.setattr(engine_verification, "open_cuda", lambda binding, *, device: self.cuda)
+        monkeypatch.setattr(engine_verification, "open_cuda", lambda binding, *, device: self._open_cuda())
         self.library = StandInTensorrt(self._network, self.device).as_library()
         options = BuildOptions("fp32", batch=(1, 1, 2))
         target = target_of(self.cuda.device)
@@ -50,8 +53,18 @@ class Device:
         plan = self._network.plan
         self.record = EngineRecord(key, str(directory), "a.plan", "0" * 64, len(plan), 1.0, {}, (), "9")
 
+    def _open_cuda(self) -> Cuda:
+        """Another one where the first was closed."""
+        if not self.device.live["context"]:
+            self.cuda = Cuda(self.device, self.device, self.device.open(0))
+        return self.cuda
+
     def compare(self, manifest: Manifest) -> Parity:
         return compare_on_device(self.record, self._network.plan, manifest, PICTURES, library=self.library, settings=SETTINGS)
+
+    def open(self, manifest: Manifest, preprocess: str) -> Detector:
+        settings = TensorrtConfig(preprocess=preprocess)
+        return open_candidate(self.record, self._network.plan, manifest, library=self.library, settings=settings)
 
 
 def test_engine_that_answers_as_its_network_does_has_full_parity(
@@ -113,3 +126,55 @@ def test_engine_is_fresh_while_nothing_that_it_was_built_from_changes(
     save_engine(tmp_path, make_manifest(), boxes=BOXES + 1, scores=SCORES)
     with pytest.raises(EngineMissingError, match=r"tiny fp32: built from the network of sha256 .*engine\.stale"):
         check_fresh(here.record, library=None, target=None)
+
+
+@pytest.mark.parametrize("preprocess", ["cpu", "gpu", "auto"])
+def test_engine_opened_for_pictures_finds_what_it_finds_in_arrays(
+    tmp_path: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch, kernels: bytes, preprocess: str
+) -> None:
+    """Whoever fits pictures into the network, the detections are the same, and are where they were in the pictures."""
+    here = Device(tmp_path, manifest, monkeypatch)
+    here.device.module = kernels
+    pictures = [np.full((90, 160, 3), 255, np.uint8), np.full((64, 128, 3), 230, np.uint8)]
+
+    with open_detector(tmp_path) as on_cpu, here.open(manifest, preprocess) as on_device:
+        for expected, found in zip(on_cpu.detect(pictures), on_device.detect(pictures), strict=True):
+            np.testing.assert_array_equal(found.boxes, expected.boxes)
+            np.testing.assert_allclose(found.scores, expected.scores, atol=1e-6)
+
+    assert (here.device.calls["launch_kernel"] > 0) == (preprocess != "cpu")
+    assert +here.device.live == {}
+
+
+def test_engine_for_pictures_without_a_compiler_is_refused_unless_the_host_may_do_it(
+    tmp_path: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`gpu` is what somebody asked for; `auto` says in the log who does it instead."""
+    here = Device(tmp_path, manifest, monkeypatch)
+
+    def refuse(source: str, architecture: str) -> bytes:
+        raise KernelError("no NVRTC [preprocess.compiler]")
+
+    monkeypatch.setattr(here.device, "compile", refuse)
+
+    with pytest.raises(KernelError, match="no NVRTC"):
+        here.open(manifest, "gpu")
+    with caplog.at_level("INFO"), here.open(manifest, "auto") as detector:
+        assert not detector.can_fit_on_device
+        assert len(detector.detect(PICTURES[:1])[0]) == 2
+
+    assert "the processor fits pictures into the network: no NVRTC" in caplog.text
+    assert +here.device.live == {}
+
+
+def test_make_picture_format_says_what_the_manifest_does() -> None:
+    """number = pixel * factor + offset is (pixel * scale - mean) / std."""
+    wanted = {"name": "images", "width": 64, "height": 32, "colour": "bgr", "layout": "nchw", "dtype": "float32"}
+    scaling = {"scale": 1 / 255, "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4]}
+
+    made = make_picture_format(make_manifest(input={**wanted, **scaling}).input)
+
+    assert (made.name, made.is_bgr, made.fill) == ("images", True, 114)
+    np.testing.assert_allclose(
+        200 * np.array(made.factors) + made.offsets, (200 / 255 - np.array(scaling["mean"])) / scaling["std"]
+    )

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "edged"
 
-HEAVY = ("torch", "tensorrt", "tensorrt_rtx", "pycuda", "cuda", "onnxruntime", "av", "paho")
+HEAVY = ("torch", "tensorrt", "tensorrt_rtx", "pycuda", "cuda", "onnxruntime", "av", "paho", "cryptography")
 
 GROUND = {"errors", "types", "clock"}
 CONTRACTS = {"sources.base", "backends.base", "sinks.base", "events"}
@@ -28,17 +28,18 @@ MAY_USE = {
     "sources": GROUND | {"vision", "street"},
     "sources.base": {"types", "errors"},
     "backends": GROUND,
-    "sinks": GROUND | {"events"},
-    "sinks.base": GROUND,
+    "sinks": GROUND | {"events", "vision"},
+    "sinks.base": GROUND | {"vision.redact"},
     "events": GROUND | {"vision"},
     "tracking": GROUND | {"vision"},
     "rules": GROUND | {"vision", "events"},
-    "identity": GROUND | {"vision", "strict_yaml"},
+    "identity": GROUND | {"vision", "events", "proportions"},
     "face_reading": GROUND | {"vision", "models"},
     "parity": GROUND | {"vision", "street", "models"},
     "models": GROUND | {"vision", "backends.base", "strict_yaml"},
+    "privacy": GROUND | {"events", "vision", "pipeline"},
     "pipeline": GROUND | CONTRACTS | {"vision", "tracking", "rules", "models"},
-    "runtime": GROUND | CONTRACTS | {"vision", "tracking", "rules", "models", "pipeline", "state"},
+    "runtime": GROUND | CONTRACTS | {"vision", "tracking", "rules", "models", "identity", "face_reading", "pipeline", "state"},
 }
 
 # These build and command: they may see everything below them.
@@ -47,6 +48,7 @@ COMPOSERS = {
     "assembly",
     "daemon",
     "replay",
+    "retained_messages",
     "demo",
     "check",
     "init",
@@ -55,8 +57,11 @@ COMPOSERS = {
     "brokers",
     "cpu_choice",
     "engine_building",
+    "face_assembly",
+    "face_commands",
     "engine_commands",
     "engine_opening",
+    "engine_profiling",
     "engine_verification",
     "cli",
     "__main__",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,6 +28,8 @@ class ScriptedDetector:
     thresholds = DetectorThresholds(score=0.5, nms_iou=0.5, score_by_class={CAR: 0.3})
 
     def __init__(self, *seen: Detections) -> None:
+        n_points = 0 if seen[0].points is None else seen[0].points.shape[1]
+        self.manifest = SimpleNamespace(points=("point",) * n_points)
         self._seen = list(seen)
         self.batches: list[int] = []
 
@@ -102,6 +106,26 @@ def test_parity_where_nothing_is_believed_is_that_of_the_best_of_each_picture() 
         "1 of 1 objects, none of them believed, on 1 pictures",
     )
     assert moved.figures == {"ap50": 0.0, "mean_iou": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("moved_by", "points"),
+    [
+        pytest.param((0, 0), 1.0, id="the same"),
+        pytest.param((0.3, 0.4), 0.95, id="half a pixel of ten"),
+        pytest.param((30, 40), 0.0, id="elsewhere"),
+    ],
+)
+def test_parity_of_points_is_how_near_they_are_beside_the_box(moved_by: tuple[float, float], points: float) -> None:
+    """An engine whose boxes are right and whose points are not would turn every face."""
+    places = TWO.boxes[:, None, :2] + np.array([[3, 4], [7, 4]], np.float32)  # (2, 2, 2)
+    exact, moved = (replace(TWO, points=places + np.array(by, np.float32)) for by in ((0, 0), moved_by))
+
+    parity = compare(exact, moved)
+
+    assert parity.figures == pytest.approx({"ap50": 1.0, "mean_iou": 1.0, "points": points})
+    assert parity.reaches(LIMITS["detector"]["fp32"]) is (points == 1)
+    assert parity.reaches(DetectorLimits(ap50=0.9, mean_iou=0.9))
 
 
 def test_candidate_is_shown_whole_batches_and_the_rest() -> None:

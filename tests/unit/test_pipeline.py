@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from fakes import Done
 from models_onnx import make_manifest
 
 from edged.backends.base import TensorSpec
+from edged.errors import InferenceError
 from edged.events.event import EventType
 from edged.models.detector import Detector, SizeLimits
-from edged.pipeline import CameraPipeline, DetectionSettings, process
+from edged.pipeline import CameraPipeline, DetectionSettings, begin, finish, process
 from edged.rules.engine import Rules
 from edged.rules.settings import ObjectSettings, ZoneSettings
 from edged.tracking.tracker import Tracker, TrackerSettings
@@ -28,11 +30,11 @@ class ScriptedBackend:
         self.batches = []
         self.scores = np.float32([[0.9, 0.0], [0.0, 0.0]])
 
-    def infer(self, feeds):
+    def submit(self, feeds):
         n = len(feeds["images"])
         self.batches.append(n)
         boxes = np.stack([PERSON, PERSON])
-        return {"boxes": np.stack([boxes] * n), "scores": np.stack([self.scores] * n)}
+        return Done({"boxes": np.stack([boxes] * n), "scores": np.stack([self.scores] * n)})
 
     def close(self):
         pass
@@ -59,6 +61,12 @@ class Rig:
     def make_frame(self, now_s, *, camera="door", width=64, height=32, shade=100):
         self.seq += 1
         return Frame(camera, self.seq, now_s, now_s, width, height, lambda: np.full((height, width, 3), shade, np.uint8))
+
+    def begin(self, *frames):
+        return begin(frames, self.pipelines, self.detector, now_s=lambda: 0.0)
+
+    def finish(self, batch):
+        return finish(batch, self.pipelines, self.detector)
 
     def process(self, *frames):
         return process(frames, self.pipelines, self.detector, now_s=lambda: 0.0)
@@ -182,3 +190,53 @@ def test_process_of_a_frame_without_a_picture_leaves_only_that_one_out():
 
     assert [result.frame.camera for result in results] == ["yard"]
     assert rig.process(broken) == []
+
+
+def test_batches_begun_before_the_one_before_was_finished_give_the_same():
+    """Whether the network computes beside the host or not: the same tracks and events, frame by frame."""
+    one_by_one = Rig().play(3.0)
+    rig = Rig()
+    frames = [rig.make_frame(index / 10) for index in range(30)]
+
+    overlapped, waiting = [], rig.begin(frames[0])
+    for frame in frames[1:]:
+        begun = rig.begin(frame)
+        overlapped += rig.finish(waiting)
+        waiting = begun
+    overlapped += rig.finish(waiting)
+
+    assert [result.frame.seq for result in overlapped] == [result.frame.seq for result in one_by_one]
+    for found, expected in zip(overlapped, one_by_one, strict=True):
+        assert [(event.type, event.captured_s) for event in found.events] == [
+            (event.type, event.captured_s) for event in expected.events
+        ]
+        assert [(track.number, track.state) for track in found.tracks.live] == [
+            (track.number, track.state) for track in expected.tracks.live
+        ]
+        assert list(found.stages_ms) == list(expected.stages_ms)
+
+
+def test_still_frame_behind_a_moving_one_in_flight_is_shown_to_the_network():
+    """What moved is undecided until its tracks are known: the frame behind it may be the one that confirms it."""
+    rig = Rig(gate=MotionSettings(recheck_s=60.0, linger_s=0.1))
+
+    first, second = rig.begin(rig.make_frame(0.0)), rig.begin(rig.make_frame(1.0))
+
+    assert [len(batch.moving) for batch in (first, second)] == [1, 1]
+    rig.finish(first)
+    rig.finish(second)
+
+
+def test_batch_whose_network_fails_raises_when_it_is_finished():
+    """The error of a ticket reaches whoever asks for the results."""
+
+    class Failed:
+        def result(self):
+            raise InferenceError("the network failed")
+
+    rig = Rig()
+    rig.backend.submit = lambda feeds: Failed()
+    batch = rig.begin(rig.make_frame(0.0))
+
+    with pytest.raises(InferenceError, match="the network failed"):
+        rig.finish(batch)

@@ -9,7 +9,7 @@ import pytest
 from edged import watch
 from edged.errors import InputError
 from edged.events.wire import decode_event
-from edged.sinks.mqtt_connection import Received
+from edged.sinks.base import Received
 from edged.watch import Printer, event_line
 
 EVENT = {

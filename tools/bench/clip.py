@@ -6,6 +6,7 @@ from pathlib import Path
 
 from edged.sinks.video import VideoWriter
 from edged.street.scene import Street
+from edged.vision.redact import NOTHING, redact
 
 WIDTH, HEIGHT, FPS = 640, 360, 15.0
 SEED = 2
@@ -17,5 +18,5 @@ def draw_clip(path: Path, *, n_frames: int) -> Path:
     street = Street(SEED, width=WIDTH, height=HEIGHT, fps=FPS)
     with VideoWriter(path, FPS) as writer:
         for index in range(n_frames):
-            writer.write(street.frame(index))
+            writer.write(redact(street.frame(index), NOTHING))
     return path

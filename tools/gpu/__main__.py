@@ -16,10 +16,11 @@ from edged.runtime.interpreter import settle_interpreter
 from tools.bench.report import revision
 from tools.engines import write_whole
 from tools.gpu.findings import Step, note, read_findings
+from tools.gpu.fitting import compare_fitting
 from tools.gpu.report import Report, describe
 from tools.gpu.steps import build_and_verify, compare_pipeline, count_streams, find_machine, open_bench, run_tests, sweep
 
-MEASURING = {"sweep": sweep, "pipeline": compare_pipeline, "streams": count_streams}
+MEASURING = {"sweep": sweep, "pipeline": compare_pipeline, "fitting": compare_fitting, "streams": count_streams}
 OUTCOMES = ("ok", "failed", "timed out", "left out")
 
 

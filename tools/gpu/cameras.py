@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from edged.clock import SystemClock, read_clock_quality
 from edged.config import load_config
 from edged.models.detector import Detector
 from edged.models.manifest import DetectorManifest
-from edged.pipeline import CameraPipeline, FrameResult, process
+from edged.pipeline import BatchInFlight, CameraPipeline, FrameResult, begin, finish
 from edged.runtime.analysis import Analysis
 from edged.runtime.board import FrameBoard
 from edged.runtime.camera_status import CameraState, CameraStatus
@@ -70,12 +71,21 @@ class DrawnCameras:
         return Frame(self.names[index], turn + 1, captured_s, captured_s, width, height, lambda: picture)
 
     def analyse(self, detector: Detector, count: int) -> list[FrameResult]:
-        """Take so many batches of one frame a camera through the pipeline; the results of the last one."""
+        """Take so many batches of one frame a camera through the pipeline, as the analysis loop does where frames always wait.
+
+        Returns:
+            The results of the last one.
+        """
         results: list[FrameResult] = []
+        in_flight: deque[BatchInFlight] = deque()
         for _ in range(count):
             frames = [self.frame(index, self._turn, captured_s=self._turn / FPS) for index in range(len(self.names))]
-            results = process(frames, self.pipelines, detector, now_s=time.perf_counter)
+            in_flight.append(begin(frames, self.pipelines, detector, now_s=time.perf_counter))
             self._turn += 1
+            if len(in_flight) == detector.most_in_flight:
+                results = finish(in_flight.popleft(), self.pipelines, detector)
+        while in_flight:
+            results = finish(in_flight.popleft(), self.pipelines, detector)
         return results
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import get_args
 
 from edged.errors import InputError
 
@@ -123,6 +124,29 @@ class PipelineRate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fitting:
+    """Pictures of one size fitted into the network's input by the processor and by the GPU, before the same engine.
+
+    Attributes:
+        host_per_s, device_per_s: pictures a second through the engine, two batches in flight.
+        host_cpu_ms, device_cpu_ms: the processor's time a picture, everything that is done for the engine included.
+        most_apart, share_apart: by how much the numbers of both ways differ at most, in the input's unit, and how many do.
+    """
+
+    engine: str
+    precision: str
+    width: int
+    height: int
+    batch: int
+    host_per_s: float
+    device_per_s: float
+    host_cpu_ms: float
+    device_cpu_ms: float
+    most_apart: float
+    share_apart: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Streams:
     """So many drawn cameras in real time, from the board to the journal; nothing is decoded.
 
@@ -187,8 +211,8 @@ class Step:
     limit_s: float
 
 
-Finding = Machine | Engine | Memory | BatchRate | PipelineRate | Streams | DeviceTests | Problem | Step
-KINDS: tuple[type[Finding], ...] = (Machine, Engine, Memory, BatchRate, PipelineRate, Streams, DeviceTests, Problem, Step)
+Finding = Machine | Engine | Memory | BatchRate | PipelineRate | Fitting | Streams | DeviceTests | Problem | Step
+KINDS: tuple[type[Finding], ...] = get_args(Finding)
 
 
 def note(finding: Finding, path: Path) -> None:

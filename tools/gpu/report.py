@@ -6,7 +6,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TypeVar
 
-from tools.gpu.findings import BatchRate, DeviceTests, Engine, Finding, Machine, Memory, PipelineRate, Problem, Step, Streams
+from tools.gpu.findings import (
+    BatchRate,
+    DeviceTests,
+    Engine,
+    Finding,
+    Fitting,
+    Machine,
+    Memory,
+    PipelineRate,
+    Problem,
+    Step,
+    Streams,
+)
 
 OF_BARE = 0.95
 """Of the bare engine's pictures a second, and of trtexec's, the pipeline shall reach at least so much."""
@@ -86,6 +98,7 @@ class Report:
         for name, kind in (
             ("memory", Memory),
             ("batches", BatchRate),
+            ("fitting", Fitting),
             ("streams", Streams),
             ("tests", DeviceTests),
             ("problems", Problem),
@@ -111,6 +124,7 @@ class Report:
             ("Engines, and whether they compute what ONNX Runtime computes", _engine_table(self.engines)),
             ("Throughput and latency against batch", _batch_table(self.of(BatchRate))),
             ("The pipeline beside the bare engine", _pipeline_table(self.of(PipelineRate))),
+            ("Pictures fitted by the processor and by the GPU", _fitting_table(self.of(Fitting))),
             ("Drawn cameras in real time", _streams_table(self.of(Streams))),
             ("Memory", _memory_table(self.of(Memory))),
             ("tests/gpu", _test_lines(self.of(DeviceTests))),
@@ -190,6 +204,16 @@ def _pipeline_table(rates: list[PipelineRate]) -> list[str]:
         figures = [f"{rate:.0f}" for rate in (each.bare_per_s, each.runner_per_s, each.pipeline_per_s)]
         rows.append((each.engine, each.precision, str(each.batch), *figures, trtexec, f"{each.of_bare:.2f}", stages))
     names = ("network", "precision", "batch", "bare/s", "runner/s", "pipeline/s", "trtexec/s", "pipeline : bare", "ms a batch")
+    return _table(names, rows)
+
+
+def _fitting_table(fittings: list[Fitting]) -> list[str]:
+    rows = []
+    for each in fittings:
+        figures = [f"{each.host_per_s:.0f}", f"{each.device_per_s:.0f}", f"{each.host_cpu_ms:.3f}", f"{each.device_cpu_ms:.3f}"]
+        apart = f"{each.most_apart:g}, in {each.share_apart:.2%}" if each.most_apart else "nothing"
+        rows.append((each.engine, each.precision, f"{each.width}x{each.height}", str(each.batch), *figures, apart))
+    names = ("network", "precision", "picture", "batch", "processor/s", "GPU/s", "CPU ms a picture", "with GPU", "apart")
     return _table(names, rows)
 
 

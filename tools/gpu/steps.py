@@ -24,6 +24,7 @@ from edged.assembly import make_network
 from edged.backends.base import Tensors
 from edged.backends.tensorrt.cache import EngineRecord
 from edged.backends.tensorrt.cuda import Cuda, open_cuda
+from edged.backends.tensorrt.letterbox import PictureFormat
 from edged.backends.tensorrt.library import Library, import_library
 from edged.backends.tensorrt.runner import TensorrtBackend, open_tensorrt_backend
 from edged.engine_building import make_cache
@@ -93,7 +94,9 @@ class Bench:
         manifest = load_manifest(Path(record.directory), precision=record.key.options.precision)
         return manifest, make_cache(self.state_dir).read(record)
 
-    def open_backend(self, record: EngineRecord, plan: bytes, *, use_graphs: bool = True) -> TensorrtBackend:
+    def open_backend(
+        self, record: EngineRecord, plan: bytes, *, use_graphs: bool = True, pictures: PictureFormat | None = None
+    ) -> TensorrtBackend:
         """The engine as edged runs it, for batches as large as it was built for; close it after use."""
         return open_tensorrt_backend(
             plan,
@@ -101,6 +104,7 @@ class Bench:
             library=self.library,
             cuda=self.open_device(),
             max_batch=record.key.options.batch[2],
+            pictures=pictures,
             use_graphs=use_graphs,
         )
 

@@ -1,4 +1,8 @@
-"""Which of a few classes a picture is of: MobileNetV2, the mean over all places, one linear layer."""
+"""Which of a few classes a picture is of: MobileNetV2, the mean over all places, one linear layer.
+
+Source of what is seen with `residual`: Fridrich and Kodovský, Rich Models for Steganalysis of Digital Images, 2012, section II.A,
+residuals of a prediction of each pixel from its neighbours; before a convolutional network, Bayar and Stamm, IH&MMSec 2016.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from tools.nets.convolution import Conv
 from tools.nets.mobilenet_v2 import MobileNetV2, WidenedMobileNetV2
 from tools.nets.yolo import Design
+
+FAINTEST = 0.01
+"""A residual of this rms, a grey level or so, is brought to half strength only: what is flat stays flat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +29,8 @@ class ClassifierSettings:
         design: of the detectors whose backbone it has, and can begin with; see `YoloSettings`.
         width: MobileNetV2's width multiplier.
         rows: so many rows of MobileNetV2; None: all that the design has. With fewer it sees textures, not whole faces.
+        residual: it sees what each pixel differs by from its neighbours' mean, brought to one strength: fine texture, without
+            colour of the light, brightness and contrast. No first weights know such pictures.
         dropout: share of the pooled channels that is left out in a step of training.
     """
 
@@ -28,6 +38,7 @@ class ClassifierSettings:
     design: Design = "pan"
     width: float = 1.0
     rows: int | None = None
+    residual: bool = False
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
@@ -55,10 +66,18 @@ class Classifier(nn.Module):
         Args:
             images: (N, 3, H, W) uint8 RGB or the same numbers as floats; H and W multiples of 32.
         """
-        features = self.backbone.stem(images.float() * (1 / 127.5) - 1.0)
+        pictures = images.float() * (1 / 127.5) - 1.0
+        features = self.backbone.stem(take_residual(pictures) if self.settings.residual else pictures)
         for row in self.backbone.rows:
             features = row(features)
         return self.head(self.dropout(features.mean(dim=(2, 3), keepdim=True))).flatten(1).float()
+
+
+def take_residual(pictures: Tensor) -> Tensor:
+    """What is left of pictures, (N, 3, H, W) floats, when each value loses the mean of the 3x3 around it; of rms about 1."""
+    means = F.avg_pool2d(pictures, 3, stride=1, padding=1, count_include_pad=False)
+    residual = pictures - means
+    return residual / (residual.square().mean(dim=(1, 2, 3), keepdim=True).sqrt() + FAINTEST)
 
 
 class ExportedClassifier(Classifier):

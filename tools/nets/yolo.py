@@ -205,7 +205,8 @@ class Yolo(nn.Module):
                 head.scale.mul_(0.1)
                 head.bias.view(len(self.settings.anchors[0]), -1)[:, rare] = -math.log((1 - PRIOR) / PRIOR)
         for _, head in self.points:
-            head.scale.mul_(0.1)
+            with torch.no_grad():
+                head.weight.zero_()  # all points in the middle of the cell, and free to leave it at the full rate
 
     def forward(self, images: Tensor) -> Predictions:
         """images: (N, 3, H, W) uint8 RGB or the same numbers as floats; H and W multiples of 32."""

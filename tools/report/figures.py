@@ -8,12 +8,14 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edged.types import Detections
 from tools.datasets import PictureSet
 from tools.drawn import DRAWN
-from tools.metrics import ClassScore, average_precision, score_matches
+from tools.metrics import ClassScore, Truth, average_precision, score_matches
 from tools.report.bootstrap import Interval, average_precisions, draw_weights, interval_of
 from tools.report.coco_scores import CocoScore, score_coco
 from tools.report.outcomes import SIZES, Outcomes, PictureMatches, join_outcomes, judge
+from tools.report.points import ErrorFigures, PointFigures, Share, point_errors, summarise
 from tools.report.run import Found, Run
 
 PHOTOGRAPHS = "photographs"
@@ -66,6 +68,7 @@ class ClassFigures:
     Attributes:
         threshold: shipped score, at which recall and precision are taken.
         by_size: objects and AP50 for each of SIZES.
+        points: how far its points are off, by size; empty where the engine or the group has none.
     """
 
     threshold: float
@@ -73,6 +76,7 @@ class ClassFigures:
     ap50: Estimate
     by_size: dict[str, tuple[int, Estimate]]
     coco: CocoScore | None
+    points: dict[str, PointFigures]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -185,13 +189,26 @@ def _measure(
             parts = {size: outcomes.of_class(class_id, size=number) for number, size in enumerate(SIZES)}
             by_size = {size: (part.matches.n, _estimate(part, drawn)) for size, part in parts.items()}
             coco = _coco(founds, class_id) if settings.coco else None
-            figures[name] = ClassFigures(run.thresholds[name], score, _estimate(whole, drawn), by_size, coco)
+            points = _points(run, founds, class_id, threshold=run.thresholds[name], weights=drawn)
+            figures[name] = ClassFigures(run.thresholds[name], score, _estimate(whole, drawn), by_size, coco, points)
     return EngineFigures(run.label, figures, _mean([one.ap50 for one in figures.values() if one.score.n]), outcomes)
 
 
 def _coco(founds: Sequence[Found], class_id: int) -> CocoScore:
+    return score_coco(*_join(founds), class_id)
+
+
+def _points(
+    run: Run, founds: Sequence[Found], class_id: int, *, threshold: float, weights: NDArray[np.float32]
+) -> dict[str, PointFigures]:
+    errors = point_errors(*_join(founds), class_id, threshold=threshold, names=run.manifest.points)
+    return summarise(errors, weights)
+
+
+def _join(founds: Sequence[Found]) -> tuple[list[Truth], list[Detections]]:
+    """Truth and detections of the pictures of several sets, in order."""
     truths = [truth for found in founds for truth in found.truths]
-    return score_coco(truths, [each for found in founds for each in found.detections], class_id)
+    return truths, [each for found in founds for each in found.detections]
 
 
 def _estimate(sample: PictureMatches, weights: NDArray[np.float32]) -> Estimate:
@@ -247,16 +264,32 @@ def _class_json(one: ClassFigures) -> dict[str, object]:
     figures: dict[str, object] = {"threshold": one.threshold, **{k: _rounded(v) for k, v in asdict(one.score).items()}}
     figures["interval"] = _interval_json(one.ap50)
     figures["by_size"] = {size: {"n": n, **_estimate_json(part)} for size, (n, part) in one.by_size.items()}
+    if one.points:
+        figures["points"] = {size: _points_json(part) for size, part in one.points.items()}
     if one.coco:
         figures["coco"] = {key: _rounded(value) for key, value in asdict(one.coco).items()}
     return figures
+
+
+def _points_json(one: PointFigures) -> dict[str, object]:
+    return {"n": one.n, "found": one.found, "by_eyes": _errors_json(one.by_eyes), "by_box": _errors_json(one.by_box)}
+
+
+def _errors_json(one: ErrorFigures) -> dict[str, object]:
+    return {
+        "mean": _rounded(one.mean.value),
+        "interval": _interval_json(one.mean),
+        "median": _rounded(one.median),
+        "good": _rounded(one.good.value),
+        "good_interval": _interval_json(one.good),
+    }
 
 
 def _estimate_json(one: Estimate) -> dict[str, object]:
     return {"ap50": _rounded(one.value), "interval": _interval_json(one)}
 
 
-def _interval_json(one: Estimate) -> list[float] | None:
+def _interval_json(one: Estimate | Share) -> list[float] | None:
     return None if one.interval is None else [_rounded(one.interval.low), _rounded(one.interval.high)]
 
 

@@ -16,6 +16,7 @@ from edged.models.detector import Detector, DetectorThresholds
 from edged.models.manifest import DetectorManifest, Precision
 from edged.types import Detections
 from tools.datasets import PictureSet
+from tools.datasets.choosing import choose_points
 from tools.metrics import ClassScore, Truth, score_class
 from tools.report.judged import labelled_names, match_classes, shorten, tell_nothing_shared
 
@@ -85,7 +86,7 @@ def find(detector: Detector, pictures: PictureSet) -> Found:
     """Run a detector over a set. Classes are told by name; what it finds of classes that the set has none of counts nowhere.
 
     Returns:
-        Truth and detections with the set's class ids; -1 for a class that is not among them.
+        Truth and detections with the set's class ids, -1 for a class that is not among them, and with the detector's points.
 
     Raises:
         InputError: the detector knows none of the set's labelled classes.
@@ -100,6 +101,7 @@ def find(detector: Detector, pictures: PictureSet) -> Found:
         floor=FLOOR,
     )
     class_ids = match_classes(detector.class_names, pictures.classes)
+    pictures = choose_points(pictures, detector.manifest.points)
     truths, detections, sizes, stages_ms = [], [], [], []
     for picture in pictures.pictures:
         pixels = picture.pixels_rgb()
@@ -110,8 +112,8 @@ def find(detector: Detector, pictures: PictureSet) -> Found:
         inferred_s = time.perf_counter()
         (found,) = detector.decode(outputs, prepared.transforms, thresholds=[low])
         moments_s = (began_s, prepared_s, inferred_s, time.perf_counter())
-        truths.append(Truth(picture.boxes, picture.class_ids, picture.ignored, pictures.labelled))
-        detections.append(Detections(found.boxes, found.scores, class_ids[found.class_ids]))
+        truths.append(Truth(picture.boxes, picture.class_ids, picture.ignored, pictures.labelled, picture.points))
+        detections.append(Detections(found.boxes, found.scores, class_ids[found.class_ids], found.points))
         sizes.append(pixels.shape[1::-1])
         stages_ms.append(1000 * np.diff(moments_s))
     return Found(tuple(truths), tuple(detections), np.array(sizes), np.array(stages_ms))

@@ -1,4 +1,4 @@
-"""What a runner wants of a CUDA device: memory, copies, streams, events and graphs, the same over either Python binding.
+"""What a runner wants of a CUDA device: memory, copies, kernels, streams, events, graphs, the same over either Python binding.
 
 `open_cuda` → `Cuda` (one owner thread, lifetimes) → `Driver` (one call of the CUDA driver each) → pycuda or cuda-bindings.
 """
@@ -18,7 +18,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from edged.backends.tensorrt.driver import Binding, DeviceFacts, Driver
+from edged.backends.tensorrt.driver import Binding, DeviceFacts, Driver, Extent
 from edged.backends.tensorrt.graphs import Graphs, load_graphs
 from edged.errors import DeviceError, DeviceMemoryError, DeviceMissingError, InferenceError
 
@@ -134,8 +134,8 @@ class Cuda:
         label: binding and version, for people, e.g. `cuda-bindings 13.5.0`.
 
     It belongs to the thread that opened it: any other that calls it, or closes what it gave out, gets an InferenceError.
-    Streams and events live as long as it does; buffers, pinned arrays and graphs may be closed before. The garbage collector
-    frees nothing.
+    Streams, events and kernels live as long as it does; buffers, pinned arrays and graphs may be closed before. The garbage
+    collector frees nothing.
 
     Every method raises:
         DeviceError: the device is lost for this process, perhaps by work that was queued long before.
@@ -217,6 +217,32 @@ class Cuda:
         _check_contiguous(array)
         with self._using() as driver:
             driver.copy_to_host(array, address, stream)
+
+    def compile(self, source: str) -> bytes:
+        """A module of CUDA C++ for this device: by NVRTC, or by nvcc where PyCUDA is the binding. No FMA is made.
+
+        Raises:
+            KernelError: there is no compiler, or it refuses the source.
+        """
+        with self._using() as driver:
+            return driver.compile(source, "sm_{}{}".format(*self.device.compute_capability))
+
+    def kernel(self, module: bytes, name: str) -> int:
+        """The handle of a kernel of a compiled module; lives until `close`."""
+        with self._using() as driver:
+            kernel = driver.load_kernel(module, name)
+            self._hold(lambda: driver.unload_kernel(kernel))
+            return kernel
+
+    def launch(self, kernel: int, *, grid: Extent, block: Extent, argument: NDArray[np.void], stream: int) -> None:
+        """Queue a kernel.
+
+        Args:
+            grid, block: how many blocks, and threads of each.
+            argument: () of the structure that is the kernel's only parameter, laid out as C does; copied at once.
+        """
+        with self._using() as driver:
+            driver.launch_kernel(kernel, grid, block, argument, stream)
 
     def record(self, event: int, stream: int) -> None:
         """Let the event stand for all that is queued on the stream so far."""

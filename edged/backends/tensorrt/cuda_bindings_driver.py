@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.backends.tensorrt.driver import DeviceFacts, Driver, check, version_text
-from edged.errors import DeviceError, InferenceError
+from edged.backends.tensorrt.driver import DeviceFacts, Driver, Extent, check, compiler_missing, version_text
+from edged.errors import DeviceError, InferenceError, KernelError
 
 
 def load_cuda_bindings() -> Driver:
@@ -30,6 +30,7 @@ class CudaBindingsDriver:
         self._driver = driver
         self.label = label
         self._device: Any = None
+        self._modules: dict[int, Any] = {}  # by kernel
 
     def open(self, ordinal: int) -> DeviceFacts:
         driver = self._driver
@@ -116,6 +117,26 @@ class CudaBindingsDriver:
     def copy_to_host(self, array: NDArray[np.generic], address: int, stream: int) -> None:
         _take(self._driver.cuMemcpyDtoHAsync(array.ctypes.data, address, array.nbytes, stream), "cuMemcpyDtoHAsync")
 
+    def compile(self, source: str, architecture: str) -> bytes:
+        return _compile(source, architecture)
+
+    def load_kernel(self, module: bytes, name: str) -> int:
+        handle = _take(self._driver.cuModuleLoadData(module), "cuModuleLoadData")
+        try:
+            kernel = int(_take(self._driver.cuModuleGetFunction(handle, name.encode()), "cuModuleGetFunction"))
+        except (InferenceError, DeviceError):
+            self._driver.cuModuleUnload(handle)
+            raise
+        self._modules[kernel] = handle
+        return kernel
+
+    def unload_kernel(self, kernel: int) -> None:
+        _take(self._driver.cuModuleUnload(self._modules.pop(kernel)), "cuModuleUnload")
+
+    def launch_kernel(self, kernel: int, grid: Extent, block: Extent, argument: NDArray[np.void], stream: int) -> None:
+        arguments = np.array([argument.ctypes.data], np.uintp)  # the address of each
+        _take(self._driver.cuLaunchKernel(kernel, *grid, *block, 0, stream, arguments.ctypes.data, 0), "cuLaunchKernel")
+
     def record(self, event: int, stream: int) -> None:
         _take(self._driver.cuEventRecord(event, stream), "cuEventRecord")
 
@@ -127,6 +148,40 @@ class CudaBindingsDriver:
 
     def drain(self) -> None:
         _take(self._driver.cuCtxSynchronize(), "cuCtxSynchronize")
+
+
+def _compile(source: str, architecture: str) -> bytes:
+    """A cubin by NVRTC, which needs no device.
+
+    Source: NVRTC documentation 13.0, basic usage.
+    """
+    from cuda.bindings import nvrtc
+
+    options = [f"--gpu-architecture={architecture}".encode(), b"--fmad=false"]
+    try:
+        program = _compiled(nvrtc.nvrtcCreateProgram(source.encode(), b"", 0, [], []))
+    except RuntimeError as error:  # its library is not there
+        raise compiler_missing("NVRTC", error, "install the CUDA toolkit, or pip install nvidia-cuda-nvrtc") from error
+    try:
+        (code,) = nvrtc.nvrtcCompileProgram(program, len(options), options)
+        log = bytes(_compiled(nvrtc.nvrtcGetProgramLogSize(program)))  # zeros: NVRTC writes into it, and of 1 byte a zero
+        _compiled(nvrtc.nvrtcGetProgramLog(program, log))
+        if int(code) != 0:
+            said = log.decode(errors="replace").strip("\0 \n")
+            raise KernelError(f"NVRTC refuses the kernel for {architecture}: {said} [preprocess.compiler]")
+        module = bytes(_compiled(nvrtc.nvrtcGetCUBINSize(program)))
+        _compiled(nvrtc.nvrtcGetCUBIN(program, module))
+    finally:
+        nvrtc.nvrtcDestroyProgram(program)
+    return module
+
+
+def _compiled(answer: tuple[Any, ...]) -> Any:
+    """What a call of NVRTC gave."""
+    code, *values = answer
+    if int(code) != 0:
+        raise KernelError(f"NVRTC failed: {code.name} [preprocess.compiler]")
+    return values[0] if values else None
 
 
 def _take(answer: tuple[Any, ...], call: str) -> Any:

@@ -13,10 +13,13 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.errors import DeviceError, DeviceMemoryError, InferenceError
+from edged.errors import DeviceError, DeviceMemoryError, InferenceError, KernelError
 
 Binding = Literal["auto", "pycuda", "cuda-bindings"]
 """A Python package to go through; `auto` is the first that can be imported."""
+
+Extent = tuple[int, int, int]
+"""How many along x, y and z."""
 
 OUT_OF_MEMORY = 2
 INVALID_HANDLE = 400
@@ -31,12 +34,16 @@ _MEANINGS = {
     46: "the device is busy or unavailable",
     100: "no device",
     101: "no such device",
+    200: "not a kernel image",
     201: "invalid context",
+    209: "no kernel image for this device",
     214: "uncorrectable memory error",
     220: "uncorrectable NVLink error",
     226: "contained fault",
     400: "invalid handle",
+    500: "not found",
     700: "illegal address",
+    701: "too many resources for a launch",
     702: "a kernel ran too long",
     710: "a kernel's assertion failed",
     714: "stack fault",
@@ -139,6 +146,22 @@ class Driver(Protocol):
     def copy_to_device(self, address: int, array: NDArray[np.generic], stream: int) -> None: ...
     def copy_to_host(self, array: NDArray[np.generic], address: int, stream: int) -> None: ...
 
+    def compile(self, source: str, architecture: str) -> bytes:
+        """A module of CUDA C++ for one architecture, e.g. `sm_87`, by the compiler that comes with the binding. No FMA is made.
+
+        Raises:
+            KernelError: there is no compiler, or it refuses the source.
+        """
+        ...
+
+    def load_kernel(self, module: bytes, name: str) -> int:
+        """A kernel of a compiled module, which goes with it."""
+        ...
+
+    def unload_kernel(self, kernel: int) -> None: ...
+
+    def launch_kernel(self, kernel: int, grid: Extent, block: Extent, argument: NDArray[np.void], stream: int) -> None: ...
+
     def record(self, event: int, stream: int) -> None: ...
     def wait(self, event: int) -> None: ...
     def synchronise(self, stream: int) -> None: ...
@@ -146,6 +169,14 @@ class Driver(Protocol):
     def drain(self) -> None:
         """Wait for all work of the context, on every stream."""
         ...
+
+
+def compiler_missing(compiler: str, reason: object, mend: str) -> KernelError:
+    """What `Driver.compile` raises where its compiler cannot be used."""
+    said = " ".join(str(reason).split())
+    return KernelError(
+        f"{compiler} cannot be used ({said}): {mend}, or set detector.tensorrt.preprocess: cpu [preprocess.compiler]"
+    )
 
 
 def version_text(number: int) -> str:

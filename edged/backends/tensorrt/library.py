@@ -49,11 +49,12 @@ USED: Mapping[str, frozenset[str]] = {
             "num_io_tensors",
         }
     ),
-    "IExecutionContext": frozenset({"execute_async_v3", "get_tensor_shape", "set_input_shape", "set_tensor_address"}),
+    "IExecutionContext": frozenset({"execute_async_v3", "get_tensor_shape", "profiler", "set_input_shape", "set_tensor_address"}),
     "ILayer": frozenset({"get_output", "num_outputs"}),
     "ILogger": frozenset({"Severity", "log"}),
     "INetworkDefinition": frozenset({"get_input", "get_layer", "get_output", "num_inputs", "num_layers", "num_outputs"}),
     "IOptimizationProfile": frozenset({"set_shape"}),
+    "IProfiler": frozenset({"report_layer_time"}),
     "ITensor": frozenset({"dtype", "name", "shape"}),
     "ITimingCache": frozenset({"serialize"}),
     "LayerInformationFormat": frozenset({"JSON"}),

@@ -18,8 +18,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.backends.tensorrt.driver import INVALID_HANDLE, DeviceFacts, Driver, check, version_text
-from edged.errors import InferenceError
+from edged.backends.tensorrt.driver import (
+    INVALID_HANDLE,
+    DeviceFacts,
+    Driver,
+    Extent,
+    check,
+    compiler_missing,
+    version_text,
+)
+from edged.errors import InferenceError, KernelError
 
 _STREAM_NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING; PyCUDA has no name for it
 
@@ -47,6 +55,7 @@ class PycudaDriver:
         self._host_allocations: dict[int, Any] = {}
         self._streams: dict[int, Any] = {}
         self._events: dict[int, Any] = {}
+        self._kernels: dict[int, tuple[Any, Any]] = {}  # module and function
         self._numbers = itertools.count(1)
         self._codes: dict[str, int] = {}
 
@@ -141,6 +150,36 @@ class PycudaDriver:
     def copy_to_host(self, array: NDArray[np.generic], address: int, stream: int) -> None:
         with self._translated():
             self._driver.memcpy_dtoh_async(array, address, self._find_stream(stream))
+
+    def compile(self, source: str, architecture: str) -> bytes:
+        from pycuda import compiler
+
+        try:
+            return compiler.compile(source, options=["--fmad=false"], no_extern_c=True, arch=architecture, cache_dir=False)
+        except OSError as error:  # it starts nvcc, which is not there
+            raise compiler_missing(
+                "nvcc", error, "put the CUDA toolkit's nvcc into the path, or pip install cuda-bindings"
+            ) from error
+        except self._driver.Error as error:
+            raise KernelError(f"nvcc refuses the kernel for {architecture}: {error} [preprocess.compiler]") from error
+
+    def load_kernel(self, module: bytes, name: str) -> int:
+        with self._translated():
+            loaded = self._driver.module_from_buffer(module)
+            function = loaded.get_function(name)
+        kernel = next(self._numbers)  # PyCUDA shows no handle of a function
+        self._kernels[kernel] = (loaded, function)
+        return kernel
+
+    def unload_kernel(self, kernel: int) -> None:
+        del self._kernels[kernel]
+
+    def launch_kernel(self, kernel: int, grid: Extent, block: Extent, argument: NDArray[np.void], stream: int) -> None:
+        if kernel not in self._kernels:
+            check(INVALID_HANDLE, f"kernel {kernel}")
+        _module, function = self._kernels[kernel]
+        with self._translated():
+            function(argument[()], grid=grid, block=block, stream=self._find_stream(stream))
 
     def record(self, event: int, stream: int) -> None:
         with self._translated():

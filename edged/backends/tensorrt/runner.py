@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.backends.base import Tensors, TensorSpec, check_feeds
+from edged.backends.base import Feeds, Pictures, Place, Tensors, TensorSpec, check_feeds
 from edged.backends.tensorrt.cuda import Cuda, Graph
+from edged.backends.tensorrt.letterbox import Letterbox, PictureFormat, Staging
 from edged.backends.tensorrt.library import Library
 from edged.errors import (
     DeviceError,
@@ -54,6 +55,7 @@ def open_tensorrt_backend(
     library: Library,
     cuda: Cuda,
     max_batch: int,
+    pictures: PictureFormat | None = None,
     use_graphs: bool = True,
     poison: bool = False,
 ) -> TensorrtBackend:
@@ -65,6 +67,7 @@ def open_tensorrt_backend(
         library: the TensorRT that built it.
         cuda: the device. From here on it belongs to the backend, which closes it, also when opening fails.
         max_batch: memory is taken for so many; the engine must have been built for them.
+        pictures: take `Pictures` for the input that it names, too, and fit them into it on the device.
         use_graphs: capture each size of batch when it comes again, and replay it from then on; TensorRT-RTX does so itself.
         poison: set all bits of the outputs (NaN in floats) before each batch: what an engine leaves out shows. For tests.
 
@@ -72,19 +75,22 @@ def open_tensorrt_backend(
         DeviceMissingError: the library finds no device.
         EngineMissingError: the engine is not for this device, driver or library.
         ModelError: it cannot be loaded, or has inputs or outputs that this backend cannot feed or fetch.
+        KernelError: there is no compiler for the kernel that `pictures` need.
         DeviceMemoryError: the device has too little memory for such batches; a smaller `max_batch` may fit.
         InferenceError: it fails on a batch of zeros.
         DeviceError: the device is lost.
     """
     engine = _Engine(name, library, cuda)
     try:
-        return _open(engine, plan, max_batch=max_batch, use_graphs=use_graphs, poison=poison)
+        return _open(engine, plan, max_batch=max_batch, pictures=pictures, use_graphs=use_graphs, poison=poison)
     except BaseException:  # an interruption would keep the device's memory just the same; it goes on up
         engine.close()
         raise
 
 
-def _open(engine: _Engine, plan: bytes, *, max_batch: int, use_graphs: bool, poison: bool) -> TensorrtBackend:
+def _open(
+    engine: _Engine, plan: bytes, *, max_batch: int, pictures: PictureFormat | None, use_graphs: bool, poison: bool
+) -> TensorrtBackend:
     engine.load(plan)
     inputs, outputs = engine.read_specs()
     min_batch = engine.check_batches(inputs, max_batch)
@@ -96,11 +102,31 @@ def _open(engine: _Engine, plan: bytes, *, max_batch: int, use_graphs: bool, poi
         outputs=outputs,
         min_batch=min_batch,
         max_batch=max_batch,
+        letterbox=pictures and _make_letterbox(engine, pictures, inputs),
         use_graphs=use_graphs and not engine.library.differences.portable,
         poison=poison,
     )
     backend._warm_up()
     return backend
+
+
+def _make_letterbox(engine: _Engine, pictures: PictureFormat, inputs: Mapping[str, TensorSpec]) -> Letterbox:
+    if pictures.name not in inputs:
+        raise ModelError(f"{engine.name}: no input {pictures.name!r} for pictures, it has {', '.join(inputs)} [model.shape]")
+    return Letterbox(engine.cuda, pictures, inputs[pictures.name])
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """Batches that are queued alike.
+
+    Attributes:
+        n: the size.
+        drawn: the inputs that the device draws itself; the others are copied to it.
+    """
+
+    n: int
+    drawn: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,8 +152,9 @@ class _Slot:
     Attributes:
         context: TensorRT's IExecutionContext; None once it is freed.
         batch: the size that `context` is set to; 0 where none is, or one was refused.
-        computed: sizes that were computed at least once.
-        graphs: by size of batch.
+        staging: for pictures that the device draws.
+        computed: what was computed at least once.
+        graphs: by kind of batch.
         ticket: the batch whose outputs the memory holds, or will hold; None where nobody may read them.
         is_busy: the batch was not waited for.
     """
@@ -135,13 +162,22 @@ class _Slot:
     context: Any
     stream: int
     event: int
+    staging: Staging
     inputs: Sequence[_Tensor] = ()
     outputs: Sequence[_Tensor] = ()
     batch: int = 0
-    computed: set[int] = field(default_factory=set)
-    graphs: dict[int, Graph] = field(default_factory=dict)
+    computed: set[_Kind] = field(default_factory=set)
+    graphs: dict[_Kind, Graph] = field(default_factory=dict)
     ticket: _Ticket | None = None
     is_busy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LayerTime:
+    """How long a layer takes for one batch: the mean, milliseconds."""
+
+    name: str
+    ms: float
 
 
 class _Ticket:
@@ -171,6 +207,7 @@ class TensorrtBackend:
         outputs: Mapping[str, TensorSpec],
         min_batch: int,
         max_batch: int,
+        letterbox: Letterbox | None,
         use_graphs: bool,
         poison: bool,
     ) -> None:
@@ -181,17 +218,24 @@ class TensorrtBackend:
         self._engine: _Engine | None = engine
         self._slots = deque(engine.slots)  # the longest unused first
         self._min_batch = min_batch  # smaller ones are filled up with what is there
+        self._letterbox = letterbox
         self._use_graphs = use_graphs
         self._poison = poison
 
     def _warm_up(self) -> None:
         """Compute the largest and the smallest batch often enough that every slot has a graph of them: first times are slow."""
         for n in (self.max_batch, 1):
-            zeros = {name: np.zeros((n, *spec.shape[1:]), spec.dtype) for name, spec in self.inputs.items()}
+            feeds: dict[str, NDArray[np.generic] | Pictures] = {
+                name: np.zeros((n, *spec.shape[1:]), spec.dtype) for name, spec in self.inputs.items()
+            }
+            if self._letterbox is not None:
+                height, width = self._letterbox.height, self._letterbox.width
+                black = np.zeros((height, width, 3), np.uint8)
+                feeds[self._letterbox.name] = Pictures([black] * n, [Place(0, 0, width, height)] * n)
             for _ in range(2 * len(self._slots)):
-                self.infer(zeros)
+                self.infer(feeds)
 
-    def submit(self, feeds: Tensors) -> _Ticket:
+    def submit(self, feeds: Feeds) -> _Ticket:
         engine = self._opened()
         engine.cuda.check_owner()
         n = self._check_batch(feeds)
@@ -202,12 +246,11 @@ class TensorrtBackend:
         self._slots.append(slot)
         slot.ticket = None
         engine.library.log.clear()
-        for tensor in slot.inputs:
-            np.copyto(tensor.host[:n], feeds[tensor.name])
         try:
             if self._poison:
                 engine.poison(slot)
-            self._compute(engine, slot, max(n, self._min_batch))
+            drawn = self._fill(slot, feeds, n)
+            self._compute(engine, slot, _Kind(max(n, self._min_batch), drawn))
             engine.cuda.record(slot.event, slot.stream)
         except EdgedError:
             self._abandon(engine, slot)
@@ -216,8 +259,31 @@ class TensorrtBackend:
         slot.is_busy = True
         return slot.ticket
 
-    def infer(self, feeds: Tensors) -> Tensors:
+    def infer(self, feeds: Feeds) -> Tensors:
         return self.submit(feeds).result()
+
+    def profile(self, feeds: Tensors, *, runs: int) -> list[LayerTime]:
+        """How long each layer takes, in the order in which they run; the whole is slower than without being measured.
+
+        Args:
+            feeds: one batch, computed so often. None may be in flight.
+
+        Raises:
+            InferenceError: the feeds do not fit, or the engine fails.
+        """
+        engine = self._opened()
+        engine.cuda.check_owner()
+        n = self._check_batch(feeds)
+        slot = self._slots[0]
+        if any(each.is_busy for each in self._slots):
+            raise InferenceError(f"{engine.name}: a batch is in flight: fetch its result first")
+        slot.ticket = None
+        self._fill(slot, feeds, n)
+        return engine.profile(slot, max(n, self._min_batch), runs=runs)
+
+    @property
+    def picture_input(self) -> str | None:
+        return self._letterbox and self._letterbox.name
 
     def close(self) -> None:
         if self._engine is None:
@@ -237,37 +303,54 @@ class TensorrtBackend:
             raise InferenceError("the network is closed")
         return self._engine
 
-    def _check_batch(self, feeds: Tensors) -> int:
+    def _check_batch(self, feeds: Feeds) -> int:
         """The size of the batch."""
-        check_feeds(feeds, self.inputs)
-        sizes = {len(array) for array in feeds.values()}
+        drawn = {name for name, feed in feeds.items() if isinstance(feed, Pictures)}
+        if drawn - {self.picture_input}:
+            raise InferenceError(f"expected arrays for {', '.join(sorted(drawn))}, got pictures")
+        arrays = {name: feed for name, feed in feeds.items() if not isinstance(feed, Pictures)}
+        check_feeds(arrays, {name: spec for name, spec in self.inputs.items() if name not in drawn})
+        sizes = {len(feed) for feed in feeds.values()}
         n = max(sizes)
         if len(sizes) != 1 or not 1 <= n <= self.max_batch:
             raise InferenceError(f"expected a batch of 1 to {self.max_batch}, got {', '.join(map(str, sorted(sizes)))}")
         return n
 
-    def _compute(self, engine: _Engine, slot: _Slot, n: int) -> None:
-        """Queue a batch: by its graph, or else call by call, and then capture those where the size came before."""
-        graph = slot.graphs.get(n)
+    def _fill(self, slot: _Slot, feeds: Feeds, n: int) -> frozenset[str]:
+        """Put a batch into the slot's memory; the inputs that were drawn on the device, so need no copy."""
+        drawn = set()
+        for tensor in slot.inputs:
+            feed = feeds[tensor.name]
+            if isinstance(feed, Pictures):
+                assert self._letterbox is not None  # or they were refused
+                self._letterbox.queue(feed, slot.staging, address=tensor.address, stream=slot.stream)
+                drawn.add(tensor.name)
+            else:
+                np.copyto(tensor.host[:n], feed)
+        return frozenset(drawn)
+
+    def _compute(self, engine: _Engine, slot: _Slot, kind: _Kind) -> None:
+        """Queue a batch: by its graph, or else call by call, and then capture those where the kind came before."""
+        graph = slot.graphs.get(kind)
         if graph is not None:
             graph.launch(slot.stream)
             return
-        engine.set_batch(slot, n)
-        engine.enqueue(slot, n)
-        if self._use_graphs and n in slot.computed:
-            self._capture(engine, slot, n)
-        slot.computed.add(n)
+        engine.set_batch(slot, kind.n)
+        engine.enqueue(slot, kind)
+        if self._use_graphs and kind in slot.computed:
+            self._capture(engine, slot, kind)
+        slot.computed.add(kind)
 
-    def _capture(self, engine: _Engine, slot: _Slot, n: int) -> None:
-        """Make the graph of a size that was queued just before: the first call after a change of size cannot be captured.
+    def _capture(self, engine: _Engine, slot: _Slot, kind: _Kind) -> None:
+        """Make the graph of a kind that was queued just before: the first call after a change of size cannot be captured.
 
         Source: NVIDIA TensorRT documentation, best practices, CUDA graphs.
         """
         try:
-            slot.graphs[n] = engine.cuda.capture(slot.stream, lambda: engine.enqueue(slot, n))
+            slot.graphs[kind] = engine.cuda.capture(slot.stream, lambda: engine.enqueue(slot, kind))
         except InferenceError as error:
             self._use_graphs = False
-            _log.warning("cannot capture a CUDA graph, go on without: engine=%s batch=%d error=%s", engine.name, n, error)
+            _log.warning("cannot capture a CUDA graph, go on without: engine=%s batch=%d error=%s", engine.name, kind.n, error)
 
     def _fetch(self, ticket: _Ticket, slot: _Slot, n: int) -> Tensors:
         """Outputs of a batch: views of the slot's memory."""
@@ -402,12 +485,15 @@ class _Engine:
             DeviceMemoryError: the device has too little memory.
         """
         label = self.library.label
-        slot = _Slot(self._make_context(use_graphs=use_graphs), self.cuda.stream(), self.cuda.event())
+        slot = _Slot(self._make_context(use_graphs=use_graphs), self.cuda.stream(), self.cuda.event(), Staging(self.cuda))
         self.slots.append(slot)
         if slot.context is None:
             raise self._refusal(f"{label} makes no execution context", ModelError, "engine.invalid")
         slot.inputs = [self._make_tensor(name, (largest, *spec.shape[1:]), spec.dtype) for name, spec in inputs.items()]
         slot.outputs = [self._make_tensor(name, (largest, *spec.shape[1:]), spec.dtype) for name, spec in outputs.items()]
+        for tensor in slot.inputs:
+            if not tensor.is_mapped:  # zeros, also where pictures are drawn and nothing is copied
+                self.cuda.copy_to_device(tensor.address, tensor.host, slot.stream)
         self.set_batch(slot, largest)
         for tensor in slot.outputs:
             shape = tuple(slot.context.get_tensor_shape(tensor.name))
@@ -450,16 +536,42 @@ class _Engine:
                 raise self._refusal(f"{self.library.label} refuses {shape} for input {tensor.name!r}", InferenceError)
         slot.batch = n
 
-    def enqueue(self, slot: _Slot, n: int) -> None:
+    def enqueue(self, slot: _Slot, kind: _Kind) -> None:
         """Queue a batch of the size that is set: its inputs to the device, the engine, its outputs back."""
         for tensor in slot.inputs:
-            if not tensor.is_mapped:
-                self.cuda.copy_to_device(tensor.address, tensor.host[:n], slot.stream)
+            if not tensor.is_mapped and tensor.name not in kind.drawn:
+                self.cuda.copy_to_device(tensor.address, tensor.host[: kind.n], slot.stream)
         if not slot.context.execute_async_v3(slot.stream):
-            raise self._refusal(f"{self.library.label} failed on a batch of {n}", InferenceError)
+            raise self._refusal(f"{self.library.label} failed on a batch of {kind.n}", InferenceError)
         for tensor in slot.outputs:
             if not tensor.is_mapped:
-                self.cuda.copy_to_host(tensor.host[:n], tensor.address, slot.stream)
+                self.cuda.copy_to_host(tensor.host[: kind.n], tensor.address, slot.stream)
+
+    def profile(self, slot: _Slot, n: int, *, runs: int) -> list[LayerTime]:
+        """The mean times of the layers for what is in a slot's memory, by a context of its own: a profiler stays for good."""
+        profiler = _make_profiler(self.library.module)
+        measured = replace(slot, context=self._make_context(use_graphs=False), batch=0)
+        if measured.context is None:
+            raise self._refusal(f"{self.library.label} makes no execution context", InferenceError)
+        try:
+            for tensor in (*measured.inputs, *measured.outputs):
+                measured.context.set_tensor_address(tensor.name, tensor.address)
+            self.set_batch(measured, n)
+            self._run_once(measured, n)  # the first time is slow
+            measured.context.profiler = profiler
+            for _ in range(runs):
+                self._run_once(measured, n)
+        finally:
+            measured.context = None  # before its profiler, which it refers to
+        if not profiler.totals_ms:
+            raise InferenceError(f"{self.name}: {self.library.label} tells no times of layers")
+        return [LayerTime(name, total_ms / runs) for name, total_ms in profiler.totals_ms.items()]
+
+    def _run_once(self, slot: _Slot, n: int) -> None:
+        try:
+            self.enqueue(slot, _Kind(n))
+        finally:
+            self.cuda.synchronise(slot.stream)
 
     def poison(self, slot: _Slot) -> None:
         """Set every bit of the outputs, on both sides: NaN in floats."""
@@ -493,3 +605,17 @@ class _Engine:
         if any(words in said.lower() for words in _MEMORY_WORDS):
             return DeviceMemoryError(f"{said} [device.memory]")
         return kind(f"{said} [{code}]" if code else said)
+
+
+def _make_profiler(module: Any) -> Any:
+    """An `IProfiler` that adds up what it is told of each layer."""
+
+    class Profiler(module.IProfiler):  # type: ignore[misc]  # the base comes with the library
+        def __init__(self) -> None:
+            module.IProfiler.__init__(self)  # pybind wants its own, not super()'s
+            self.totals_ms: dict[str, float] = {}
+
+        def report_layer_time(self, layer_name: str, ms: float) -> None:
+            self.totals_ms[layer_name] = self.totals_ms.get(layer_name, 0.0) + ms
+
+    return Profiler()

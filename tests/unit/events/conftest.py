@@ -6,6 +6,11 @@ import pytest
 from edged.clock import ClockQuality
 from edged.events.event import BestShot, Direction, Event, EventType, ObjectFacts
 from edged.events.wire import Stamp
+from edged.types import FaceDecision, FaceDecisionKind
+
+MODEL = "0123456789abcdef" * 4
+MATCH = FaceDecision(FaceDecisionKind.MATCH, "p4k2", 0.71234, 0.31, 0.5, 1e-4, 3, 0.98765, 12, MODEL, "Anna")
+UNKNOWN = FaceDecision(FaceDecisionKind.UNKNOWN, None, 0.41, 0.02, 0.5, 1e-4, 2, 0.9, 12, MODEL)
 
 START_AT = 1_700_000_000.0  # 2023-11-14T22:13:20Z
 
@@ -22,6 +27,7 @@ def full_object():
         first_s=10.0,
         zones=("porch", "road"),
         best=BestShot(11.0, np.array([32, 36, 96, 180], np.float32), 0.95, 0.41),
+        identity=MATCH,
     )
 
 
@@ -40,6 +46,8 @@ def full_event(full_object):
         direction=Direction.IN,
         dwell_s=10.00049,
         count=2,
+        identity=MATCH,
+        former=UNKNOWN,
         details={"reason": "left", "nothing": None, "changes": ["class"]},
     )
 

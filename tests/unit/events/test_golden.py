@@ -36,6 +36,7 @@ def line(full_event, full_stamp):
         pytest.param({"object__box_norm": [0.1, 0.1, 0.19, 0.5]}, id="box IoU 0.9"),
         pytest.param({"id": "other/replay/door/1", "seq": 1, "captured_at": "1970-01-01T00:00:00.000Z"}, id="other stamp"),
         pytest.param({"object__id": "door-replay-77"}, id="other number"),
+        pytest.param({"identity__score": 0.70, "identity__votes": 4}, id="other evidence of the same identity"),
     ],
 )
 def test_golden_event_within_the_tolerances_is_equal(line, changed):
@@ -58,6 +59,8 @@ def test_golden_event_within_the_tolerances_is_equal(line, changed):
         pytest.param({"zone": "yard"}, ["missing", "unexpected", "yard"], id="zone"),
         pytest.param({"line": "yard"}, ["missing", "unexpected", "yard"], id="line"),
         pytest.param({"direction": "out"}, ["missing", "unexpected", "out"], id="direction"),
+        pytest.param({"identity__subject": "bert"}, ["missing", "match p4k2", "unexpected", "match bert"], id="subject"),
+        pytest.param({"identity__kind": "spoof"}, ["missing", "match", "unexpected", "spoof"], id="kind of identity"),
         pytest.param({"frame__seq": 154}, ["missing", "unexpected", "frame 154"], id="far away"),
     ],
 )

@@ -14,6 +14,7 @@ from edged.events.event import Event, EventType
 from edged.events.schema import MAX_NAMES, EventMessage, ObjectMessage
 from edged.rules.settings import MAX_LINES, MAX_NAME_LENGTH, MAX_ZONES
 from edged.runtime.camera_status import CameraState, FrameCounts
+from edged.types import FaceDecisionKind
 
 LONG = "n" * MAX_NAME_LENGTH
 CAMERA_STATE = {
@@ -78,12 +79,27 @@ def test_event_with_every_field_is_encoded_as_documented(full_event, full_stamp)
                 "score": 0.95,
                 "quality": 0.41,
             },
+            "identity": {"kind": "match", "subject": "p4k2", "name": "Anna"},
         },
         "zone": "porch",
         "line": "gate",
         "direction": "in",
         "dwell_s": 10.0,
         "count": 2,
+        "identity": {
+            "kind": "match",
+            "subject": "p4k2",
+            "name": "Anna",
+            "score": 0.7123,
+            "margin": 0.31,
+            "threshold": 0.5,
+            "false_match_rate": 0.0001,
+            "votes": 3,
+            "live": 0.9877,
+            "gallery_version": 12,
+            "model": "0123456789abcdef" * 4,
+            "former": {"kind": "unknown"},
+        },
         "details": {"reason": "left", "nothing": None, "changes": ["class"]},
         "stages_ms": {"decode": 0.612, "infer": 10.9},
         "clock": {"synchronised": True, "max_error_ms": 3.25},
@@ -95,6 +111,7 @@ def test_event_field_that_changes_changes_the_message(full_event, full_object, f
     other = {
         "type": EventType.ZONE_ENTER, "captured_s": 1.0, "frame_seq": 1, "width": 320, "height": 240, "object": None,
         "zone": "x", "line": "x", "direction": None, "dwell_s": 1.0, "count": 1, "details": {},
+        "identity": None, "former": None,
         "number": 6, "class_name": "car", "score": 0.1, "top_score": 0.1, "box": np.zeros(4, np.float32),
         "is_stationary": False, "first_s": 1.0, "zones": (), "best": None, "quality": 0.1,
         "device": "x", "epoch": "x", "camera": "x", "seq": 1, "captured_at": lambda captured_s: captured_s,
@@ -113,6 +130,32 @@ def test_event_field_that_changes_changes_the_message(full_event, full_object, f
     dropped = [name for name, event, stamp in variants if wire.encode_event(event, stamp) == before]
 
     assert dropped == []
+
+
+@pytest.mark.parametrize("kind", [FaceDecisionKind.AMBIGUOUS, FaceDecisionKind.SPOOF])
+def test_event_of_who_it_may_be_names_nobody_as_subject(full_event, full_object, full_stamp, kind):
+    """Who reads `subject` and passes over `kind` takes nobody for somebody; who is nearest is said elsewhere."""
+    decision = replace(full_object.identity, kind=kind)
+    event = replace(full_event, object=replace(full_object, identity=decision), identity=decision, former=decision)
+
+    message = json.loads(wire.encode_event(event, full_stamp))
+
+    assert message["object"]["identity"] == {"kind": kind.value}
+    assert message["identity"]["nearest"] == "p4k2"
+    assert not {"subject", "name"} & message["identity"].keys()
+    assert message["identity"]["former"] == {"kind": kind.value}
+
+
+def test_event_has_no_place_for_embeddings(full_event, full_stamp):
+    """What a face is compared by never leaves the process: no list of numbers on the wire but boxes."""
+    body = json.loads(wire.encode_event(full_event, full_stamp))
+
+    def lists(value):
+        if isinstance(value, dict):
+            return [found for each in value.values() for found in lists(each)]
+        return [value] if isinstance(value, list) else []
+
+    assert all(len(found) <= 4 for found in lists(body))
 
 
 def test_event_decoded_and_encoded_again_gives_equal_bytes(full_event, full_stamp):

@@ -147,3 +147,15 @@ def test_search_changes_nothing_in_the_snapshot():
     embeddings = unit_rows(2, seed=5)
 
     assert matcher.search(embeddings) == matcher.search(embeddings)
+
+
+@pytest.mark.parametrize("block_rows", [2, 1000])
+def test_rows_are_the_templates_person_by_person(monkeypatch, block_rows):
+    """What calibration compares is what the search compares."""
+    monkeypatch.setattr(matching, "_BLOCK_ROWS", block_rows)
+    templates = unit_rows(5)
+
+    rows, owners = make_matcher(templates, ["a", "b", "a", "c", "b"]).rows()
+
+    assert owners == ["a", "a", "b", "b", "c"]
+    assert np.array_equal(rows, templates[[0, 2, 1, 4, 3]])

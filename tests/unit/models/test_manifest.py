@@ -375,7 +375,7 @@ def test_list_engines_has_each_name_once_and_the_device_s_own_first(tmp_path: Pa
 
 def test_manifest_holds_limits_of_parity_where_it_has_its_own(engine: Path) -> None:
     """By precision; a limit that nothing can reach, and one of an unknown figure, are mistakes."""
-    limits = {"int8": {"ap50": 0.9, "mean_iou": 0.8}}
+    limits = {"int8": {"ap50": 0.9, "mean_iou": 0.8, "points": None}}
     manifest = load_manifest(engine).model_copy(update={"parity": {"int8": DetectorLimits(ap50=0.9, mean_iou=0.8)}})
     (engine / "model.yaml").write_text(dump_manifest(manifest))
     assert load_manifest(engine).model_dump()["parity"] == limits

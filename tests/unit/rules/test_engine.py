@@ -9,7 +9,7 @@ from edged.events.event import Direction, EventType
 from edged.rules.counters import CounterState
 from edged.rules.engine import Rules
 from edged.rules.settings import ClassLimits, CrowdSettings, LineSettings, ObjectSettings, ZoneSettings
-from edged.types import Tracks, TrackState
+from edged.types import FaceDecision, FaceDecisionKind, Tracks, TrackState
 from edged.vision.boxes import Anchor
 
 WIDTH, HEIGHT = 640, 360
@@ -220,6 +220,91 @@ def test_rules_object_is_announced_when_it_has_scored_well_enough(make_track):
     frames = [show(rules, step, [make_track(1, 100, 200, score=score)]) for step, score in enumerate([0.5, 0.9, 0.6])]
 
     assert [kinds(events) for events in frames] == [[], ["object.new"], []]
+
+
+def make_decision(kind, subject=None, *, score=0.7):
+    return FaceDecision(kind, subject, score, None, 0.5, 1e-4, 2, 0.9, 1, "a" * 64)
+
+
+MATCH, UNKNOWN = make_decision(FaceDecisionKind.MATCH, "anna"), make_decision(FaceDecisionKind.UNKNOWN)
+
+
+def identify(rules, number, decision):
+    """An answer that frame 5 gave."""
+    return rules.identify(number, decision, now_s=0.4, frame_seq=5, width=WIDTH, height=HEIGHT)
+
+
+def test_rules_identity_is_said_once_on_the_objects_own_id(make_track):
+    """The first answer is an event of the frame that decided; the same answer again, surer or not, is none."""
+    rules = make_rules()
+    show(rules, 0, [make_track(3, 100, 300)])
+
+    (event,) = identify(rules, 3, MATCH)
+    again = identify(rules, 3, make_decision(FaceDecisionKind.MATCH, "anna", score=0.9))
+
+    assert (event.type, event.object.number, event.identity, event.former) == (EventType.OBJECT_IDENTITY, 3, MATCH, None)
+    assert (event.captured_s, event.frame_seq, event.width, event.height) == (0.4, 5, WIDTH, HEIGHT)
+    assert again == []
+
+
+def test_rules_correction_of_an_identity_names_the_former_one(make_track):
+    """Another answer is an event, too."""
+    rules = make_rules()
+    show(rules, 0, [make_track(3, 100, 300)])
+    identify(rules, 3, UNKNOWN)
+
+    (event,) = identify(rules, 3, MATCH)
+
+    assert (event.identity, event.former) == (MATCH, UNKNOWN)
+
+
+def test_rules_events_carry_the_identity_once_it_is_known(make_track):
+    """Entering before the answer is entering as nobody yet; leaving and ending say who it was."""
+    rules = make_rules(zones=[ZoneSettings("left", LEFT_HALF)])
+    entered = show(rules, 0, [make_track(3, 100, 300)])
+    identify(rules, 3, MATCH)
+
+    left = show(rules, 5, [make_track(3, 500, 300)])
+    ended = show(rules, 9, [], [make_track(3, 500, 300)])
+
+    assert [event.object.identity for event in entered] == [None, None]
+    assert kinds(left) == ["zone.leave"]
+    assert [event.object.identity for event in (*left, *ended)] == [MATCH, MATCH]
+
+
+def test_rules_identity_of_an_object_that_is_not_announced_waits_for_it(make_track):
+    """It follows object.new; zones do not wait."""
+    classes = {"person": ClassLimits(min_score=0.85)}
+    rules = make_rules(objects=ObjectSettings(classes=classes))
+    show(rules, 0, [make_track(3, 100, 300)])
+
+    before = identify(rules, 3, MATCH)
+    announced = show(rules, 5, [make_track(3, 100, 300, score=0.9)])
+
+    assert before == []
+    assert kinds(announced) == ["object.new", "object.identity"]
+    assert announced[1].identity == MATCH
+
+
+def test_rules_identity_of_an_object_that_ended_or_never_was_is_dropped(make_track):
+    """An answer that comes too late concerns nobody."""
+    rules = make_rules()
+    show(rules, 0, [make_track(3, 100, 300)])
+    show(rules, 1, [], [make_track(3, 100, 300)])
+
+    assert identify(rules, 3, MATCH) == []
+    assert identify(rules, 4, MATCH) == []
+
+
+def test_rules_objects_tell_zones_and_identity_by_number(make_track):
+    """What pictures need to know of who is in them."""
+    rules = make_rules(zones=[ZoneSettings("left", LEFT_HALF)])
+    show(rules, 0, [make_track(3, 100, 300), make_track(4, 500, 300)])
+    identify(rules, 4, MATCH)
+
+    objects = rules.objects()
+
+    assert {number: (facts.zones, facts.identity) for number, facts in objects.items()} == {3: (("left",), None), 4: ((), MATCH)}
 
 
 def test_rules_update_says_what_changed(make_track):

@@ -2,21 +2,22 @@
 
 import numpy as np
 import pytest
-from fakes import FakeClock
+from fakes import Done, FakeClock
 from models_onnx import make_manifest
 
 from edged.backends.base import TensorSpec
+from edged.errors import InferenceError
 from edged.events.event import EventType
 from edged.models.detector import Detector
-from edged.pipeline import CameraPipeline, DetectionSettings
+from edged.pipeline import CameraPipeline, DetectionSettings, Identified
 from edged.rules.engine import Rules
 from edged.rules.settings import ObjectSettings
-from edged.runtime.analysis import Analysis
+from edged.runtime.analysis import POLL_S, Analysis
 from edged.runtime.board import FrameBoard
 from edged.runtime.camera_status import CameraState, CameraStatus
 from edged.runtime.loop import Loop
 from edged.tracking.tracker import Tracker, TrackerSettings
-from edged.types import Frame
+from edged.types import FaceDecision, FaceDecisionKind, Frame
 
 
 class OnePersonBackend:
@@ -28,13 +29,46 @@ class OnePersonBackend:
         self.inputs = {"images": TensorSpec("uint8", (None, 3, 32, 64))}
         self.outputs = {"boxes": TensorSpec("float32", (None, 2, 4)), "scores": TensorSpec("float32", (None, 2, 2))}
 
-    def infer(self, feeds):
+    def submit(self, feeds):
         n = len(feeds["images"])
         boxes = np.tile(np.float32([24, 8, 40, 30]), (n, 2, 1))
-        return {"boxes": boxes, "scores": np.tile(np.float32([[0.9, 0], [0, 0]]), (n, 1, 1))}
+        return Done({"boxes": boxes, "scores": np.tile(np.float32([[0.9, 0], [0, 0]]), (n, 1, 1))})
 
     def close(self):
         pass
+
+
+class OverlappingBackend(OnePersonBackend):
+    """The same beside the host: batches are numbered, and noted when they are submitted and fetched."""
+
+    picture_input = None
+
+    def __init__(self, *, fails_at=None):
+        super().__init__()
+        self.calls = []
+        self._fails_at = fails_at
+
+    def submit(self, feeds):
+        number = sum(call.startswith("submit") for call in self.calls)
+        self.calls.append(f"submit {number}")
+        return Numbered(self, number, super().submit(feeds))
+
+    def infer(self, feeds):
+        return self.submit(feeds).result()
+
+    def fetch(self, number, ticket):
+        self.calls.append(f"result {number}")
+        if number == self._fails_at:
+            raise InferenceError("the batch failed")
+        return ticket.result()
+
+
+class Numbered:
+    def __init__(self, backend, number, ticket):
+        self._backend, self._number, self._ticket = backend, number, ticket
+
+    def result(self):
+        return self._backend.fetch(self._number, self._ticket)
 
 
 class ListJournal:
@@ -52,9 +86,9 @@ class ListJournal:
 class Rig:
     """Plays frames to the analysis: each `take` gives the next, None lets half a minute pass, the end stops the loop."""
 
-    def __init__(self, frames):
+    def __init__(self, frames, *, backend=None, faces=None):
         self.clock = FakeClock()
-        detector = Detector(make_manifest(), OnePersonBackend())
+        detector = Detector(make_manifest(), backend or OnePersonBackend())
         names = detector.class_names
         self.status = CameraStatus(CameraState.ONLINE, now_s=0)
         self.journal = ListJournal()
@@ -67,6 +101,7 @@ class Rig:
         board = FrameBoard()
         self.frames = list(frames)
         self.events_at_take = []
+        self.timeouts_s = []
         board.take = self.take
         self.analysis = Analysis(
             board=board,
@@ -77,11 +112,13 @@ class Rig:
             clock=self.clock,
             batch=1,
             absent_s=30,
+            faces=faces,
         )
         self.loop = Loop("analysis", self.analysis.run, limit_s=30, now_s=self.clock.now_s)
 
     def take(self, most, *, timeout_s):
         self.events_at_take.append(list(self.journal.events))
+        self.timeouts_s.append(timeout_s)
         if not self.frames:
             self.loop.stop()
             return []
@@ -124,6 +161,40 @@ def test_analysis_of_a_camera_that_is_gone_for_long_ends_its_objects():
     assert EventType.OBJECT_END in after_pause
 
 
+class FakeFaceWatch:
+    """Answers about track 1 once it was offered three results."""
+
+    def __init__(self):
+        self.n_results = 0
+        self.dropped = []
+
+    def put(self, result):
+        self.n_results += 1
+
+    def take(self):
+        if self.n_results != 3:
+            return []
+        decision = FaceDecision(FaceDecisionKind.UNKNOWN, None, 0.1, None, 0.5, None, 2, None, 1, "a" * 64)
+        return [
+            Identified(camera="door", number=1, decision=decision, captured_s=100.1, frame_seq=2, width=64, height=32),
+            Identified(camera="door", number=9, decision=decision, captured_s=100.1, frame_seq=2, width=64, height=32),
+        ]
+
+    def drop(self, camera):
+        self.dropped.append(camera)
+
+
+def test_analysis_says_whose_face_it_is_before_the_next_frame():
+    """Every result is offered; an answer about an object that is gone is none; at the end nothing is kept of a camera's faces."""
+    faces = FakeFaceWatch()
+
+    rig = Rig(make_frames(4), faces=faces).run()
+
+    assert faces.n_results == 4
+    assert rig.journal.events == [EventType.OBJECT_NEW, EventType.OBJECT_IDENTITY, EventType.OBJECT_END]
+    assert faces.dropped == ["door"]
+
+
 def test_analysis_of_frames_without_a_picture_counts_them_as_dropped(caplog):
     """They neither stop the daemon nor fill the log."""
     rig = Rig(make_frames(5, fails=True)).run()
@@ -137,3 +208,43 @@ def test_analysis_of_frames_without_a_picture_counts_them_as_dropped(caplog):
 def test_analysis_publishes_counts_once_while_nothing_counts(n_frames):
     """The retained counters are there from the start and repeated only on change."""
     assert Rig(make_frames(n_frames)).run().journal.n_counts == 1
+
+
+def test_analysis_on_a_device_submits_a_batch_before_it_fetches_the_one_before():
+    """Never more than two are in flight, results are fetched in their order, and the last one at the end."""
+    backend = OverlappingBackend()
+
+    rig = Rig(make_frames(4), backend=backend).run()
+
+    order = "submit 0, submit 1, result 0, submit 2, result 1, submit 3, result 2, result 3"
+    assert ", ".join(backend.calls) == order
+    assert rig.status.snapshot().frames.detected == 4
+
+
+def test_analysis_on_a_device_tells_the_same_as_without():
+    """The same events in the same order, and the same counts."""
+    plain, overlapped = Rig(make_frames(10)).run(), Rig(make_frames(10), backend=OverlappingBackend()).run()
+
+    assert overlapped.journal.events == plain.journal.events == [EventType.OBJECT_NEW, EventType.OBJECT_END]
+    assert overlapped.status.snapshot().frames == plain.status.snapshot().frames
+
+
+def test_analysis_on_a_device_waits_for_no_frame_while_a_batch_is_in_flight():
+    """A batch without a next one is finished at once; only then the loop sleeps until there is a frame."""
+    backend = OverlappingBackend()
+
+    rig = Rig([*make_frames(1), None, *make_frames(1)], backend=backend).run()
+
+    assert backend.calls == ["submit 0", "result 0", "submit 1", "result 1"]
+    assert rig.timeouts_s == [POLL_S, 0.0, POLL_S, 0.0]
+
+
+@pytest.mark.parametrize("fails_at", [0, 3])
+def test_analysis_on_a_device_ends_when_a_batch_fails(fails_at):
+    """The error ends the loop, as it does on a processor; results before it were told."""
+    rig = Rig(make_frames(4), backend=OverlappingBackend(fails_at=fails_at))
+
+    rig.loop.run()
+
+    assert isinstance(rig.loop.failure, InferenceError)
+    assert rig.status.snapshot().frames.detected == fails_at

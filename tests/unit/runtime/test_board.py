@@ -1,5 +1,7 @@
 """The board holds the newest frame of every camera."""
 
+import time
+
 from edged.runtime.board import FrameBoard, LatestFrame
 from edged.types import Frame
 
@@ -50,3 +52,17 @@ def test_latest_frame_far_from_the_asked_moment_is_not_given():
     assert latest.near(10.5, tolerance_s=0.5).seq == 10
     assert latest.near(10.6, tolerance_s=0.5) is None
     assert LatestFrame().near(0.0, tolerance_s=9.0) is None
+
+
+def test_board_that_is_woken_gives_nothing_at_once():
+    """Who waits for frames looks up, and waits again the next time."""
+    board = FrameBoard()
+    board.wake()
+
+    began_s = time.monotonic()
+    frames = board.take(4, timeout_s=30.0)
+    waited_s = time.monotonic() - began_s
+
+    assert frames == []
+    assert waited_s < 10.0
+    assert board.take(4, timeout_s=0.0) == []

@@ -4,7 +4,7 @@ from datetime import datetime, time
 
 import pytest
 
-from edged.runtime.pacing import OnTime, Pacer, is_on
+from edged.runtime.pacing import Allowance, OnTime, Pacer, is_on
 
 
 @pytest.mark.parametrize(
@@ -84,3 +84,22 @@ NIGHT = OnTime(frozenset({4}), time(22, 0), time(6, 0))
 def test_schedule_at_a_moment_is_on_or_off(schedule, moment, expected):
     """Stretches are [start, end) in local time; one that ends before it starts runs over midnight."""
     assert is_on(schedule, moment) is expected
+
+
+def test_allowance_gives_a_burst_and_then_its_rate():
+    """After a pause so many at once, from then on so many a second."""
+    allowance = Allowance(2.0, burst=3)
+
+    at_once = [allowance.take(100.0) for _ in range(5)]
+    later = [allowance.take(100.0 + moment) for moment in (0.4, 0.5, 0.6, 1.0)]
+
+    assert at_once == [True, True, True, False, False]
+    assert later == [False, True, False, True]
+
+
+def test_allowance_after_a_long_pause_is_no_larger_than_its_burst():
+    """Nothing is saved up."""
+    allowance = Allowance(10.0, burst=2)
+    allowance.take(0.0)
+
+    assert [allowance.take(1e6) for _ in range(3)] == [True, True, False]

@@ -17,7 +17,8 @@ from edged.runtime.board import LatestFrame
 from edged.runtime.loop import Loop
 from edged.runtime.recorder import QUEUE, Recorder
 from edged.sinks.video import VideoWriter
-from edged.types import Frame, Pixels, Tracks
+from edged.types import Frame, Tracks
+from edged.vision.redact import NOTHING, PublicPicture, redact
 
 LARGE, SMALL = (64, 36), (32, 18)
 
@@ -50,8 +51,8 @@ class FakeClip:
         self._clips = clips
         self._fails = fails
 
-    def write(self, pixels_rgb: Pixels) -> None:
-        height, width, _ = pixels_rgb.shape
+    def write(self, picture: PublicPicture) -> None:
+        height, width, _ = picture.pixels_rgb.shape
         self._clips.sizes[self._name].append((width, height))
 
     def close(self) -> None:
@@ -81,7 +82,7 @@ def record(
     recorder = Recorder(
         folder,
         clips.open,
-        overlays=dict.fromkeys(cameras, lambda result, picture: picture.pixels_rgb),
+        overlays=dict.fromkeys(cameras, lambda result, picture: redact(picture.pixels_rgb, NOTHING)),
         fps=dict.fromkeys(cameras, 5.0),
         details=details or {},
         most_s=most_s,
@@ -187,7 +188,7 @@ def test_recorder_clips_of_changing_sizes_can_be_read(tmp_path: Path) -> None:
     recorder = Recorder(
         tmp_path,
         VideoWriter,
-        overlays={"door": lambda result, picture: picture.pixels_rgb},
+        overlays={"door": lambda result, picture: redact(picture.pixels_rgb, NOTHING)},
         fps={"door": 5.0},
         details={},
     )

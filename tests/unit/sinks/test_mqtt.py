@@ -7,10 +7,10 @@ import time
 
 import pytest
 from mqtt_sinks import EVENT_TOPIC, assert_adds_up, event, make_sink, running
-from servers.mqtt_broker import FakeBroker, Published, Script
+from servers.mqtt_broker import FakeBroker, Published, Script, Subscribed, encode_text
 from waiting import wait_until
 
-from edged.sinks.base import Message, MessageKind
+from edged.sinks.base import Message, MessageKind, Received, Subscription
 from edged.sinks.mqtt import MqttSink
 from edged.sinks.mqtt_settings import MqttProtocol
 
@@ -459,3 +459,92 @@ def test_sink_counts_add_up_at_every_moment():
 
         assert sink.status().connections > 1
         assert sink.status().accepted == 600
+
+
+def listening(sink: MqttSink, heard: list[Received], *, most_bytes: int = 10_000) -> MqttSink:
+    """The same sink, keeping what comes under `command/`."""
+    sink.listen(Subscription("command/+", most_bytes, heard.append))
+    return sink
+
+
+@pytest.mark.parametrize(
+    ("protocol", "options"),
+    [
+        pytest.param(MqttProtocol.V5, 0x01 | 0x08 | 0x20, id="MQTT 5: as published, nothing kept"),
+        pytest.param(MqttProtocol.V3, 0x01, id="MQTT 3.1.1"),
+    ],
+)
+def test_sink_listening_subscribes_after_each_connection(protocol, options):
+    """A broker that forgot us, or a new one, is asked again; MQTT 5 is asked to keep old commands to itself."""
+    with (
+        FakeBroker([Script(closes_after=1), Script()]) as broker,
+        running(listening(make_sink(broker.port, protocol=protocol), [])) as sink,
+    ):
+        wait_until(lambda: sink.status().connections == 2)
+        wait_until(lambda: len(broker.subscribed) == 2)
+
+        assert broker.subscribed == [Subscribed("edged/gate/command/+", options)] * 2
+
+
+def test_sink_listening_tells_the_broker_the_longest_message_it_takes():
+    """A flood of megabytes ends at the broker; one that only publishes says nothing."""
+    with FakeBroker([Script()]) as broker:
+        with running(listening(make_sink(broker.port), [], most_bytes=10_000)):
+            wait_until(lambda: broker.subscribed)
+        with running(make_sink(broker.port)) as silent:
+            wait_until(lambda: silent.status().states_delivered == 1)
+
+        assert [connected.properties for connected in broker.connects] == [b"\x27" + (10_000).to_bytes(4, "big"), b""]
+        assert len(broker.subscribed) == 1
+
+
+def test_sink_hears_what_comes_with_topic_of_answer_and_correlation():
+    """The listener gets each message once, whole, and the broker its acknowledgement."""
+    heard: list[Received] = []
+    topic = "edged/gate/command/ping"
+    properties = b"\x08" + encode_text("edged/gate/answer/me") + b"\x09" + encode_text("\x01\x7f")
+    with FakeBroker([Script()]) as broker, running(listening(make_sink(broker.port), heard)):
+        wait_until(lambda: broker.subscribed)
+        broker.deliver(topic, b"{}", properties=properties, mid=7)
+        broker.deliver(topic, b"\xff" * 2000, retain=True, mid=8)
+        wait_until(lambda: broker.confirmed == [7, 8])
+        wait_until(lambda: len(heard) == 2)
+
+    assert heard[0] == Received(topic, b"{}", False, answer_topic="edged/gate/answer/me", correlation=b"\x01\x7f")
+    assert heard[1] == Received(topic, b"\xff" * 2000, True)
+
+
+def test_sink_subscription_refused_goes_on_publishing_and_warns_once(caplog):
+    """A broker that lets us not listen costs the commands, not the events."""
+    with (
+        FakeBroker([Script(suback=0x87, closes_after=3), Script(suback=0x87)]) as broker,
+        running(listening(make_sink(broker.port), [])) as sink,
+    ):
+        for number in range(10):
+            sink.publish(event(number))
+        wait_for_all(sink)
+        wait_until(lambda: len(broker.subscribed) == 2)
+
+        assert sink.status().delivered == 10
+        assert len([r for r in caplog.records if "topic=edged/gate/command/+" in r.getMessage()]) == 1
+
+
+@pytest.mark.parametrize(
+    ("protocol", "properties"),
+    [
+        pytest.param(MqttProtocol.V5, b"\x01\x01\x03\x00\x10application/json\x09\x00\x02\x01\x7f", id="MQTT 5"),
+        pytest.param(MqttProtocol.V3, b"", id="MQTT 3.1.1, which cannot say it"),
+    ],
+)
+def test_sink_answer_goes_unretained_in_turn_with_its_correlation(protocol, properties):
+    """An answer waits its turn among the events, is counted as they are, and says what it answers."""
+    with FakeBroker([Script()]) as broker, running(make_sink(broker.port, protocol=protocol)) as sink:
+        sink.publish(event(1))
+        sink.publish(Message(MessageKind.ANSWER, "answer/me", b"{}", correlation=b"\x01\x7f"))
+        wait_for_all(sink)
+
+        answer = broker.published[-1]
+
+        assert (answer.topic, answer.body, answer.is_retained) == ("edged/gate/answer/me", b"{}", False)
+        assert answer.properties == properties
+        assert sink.status().delivered == 2

@@ -6,6 +6,7 @@ import pytest
 
 from edged.errors import SinkError
 from edged.sinks.video import VideoWriter
+from edged.vision.redact import NOTHING, redact
 
 
 def pictures(n: int = 8, *, width: int = 64, height: int = 48) -> list[np.ndarray]:
@@ -20,7 +21,7 @@ def pictures(n: int = 8, *, width: int = 64, height: int = 48) -> list[np.ndarra
 def write(path, frames, fps=10.0):
     with VideoWriter(path, fps) as writer:
         for pixels in frames:
-            writer.write(pixels)
+            writer.write(redact(pixels, NOTHING))
 
 
 def read(path) -> list[np.ndarray]:
@@ -70,7 +71,7 @@ def test_video_written_twice_gives_equal_bytes(tmp_path, name):
 def test_video_unfinished_is_not_at_its_path(tmp_path):
     """What is at the path is whole."""
     writer = VideoWriter(tmp_path / "clip.mp4", 10)
-    writer.write(pictures()[0])
+    writer.write(redact(pictures()[0], NOTHING))
     before = (tmp_path / "clip.mp4").exists()
     writer.close()
     writer.close()
@@ -120,4 +121,4 @@ def test_video_closed_takes_no_more(tmp_path):
     writer.close()
 
     with pytest.raises(SinkError, match="closed"):
-        writer.write(pictures()[0])
+        writer.write(redact(pictures()[0], NOTHING))

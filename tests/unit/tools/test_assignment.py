@@ -130,3 +130,23 @@ def test_assign_keeps_pictures_apart(places: Places) -> None:
 
     assert (match.pictures.tolist(), match.rows.tolist()) == ([1], [9])
     assert match.known.shape == (2, len(places.centres), 2)
+
+
+@pytest.mark.parametrize("kind", ["textbook", "task_aligned"])
+def test_assign_gives_each_place_the_points_of_its_object(places: Places, kind: str) -> None:
+    """Those of ignored objects go with them; the order of the objects is that of the boxes."""
+    offsets = torch.zeros(1, len(places.centres), 4)
+    predictions = Predictions(decode_boxes(offsets, places), offsets, torch.zeros(1, len(places.centres), 2))
+    boxes = torch.tensor([[4.0, 4.0, 20.0, 20.0], [0.0, 0.0, 60.0, 60.0], [40.0, 40.0, 56.0, 56.0]])
+    targets = Targets(
+        boxes,
+        torch.tensor([CAR, CAR, CAR]),
+        torch.tensor([False, True, False]),
+        torch.ones(2).bool(),
+        torch.stack([boxes[:, :2], boxes[:, 2:]], dim=1),
+    )
+
+    match = assign(predictions, [targets], places=places, settings=AssignmentSettings(assignment=kind))
+
+    assert {tuple(box) for box in match.boxes.tolist()} == {tuple(boxes[0].tolist()), tuple(boxes[2].tolist())}
+    torch.testing.assert_close(match.points.flatten(1), match.boxes)

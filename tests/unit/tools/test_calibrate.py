@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from coco_folder import write_coco_folder
+from labelled_folders import write_table
 from models_onnx import make_manifest, save_engine
 
 from edged.models.manifest import DetectorManifest, load_manifest
@@ -157,3 +159,21 @@ def test_calibrate_of_classes_that_cannot_be_judged_exits_78(
 
     assert message in capsys.readouterr().err
     assert load_manifest(engine) == before
+
+
+def test_calibrate_of_an_engine_with_points_measures_how_far_they_are_off(tmp_path: Path) -> None:
+    """Over the eyes' distance of 10 pixels and the box's side; the set's nose is unknown."""
+    outputs = {"boxes": "boxes", "scores": "scores", "points": "points"}
+    names = ["left_eye", "right_eye", "nose"]
+    manifest = make_manifest(name="faces", classes=["face"], points=names, outputs=outputs)
+    points = np.array([[[24, 12], [34, 12], [29, 20]]] * 2, np.float32)
+    save_engine(tmp_path / "faces", manifest, boxes=BOXES, scores=np.array([[0.9], [0.0]]), points=points)
+    rows = [f"{number}.png,val,22,8,14,15,24,13,34,13,," for number in range(24)]
+    head = "file,split,x,y,w,h,left_eye_x,left_eye_y,right_eye_x,right_eye_y,nose_x,nose_y"
+    data = write_table(tmp_path / "data", "\n".join([head, *rows]) + "\n", pictures=[])
+    for number in range(24):
+        cv2.imwrite(str(data / f"{number}.png"), np.full((32, 64, 3), 200 + number, np.uint8))
+
+    measured = run(tmp_path / "faces", data).measured
+
+    assert measured["points"] == {"face": {"n": 24, "found": 24, "by_eyes": 0.1, "by_box": round(1 / np.sqrt(14 * 15), 4)}}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
 torch = pytest.importorskip("torch", reason="the loss needs the training environment: pip install torch")
 
 from tools.assignment import Targets  # noqa: E402
-from tools.detection_loss import LossSettings, detection_loss, score_loss  # noqa: E402
+from tools.detection_loss import LossSettings, detection_loss, point_loss, score_loss  # noqa: E402
 from tools.nets.yolo import Places, Predictions, Yolo, YoloSettings, decode_boxes, encode_boxes  # noqa: E402
 from tools.overlaps import iou  # noqa: E402
 from tools.training import Part  # noqa: E402
@@ -342,3 +342,59 @@ def test_every_choice_of_losses_teaches_a_network(
         losses.append(float(loss.detach()))
 
     assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
+
+
+def _points_part(places: Places, labelled: list[list[float]], found: torch.Tensor | None = None, **settings: object) -> Part:
+    """Of one person's box of 16 x 16 with two points; every place answers its cell's middle for both, or what is given."""
+    start = _predictions(places)
+    found = places.centres[:, None].expand(1, -1, 2, -1) if found is None else found
+    predictions = Predictions(start.boxes, start.offsets, start.logits, points=found)
+    box = _targets((PERSON, [4.0, 4.0, 20.0, 20.0], False))
+    targets = replace(box, points=torch.tensor([labelled]))
+    settings = {"assignment": "textbook", **settings}
+    return detection_loss(predictions, places, [targets], LossSettings(**settings))["points"]
+
+
+def test_points_are_taught_by_their_distance_in_sides_of_the_box(places: Places) -> None:
+    """The cell's middle is (12, 12): (16, 12) is a quarter of the box's side off in x, (12, 4) half of it in y."""
+    part = _points_part(places, [[16.0, 12.0], [12.0, 4.0]], points="l1", points_weight=3.0)
+
+    assert part.sum.item() == pytest.approx(0.25 + 0.5)
+    assert part.over.item() == 2
+    assert part.weight == 3.0
+
+
+def test_points_that_are_unknown_teach_nothing(places: Places) -> None:
+    """Neither the sum nor its gradient has them, and what it is divided by neither."""
+    found = places.centres[:, None].expand(1, -1, 2, -1).clone().requires_grad_()
+
+    part = _points_part(places, [[16.0, 12.0], [math.nan, math.nan]], found, points="l1")
+    part.sum.backward()
+
+    assert (part.sum.item(), part.over.item()) == (pytest.approx(0.25), 1)
+    assert torch.isfinite(found.grad).all()
+    assert found.grad[..., 0, :].abs().sum() > 0
+    assert found.grad[..., 1, :].abs().sum() == 0
+
+
+def test_points_of_nobody_or_of_a_network_without_are_no_part(places: Places) -> None:
+    """Where a batch knows no point at all the part is 0; a network without points has no such part."""
+    nobody = _points_part(places, [[math.nan, math.nan]] * 2)
+
+    assert (nobody.sum.item(), nobody.over.item()) == (0, 0)
+    targets = _targets((PERSON, [4.0, 4.0, 20.0, 20.0], False))
+    assert "points" not in detection_loss(_predictions(places), places, [targets], LossSettings())
+
+
+@pytest.mark.parametrize(
+    ("distance", "expected"),
+    [
+        pytest.param(0.0, 0.0, id="none"),
+        pytest.param(0.02, 0.1 * math.log(2), id="a logarithm near"),
+        pytest.param(0.1, 0.1 * math.log(6), id="both meet at the width"),
+        pytest.param(0.5, 0.1 * math.log(6) + 0.4, id="as it is far away"),
+    ],
+)
+def test_point_loss_wing_is_the_papers(distance: float, expected: float) -> None:
+    """Feng et al., equation 5, with w = 0.1 and epsilon = 0.02."""
+    assert point_loss(torch.tensor(distance), LossSettings(points="wing")).item() == pytest.approx(expected, abs=1e-6)

@@ -6,10 +6,11 @@ import json
 import re
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from coco_folder import write_coco_folder
-from labelled_folders import write_masks
+from labelled_folders import write_masks, write_table
 from models_onnx import make_manifest, save_engine
 
 from edged.assembly import open_detector
@@ -384,3 +385,56 @@ def test_main_passes_over_sets_without_boxes(tmp_path: Path, yard: Path, caplog:
     assert "passed over: set masks" in caplog.text
     with pytest.raises(InputError, match="no set there has boxes"):
         load_boxes(tmp_path / "masks", split="val")
+
+
+@pytest.fixture
+def faces(tmp_path: Path) -> Path:
+    """Twelve pictures of the input's own size with a face each, its eyes 10 pixels apart; no class is named."""
+    rows = [f"{number}.png,val,16,4,32,26,26,12,36,12,," for number in range(12)]
+    text = "\n".join(["file,split,x,y,w,h,left_eye_x,left_eye_y,right_eye_x,right_eye_y,nose_x,nose_y", *rows])
+    folder = write_table(tmp_path / "faces", text + "\n", pictures=[])
+    for number in range(12):
+        cv2.imwrite(str(folder / f"{number}.png"), np.full((32, 64, 3), 250, np.uint8))
+    return folder
+
+
+def write_face_engine(folder: Path, *, name: str, shift: float) -> Path:
+    """It sees the face, and its points so many pixels to the right."""
+    points = np.array([[[26, 12], [36, 12], [31, 18]]] * 2, np.float32) + np.float32([shift, 0])
+    names = ["left_eye", "right_eye", "nose"]
+    outputs = {"boxes": "boxes", "scores": "scores", "points": "points"}
+    manifest = make_manifest(name=name, classes=["face"], points=names, outputs=outputs)
+    save_engine(folder, manifest, boxes=np.array(LARGE, np.float32), scores=np.array([[0.9], [0.0]], np.float32), points=points)
+    return folder
+
+
+def test_main_of_an_engine_with_points_prints_how_far_they_are_off(
+    tmp_path: Path, faces: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two pixels are a fifth of the eyes' distance; the nose is not labelled. The other engine's points stand below."""
+    engine = write_face_engine(tmp_path / "faces-a", name="faces-a", shift=2)
+    other = write_face_engine(tmp_path / "faces-b", name="faces-b", shift=0.5)
+
+    assert evaluate.main([str(engine), str(faces), "--against", str(other), "--resamples", "50"]) == 0
+
+    out = capsys.readouterr().out
+    assert re.search(r"face +points, all: 12 of 12 found; off by 0\.2000 \(0\.200…0\.200\), median 0\.2000, 0\.000 ", out)
+    assert re.search(r"face +other points, all: 12 of 12 found; off by 0\.0500 ", out)
+
+
+def test_main_json_of_an_engine_with_points_has_them_by_size(
+    tmp_path: Path, faces: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Mean, median and share of good ones with intervals, over both lengths; an engine without points has no such key."""
+    engine = write_face_engine(tmp_path / "faces-a", name="faces-a", shift=0.5)
+    plain = write_engine(tmp_path / "plain", name="plain", classes=["face"], scores=[[0.9], [0.0]])
+
+    assert evaluate.main([str(engine), str(faces), "--against", str(plain), "--json", "--resamples", "50"]) == 0
+
+    face = json.loads(capsys.readouterr().out)["sets"]["faces"]["classes"]["face"]
+    assert face["points"].keys() == {"all", "small"}
+    whole = face["points"]["all"]
+    assert (whole["n"], whole["found"]) == (12, 12)
+    assert whole["by_eyes"] == {"mean": 0.05, "interval": [0.05, 0.05], "median": 0.05, "good": 1.0, "good_interval": [1.0, 1.0]}
+    assert whole["by_box"]["mean"] == pytest.approx(0.5 / np.sqrt(32 * 26), abs=1e-4)
+    assert "points" not in face["against"]

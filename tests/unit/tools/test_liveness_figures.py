@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from tools.liveness_figures import KINDS, as_json, as_lines, count_errors, measure_liveness
+from tools.liveness_figures import KINDS, as_json, as_lines, choose_threshold, count_errors, measure_liveness
+from tools.roc import make_roc
 
 SCORES = [0.9, 0.5, 0.2, 0.4, 0.5, 0.1, 0.6]
 SHOWN = ["live", "live", "live", "replay", "replay", "print", "print"]
@@ -100,3 +101,19 @@ def test_measure_liveness_of_what_is_no_presentation_is_refused(scores: list[flo
     """NaN is on neither side of a threshold."""
     with pytest.raises(ValueError, match="presentation"):
         measure_liveness(scores, kinds, threshold=0.5)
+
+
+@pytest.mark.parametrize(
+    ("live", "attacks", "threshold"),
+    [
+        pytest.param([0.9, 0.99], [0.01, 0.1], 0.5, id="middle of the gap"),
+        pytest.param([0.99, 0.999], [0.5, 0.1], 0.909, id="told in log-odds: 1:1 and 99:1, the middle is about 10:1"),
+        pytest.param([0.6, 0.8], [0.3, 0.7], 0.445, id="one error either way: the wider gap"),
+        pytest.param([0.0, 0.1], [0.9, 1.0], 0.999, id="the wrong way round: nobody passes"),
+    ],
+)
+def test_choose_threshold_lies_in_the_widest_gap_of_fewest_errors(
+    live: list[float], attacks: list[float], threshold: float
+) -> None:
+    """Between the scores, so that both kinds have room on their side."""
+    assert choose_threshold(make_roc(live, attacks)) == pytest.approx(threshold, abs=0.002)

@@ -7,9 +7,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the networks need the training environment: pip install torch")
 
-from tools.narrowing import ANSWERS, PICTURE, Passage, Weights, channel_groups, narrow  # noqa: E402
+from tools.narrowing import ANSWERS, PICTURE, POINTS, Passage, Weights, channel_groups, narrow  # noqa: E402
 from tools.nets.convolution import Conv  # noqa: E402
-from tools.nets.yolo import Design, Yolo, YoloSettings  # noqa: E402
+from tools.nets.yolo import Design, Yolo, YoloSettings, encode_points  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -17,16 +17,17 @@ DESIGNS = pytest.mark.parametrize("design", ["pan", "spp"])
 ANCHORS = (((12.0, 12.0),), ((24.0, 24.0),), ((48.0, 48.0),))
 
 
-def _make(width: float, neck: int, *, design: Design = "pan") -> Yolo:
+def _make(width: float, neck: int, *, design: Design = "pan", points: tuple[str, ...] = ()) -> Yolo:
     torch.manual_seed(int(100 * width))
-    return Yolo(YoloSettings(("person", "car"), ANCHORS, design=design, width=width, neck=neck)).eval()
+    return Yolo(YoloSettings(("person", "car"), ANCHORS, design=design, width=width, neck=neck, points=points)).eval()
 
 
 def _weights(network: Yolo) -> Weights:
     found = {}
     for name, conv in network.named_modules():
         if isinstance(conv, Conv):
-            found[f"{name}.weight"] = (conv.weight * conv.scale).detach().numpy()
+            weight = torch.randn_like(conv.weight) if name.startswith("points.") else conv.weight  # fresh ones are 0
+            found[f"{name}.weight"] = (weight * conv.scale).detach().numpy()
             found[f"{name}.bias"] = np.random.default_rng(len(name)).normal(0, 0.3, len(conv.bias)).astype(np.float32)
     return found
 
@@ -40,7 +41,7 @@ def _load(network: Yolo, weights: Weights) -> None:
 @DESIGNS
 def test_channel_groups_name_every_convolution_and_agree_on_their_sizes(design: Design) -> None:
     """Nothing is left out, and all channels of a group are as many; a joint reads as many as its groups have together."""
-    network = _make(0.5, 24, design=design)
+    network = _make(0.5, 24, design=design, points=("eye", "nose"))
     groups = channel_groups(network)
     convolutions = _convolutions(network)
     sizes = {PICTURE: 3} | {outputs: len(convolutions[name].bias) for name, (_, outputs) in groups.items()}
@@ -55,7 +56,7 @@ def test_channel_groups_name_every_convolution_and_agree_on_their_sizes(design: 
 @DESIGNS
 def test_narrow_to_the_same_width_is_the_identity(design: Design) -> None:
     """What fits is not touched."""
-    network = _make(0.5, 24, design=design)
+    network = _make(0.5, 24, design=design, points=("eye", "nose"))
     weights = _weights(network)
 
     assert narrow(network, weights) is weights
@@ -64,7 +65,8 @@ def test_narrow_to_the_same_width_is_the_identity(design: Design) -> None:
 @DESIGNS
 def test_narrow_network_computes_what_the_wide_one_does_with_its_dropped_channels_at_zero(design: Design) -> None:
     """Random channels of every group are set to zero; the others are kept, everywhere the same, in their order."""
-    wide, thin = _make(0.75, 32, design=design), _make(0.5, 24, design=design)
+    points = ("eye", "nose")
+    wide, thin = _make(0.75, 32, design=design, points=points), _make(0.5, 24, design=design, points=points)
     weights = _weights(wide)
     _zero_channels(weights, channel_groups(wide), {name: len(conv.bias) for name, conv in _convolutions(thin).items()})
     images = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
@@ -77,6 +79,8 @@ def test_narrow_network_computes_what_the_wide_one_does_with_its_dropped_channel
     assert float(expected.logits.std()) > 0.01
     torch.testing.assert_close(found.logits, expected.logits, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(found.boxes, expected.boxes, rtol=1e-4, atol=1e-2)
+    assert float(encode_points(expected.points, wide.places(64, 64)).std()) > 0.01
+    torch.testing.assert_close(found.points, expected.points, rtol=1e-4, atol=1e-2)
 
 
 def _convolutions(network: Yolo) -> dict[str, Conv]:
@@ -89,7 +93,7 @@ def _zero_channels(weights: Weights, groups: dict[str, Passage], wanted: dict[st
     kept = {PICTURE: np.ones(3, bool)}
     for name, (_, outputs) in groups.items():
         n = len(weights[f"{name}.bias"])
-        kept.setdefault(outputs, rng.permutation(n) < (n if outputs == ANSWERS else wanted[name]))
+        kept.setdefault(outputs, rng.permutation(n) < (n if outputs in (ANSWERS, POINTS) else wanted[name]))
     for name, (inputs, outputs) in groups.items():
         weight = weights[f"{name}.weight"]
         weight[~kept[outputs]] = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ torch = pytest.importorskip("torch", reason="the networks need the training envi
 
 from tools.nets.convolution import Conv, same_padding  # noqa: E402
 from tools.nets.mobilenet_v2 import ROWS, MobileNetV2, WidenedMobileNetV2, scale_channels  # noqa: E402
-from tools.nets.yolo import Yolo, YoloSettings  # noqa: E402
+from tools.nets.yolo import Yolo, YoloSettings, decode_points, encode_points  # noqa: E402
 from tools.weights import initialise  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -202,3 +203,47 @@ def test_yolo_that_is_fresh_sees_nothing(settings: YoloSettings) -> None:
         scores = torch.sigmoid(Yolo(settings)(torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)).logits)
 
     assert float(scores.mean()) == pytest.approx(0.01, abs=0.01)
+
+
+def test_decode_points_counts_from_the_cell_in_sides_of_the_anchor(settings: YoloSettings) -> None:
+    """Half an anchor to the right and a whole one down; what is encoded decodes to itself."""
+    places = Yolo(settings).places(64, 64)
+    row = 2 * 64 + 5  # stride 16, first anchor (40, 40), second row, second cell
+    points = torch.rand(3, len(places.centres), 4, 2) * 64
+
+    found = decode_points(torch.tensor([0.5, 1.0]).expand(len(places.centres), 1, 2), places)
+
+    assert found[row, 0].tolist() == [24.0 + 20.0, 24.0 + 40.0]
+    torch.testing.assert_close(decode_points(encode_points(points, places), places), points)
+
+
+def test_yolo_with_points_answers_them_beside_boxes_as_they_are_without(settings: YoloSettings) -> None:
+    """A fresh network puts every point in the middle of its cell; boxes and scores do not depend on the points' branch."""
+    torch.manual_seed(1)
+    with_points = Yolo(replace(settings, points=("eye", "nose", "mouth")))
+    without = Yolo(settings)
+    without.load_state_dict({name: one for name, one in with_points.state_dict().items() if not name.startswith("points.")})
+    images = torch.randint(0, 256, (2, 3, 64, 96), dtype=torch.uint8)
+
+    found, expected = with_points(images), without(images)
+
+    centres = with_points.places(64, 96).centres
+    assert found.points.shape == (2, len(centres), 3, 2)
+    torch.testing.assert_close(found.points, centres[:, None].expand(2, -1, 3, -1))
+    torch.testing.assert_close(found.boxes, expected.boxes)
+    torch.testing.assert_close(found.logits, expected.logits)
+    assert expected.points is None
+
+
+def test_yolo_answers_points_at_the_place_that_they_are_of(settings: YoloSettings) -> None:
+    """Channels are anchors first, then points, then x and y: told by the biases of the last layer of one stride."""
+    network = Yolo(replace(settings, points=("eye", "nose")))
+    with torch.no_grad():
+        network.points[1][1].bias.copy_(torch.arange(8.0))
+
+    points = network(torch.zeros(1, 3, 64, 64, dtype=torch.uint8)).points[0]
+
+    offsets = encode_points(points, network.places(64, 64))
+    first = 2 * 64  # of stride 16
+    torch.testing.assert_close(offsets[first], torch.tensor([[0.0, 1.0], [2.0, 3.0]]))
+    torch.testing.assert_close(offsets[first + 16], torch.tensor([[4.0, 5.0], [6.0, 7.0]]))

@@ -11,16 +11,25 @@ import onnx
 import onnxruntime
 import pytest
 from coco_folder import write_coco_folder
-from models_onnx import make_manifest, save_colour_engine, save_engine
+from labelled_folders import write_table
+from models_onnx import (
+    make_encoder_manifest,
+    make_liveness_manifest,
+    make_manifest,
+    save_colour_engine,
+    save_engine,
+    save_mean_colour_engine,
+)
 from onnx import numpy_helper
 
-from edged.assembly import open_detector
+from edged.assembly import open_detector, open_network
 from edged.errors import InputError
-from edged.models.manifest import digest_file, load_manifest
+from edged.models.manifest import EncoderManifest, LivenessManifest, digest_file, load_manifest
 from tools import quantise
+from tools.conversion import pack_weights
 from tools.datasets import load_coco
-from tools.engines import INT8_NAME
-from tools.quantise import QuantiseSettings, choose_pictures, choose_range, make_int8, refuse_old_quantiser
+from tools.engines import INT8_NAME, write_manifest
+from tools.quantise import QuantiseSettings, choose_range, make_int8, refuse_old_quantiser
 
 
 @pytest.fixture
@@ -43,7 +52,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def quantised(engine: Path, data: Path, **settings: object) -> onnx.ModelProto:
     """The INT8 network, calibrated on the six pictures."""
-    return make_int8(engine, load_coco(data, split="train").pictures, QuantiseSettings(**settings))
+    pictures = load_coco(data, split="train").pictures
+    return make_int8(engine, (picture.pixels_rgb() for picture in pictures), QuantiseSettings(**settings))
 
 
 def constants(network: onnx.ModelProto) -> dict[str, np.ndarray]:
@@ -75,6 +85,72 @@ def test_main_writes_a_network_that_answers_alike_and_names_it(
         outputs = [detector.infer(detector.prepare([pixels])) for detector in (exact, close)]
         np.testing.assert_allclose(outputs[1]["scores"], outputs[0]["scores"], atol=0.03)
         np.testing.assert_array_equal(outputs[1]["boxes"], outputs[0]["boxes"])
+
+
+def write_faces(folder: Path, *, label: str) -> Path:
+    """A set of twelve pictures labelled as a whole, half of them of the train split."""
+    names = [f"{number}.png" for number in range(12)]
+    rows = [f"{name},{label},{'val' if number % 2 else 'train'}" for number, name in enumerate(names)]
+    return write_table(folder, "file,label,split\n" + "\n".join(rows) + "\n", pictures=names)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "label", "figure"),
+    [
+        pytest.param(make_encoder_manifest(), "anna", "mean_cosine", id="face encoder"),
+        pytest.param(make_liveness_manifest(), "live", "mean_agreement", id="liveness"),
+    ],
+)
+def test_main_of_a_network_for_faces_measures_how_like_both_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], manifest: EncoderManifest | LivenessManifest, label: str, figure: str
+) -> None:
+    """The same command: calibrated on faces of train as the daemon cuts them, compared on those of val."""
+    engine = tmp_path / "engine"
+    n_answers = 4 if manifest.task == "face_encoder" else 2
+    weights = np.random.default_rng(0).normal(size=(3, n_answers))
+    save_mean_colour_engine(engine, manifest, weights=weights)
+    data = write_faces(tmp_path / "faces", label=label)
+
+    assert quantise.main([str(engine), "--data", str(data)]) == 0
+
+    int8 = load_manifest(engine, precision="int8").int8
+    assert (int8.calibration, int8.symmetric) == ("6 pictures of the train split", True)
+    assert (int8.measured["on"], int8.measured["pictures"]) == ("val split of faces", 6)
+    assert 0.98 < int8.measured[figure] <= 1
+    assert readers_of_float(onnx.load(engine / INT8_NAME)) == {"head"}
+    assert f"beside float: {figure} {int8.measured[figure]:.4f}" in capsys.readouterr().out
+    with open_network(engine, precision="int8") as network:
+        network.warm_up()
+
+
+def test_main_of_a_network_for_faces_without_labelled_pictures_gives_78(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Boxes of people are no faces."""
+    save_mean_colour_engine(tmp_path / "who", make_encoder_manifest(), weights=np.eye(3, 4))
+
+    assert quantise.main([str(tmp_path / "who"), "--data", str(data)]) == 78
+    assert "no set there has a label for each picture in split 'val'" in capsys.readouterr().err
+
+
+def test_main_of_a_network_with_weights_in_half_the_size_gives_the_same(engine: Path, data: Path) -> None:
+    """How weights are stored is not what is computed."""
+    before = make_int8(engine, [np.full((32, 64, 3), 200, np.uint8)], QuantiseSettings())
+    packed = pack_weights(onnx.load(engine / "model.onnx"))
+    write_network(engine, packed)
+
+    after = make_int8(engine, [np.full((32, 64, 3), 200, np.uint8)], QuantiseSettings())
+
+    assert "pool_weight_float" in {name for node in packed.graph.node for name in node.output}
+    assert after == before
+
+
+def write_network(engine: Path, network: onnx.ModelProto) -> None:
+    """Put another network into the place of an engine's own."""
+    (engine / "model.onnx").write_bytes(network.SerializeToString())
+    manifest = load_manifest(engine, precision="int8")
+    digest = digest_file(engine / "model.onnx")
+    write_manifest(engine, manifest.model_copy(update={"onnx": manifest.onnx.model_copy(update={"sha256": digest})}))
 
 
 def test_main_again_replaces_the_former_network(engine: Path, data: Path) -> None:
@@ -229,20 +305,3 @@ def test_refuse_old_quantiser_accepts_what_fits(monkeypatch: pytest.MonkeyPatch,
         monkeypatch.setattr(onnx, "mapping", object(), raising=False)
 
     refuse_old_quantiser()
-
-
-def test_choose_pictures_takes_them_evenly_of_every_set(data: Path) -> None:
-    """A set that has fewer gives all; none twice."""
-    sets = [load_coco(data, split="train"), load_coco(data, split="val")]
-
-    chosen = choose_pictures(sets, 20)
-
-    assert len(chosen) == 6 + 10
-    assert chosen[:6] == list(sets[0].pictures)
-    assert chosen[6:] == [sets[1].pictures[place] for place in np.linspace(0, 59, 10).astype(int)]
-
-
-def test_choose_pictures_of_none_raises(data: Path) -> None:
-    """Ranges need something to be seen."""
-    with pytest.raises(InputError, match="--pictures 0: expected at least 1"):
-        choose_pictures([load_coco(data, split="train")], 0)

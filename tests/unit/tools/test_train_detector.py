@@ -24,6 +24,7 @@ from onnx import numpy_helper  # noqa: E402
 
 from edged.errors import InputError  # noqa: E402
 from edged.models.manifest import DataSource, load_manifest  # noqa: E402
+from edged.vision.alignment import POINT_NAMES  # noqa: E402
 from tools import calibrate, evaluate, export, train_detector  # noqa: E402
 from tools.engines import write_manifest  # noqa: E402
 from tools.export import licence_of, make_onnx  # noqa: E402
@@ -735,27 +736,37 @@ def test_make_onnx_computes_what_torch_does_with_weights_of_the_same_names(desig
     """Names are the contract of `--init`."""
     torch.manual_seed(3)
     anchors = (((12, 12),), ((24, 24),), ((48, 48),))
-    network = ExportedYolo(YoloSettings(("cat", "dog"), anchors, design=design, width=0.25, neck=24), width=96, height=64)
+    settings = YoloSettings(("cat", "dog"), anchors, design=design, width=0.25, neck=24, points=("eye", "nose", "tail"))
+    network = ExportedYolo(settings, width=96, height=64)
     images = torch.randint(0, 256, (2, 3, 64, 96), dtype=torch.uint8)
     with torch.no_grad():
-        boxes, scores = network(images)
+        for _, head in network.points:
+            head.weight.normal_()
+        boxes, scores, points = network(images)
 
     content = make_onnx(network)
 
     names = {tensor.name for tensor in onnx.load_from_string(content).graph.initializer}
     assert {name for name, _ in network.named_parameters()} <= names
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    found = session.run(["boxes", "scores"], {"images": images.numpy()})
+    found = session.run(["boxes", "scores", "points"], {"images": images.numpy()})
     np.testing.assert_allclose(found[0], boxes.numpy(), atol=0.01)
     np.testing.assert_allclose(found[1], scores.numpy(), atol=1e-5)
+    np.testing.assert_allclose(found[2], points.numpy(), atol=0.01)
+    assert [output.shape for output in session.get_outputs()] == [["n", 126, 4], ["n", 126, 2], ["n", 126, 3, 2]]
 
 
-CONFIGS = sorted((ROOT / "configs" / "train").glob("*.yaml"))
+@pytest.mark.parametrize(
+    ("name", "classes", "points"),
+    [
+        ("detector", train_detector.CLASSES, ()),
+        ("transfer", train_detector.CLASSES, ()),
+        ("face_detector", ("face",), POINT_NAMES),
+    ],
+)
+def test_shipped_configuration_builds_a_network(name: str, classes: tuple[str, ...], points: tuple[str, ...]) -> None:
+    """Every detector's training configuration that ships can be read, and describes a network."""
+    settings = train_detector.load_settings(ROOT / "configs" / "train" / f"{name}.yaml")
 
-
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_shipped_configuration_builds_a_network(path: Path) -> None:
-    """Every training configuration that ships can be read, and describes a network."""
-    settings = train_detector.load_settings(path)
-
-    assert Yolo(settings.network()).settings.classes == train_detector.CLASSES
+    network = Yolo(settings.network()).settings
+    assert (network.classes, network.points) == (classes, points)

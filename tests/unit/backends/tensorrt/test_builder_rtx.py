@@ -53,7 +53,8 @@ def foreign(tmp_path: Path) -> bytes:
 @functools.cache
 def make_quantised(engine: Path) -> onnx.ModelProto:
     """A shipped network in INT8, its ranges from two drawn frames: types are what counts here."""
-    return make_int8(engine, draw_set(2, split="test").pictures, QuantiseSettings(symmetric=True))
+    pictures = draw_set(2, split="test").pictures
+    return make_int8(engine, (picture.pixels_rgb() for picture in pictures), QuantiseSettings(symmetric=True))
 
 
 def make_halved(engine: Path) -> onnx.ModelProto:

@@ -15,6 +15,7 @@ from stand_ins.driver import MEMORY_BYTES
 
 from edged.backends.tensorrt.cuda import Cuda, open_cuda
 from edged.backends.tensorrt.driver import STICKY, check, version_text
+from edged.backends.tensorrt.letterbox import JOB, PLACE
 from edged.errors import EXIT_DEVICE, DeviceError, DeviceMemoryError, DeviceMissingError, InferenceError
 
 
@@ -494,6 +495,81 @@ def test_launch_failing_says_so(cuda, stand_in_driver):
         graph.launch(echo.stream)
 
 
+# ---- kernels
+
+
+def make_job(tensor: int) -> np.ndarray:
+    """Grey over one picture of 4x2 in memory of the device: there is no place for the picture in it."""
+    job = np.zeros((), JOB)
+    job["width"], job["height"], job["fill"], job["tensor"] = 4, 2, 114, tensor
+    return job
+
+
+class Grey:
+    """A kernel that makes mapped memory grey."""
+
+    def __init__(self, cuda: Cuda, kernels: bytes) -> None:
+        self.cuda = cuda
+        self.stream = cuda.stream()
+        self.kernel = cuda.kernel(kernels, "letterbox_bytes")
+        self.tensor = cuda.pinned((3, 2, 4), np.uint8, mapped=True)
+        self.place = cuda.pinned((PLACE.itemsize,), np.uint8, mapped=True)
+        self.tensor.array[...] = self.place.array[...] = 0
+
+    def launch(self, *, block: tuple[int, int, int] = (4, 2, 1)) -> None:
+        job = make_job(self.tensor.device_address)
+        job["places"] = self.place.device_address
+        self.cuda.launch(self.kernel, grid=(1, 1, 1), block=block, argument=job, stream=self.stream)
+        job["fill"] = 0  # it was copied
+
+
+def test_launch_is_queued_with_a_copy_of_its_argument(cuda, kernels, stand_in_driver):
+    """The kernel runs when the stream comes to it; by then the caller may have changed what it gave."""
+    grey = Grey(cuda, kernels)
+
+    grey.launch()
+    assert (stand_in_driver.pending, grey.tensor.array.any()) == (1, False)
+    cuda.synchronise(grey.stream)
+
+    assert (grey.tensor.array == 114).all()
+
+
+def test_launch_in_a_graph_runs_at_every_launch_of_it(cuda, kernels):
+    """A kernel can be captured as copies can."""
+    grey = Grey(cuda, kernels)
+    graph = cuda.capture(grey.stream, grey.launch)
+
+    for _ in range(2):
+        grey.tensor.array[...] = 0
+        graph.launch(grey.stream)
+        cuda.synchronise(grey.stream)
+        assert (grey.tensor.array == 114).all()
+
+
+def test_launch_of_more_threads_than_a_block_can_have_is_refused(cuda, kernels):
+    """The driver's answer is an error that passes."""
+    grey = Grey(cuda, kernels)
+
+    with pytest.raises(InferenceError, match="cuLaunchKernel: CUDA error 1"):
+        grey.launch(block=(64, 32, 1))
+
+
+def test_kernel_of_no_module_is_refused(cuda):
+    """What is no module of the device says so."""
+    with pytest.raises(InferenceError, match=r"cuModuleLoadData.*: CUDA error 200, not a kernel image"):
+        cuda.kernel(b"/nowhere.so", "letterbox_bytes")
+
+
+def test_kernel_that_its_module_lacks_is_refused_and_the_module_unloaded(cuda, kernels, stand_in_driver):
+    """Nothing is left of the module."""
+    handles = stand_in_driver.live_handles
+
+    with pytest.raises(InferenceError, match=r"cuModuleGetFunction.*: CUDA error 500, not found"):
+        cuda.kernel(kernels, "letterbox_halves")
+
+    assert stand_in_driver.live_handles == handles
+
+
 # ---- lifetimes
 
 
@@ -536,6 +612,12 @@ def test_close_frees_all_and_waits_before(binding, stand_in_driver):
         pytest.param(lambda cuda, echo, graph: cuda.event(), id="event"),
         pytest.param(lambda cuda, echo, graph: cuda.copy_to_device(1, numbers(1), echo.stream), id="copy_to_device"),
         pytest.param(lambda cuda, echo, graph: cuda.copy_to_host(numbers(1), 1, echo.stream), id="copy_to_host"),
+        pytest.param(lambda cuda, echo, graph: cuda.compile(""), id="compile"),
+        pytest.param(lambda cuda, echo, graph: cuda.kernel(b"", "letterbox_bytes"), id="kernel"),
+        pytest.param(
+            lambda cuda, echo, graph: cuda.launch(1, grid=(1, 1, 1), block=(1, 1, 1), argument=make_job(0), stream=echo.stream),
+            id="launch of a kernel",
+        ),
         pytest.param(lambda cuda, echo, graph: cuda.record(1, echo.stream), id="record"),
         pytest.param(lambda cuda, echo, graph: cuda.wait(1), id="wait"),
         pytest.param(lambda cuda, echo, graph: cuda.synchronise(echo.stream), id="synchronise"),

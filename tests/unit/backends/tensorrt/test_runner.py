@@ -23,9 +23,11 @@ from stand_ins.tensorrt import (
 )
 
 from edged.assembly import open_detector
+from edged.backends.base import Pictures, Place, Tensors
 from edged.backends.tensorrt.cuda import open_cuda
 from edged.backends.tensorrt.driver import OUT_OF_MEMORY
-from edged.backends.tensorrt.runner import SLOTS, TensorrtBackend, open_tensorrt_backend
+from edged.backends.tensorrt.letterbox import PictureFormat
+from edged.backends.tensorrt.runner import SLOTS, LayerTime, TensorrtBackend, open_tensorrt_backend
 from edged.errors import (
     DeviceError,
     DeviceMemoryError,
@@ -188,6 +190,169 @@ def test_open_for_fewer_than_the_smallest_batch_takes_memory_for_it() -> None:
 
     with Bench(make_add_network(batches=(4, 8), compute=compute)).open(max_batch=2) as backend:
         np.testing.assert_array_equal(backend.infer(make_feed(2))["y"], make_feed(2)["x"] + 1)
+
+
+# Pictures that the device fits into the input itself
+
+PICTURES = PictureFormat("images", is_bgr=False, fill=114)
+
+
+def make_echo_network(**changes: Any) -> StandInNetwork:
+    """The numbers of a picture of (3, 32, 64) uint8 as floats."""
+    fields = {
+        "inputs": {"images": StandInTensor("UINT8", (-1, 3, 32, 64))},
+        "outputs": {"y": StandInTensor("FLOAT", (-1, 3, 32, 64))},
+        "compute": lambda arrays: {"y": arrays["images"].astype(np.float32)},
+    }
+    return StandInNetwork(**{**fields, **changes})
+
+
+def make_shades(*shades: int, width: int = 64, height: int = 32) -> Pictures:
+    """A picture of one grey each, over the whole input."""
+    pixels = [np.full((height, width, 3), shade, np.uint8) for shade in shades]
+    return Pictures(pixels, [Place(0, 0, 64, 32)] * len(shades))
+
+
+def shades_of(outputs: Tensors) -> list[float]:
+    """The grey of each picture, which nothing else is in."""
+    pictures = outputs["y"].reshape(len(outputs["y"]), -1)
+    assert (pictures == pictures[:, :1]).all()
+    return pictures[:, 0].tolist()
+
+
+class PictureBench(Bench):
+    """A bench whose device has the kernel, compiled for this processor."""
+
+    def __init__(self, kernels: bytes, network: StandInNetwork | None = None, **device: Any) -> None:
+        super().__init__(network or make_echo_network(), **device)
+        self.device.module = kernels
+
+
+@pytest.mark.parametrize("is_integrated", [False, True])
+@pytest.mark.parametrize("use_graphs", [False, True])
+@pytest.mark.parametrize("batches", [(1, 8), (8, 8)])
+def test_infer_of_pictures_and_arrays_in_turn_computes_each(
+    kernels: bytes, batches: tuple[int, int], use_graphs: bool, is_integrated: bool
+) -> None:
+    """Whichever came before in whatever number and size, by a graph or not: a batch's outputs are its own."""
+    bench = PictureBench(kernels, make_echo_network(batches=batches), is_integrated=is_integrated)
+
+    with bench.open(pictures=PICTURES, use_graphs=use_graphs) as backend:
+        for turn, (n, width) in enumerate([(8, 10), (1, 99), (3, 64), (3, 64), (3, 64), (3, 64), (8, 1), (1, 99), (1, 99)]):
+            shades = [(7 * turn + index) % 256 for index in range(n)]
+            array = np.full((n, 3, 32, 64), 200 - turn, np.uint8)
+            assert shades_of(backend.infer({"images": make_shades(*shades, width=width)})) == shades
+            assert shades_of(backend.infer({"images": array})) == [200 - turn] * n
+
+    bench.assert_nothing_is_left()
+
+
+def test_pictures_in_flight_are_kept_apart(kernels: bytes) -> None:
+    """Each of the two batches has memory of its own, and the pictures may change once they were submitted."""
+    with PictureBench(kernels).open(pictures=PICTURES) as backend:
+        first, second = make_shades(1, 2), make_shades(3)
+        tickets = [backend.submit({"images": batch}) for batch in (first, second)]
+        for pixels in (*first.pixels_rgb, *second.pixels_rgb):
+            pixels[...] = 99
+
+        assert [shades_of(ticket.result()) for ticket in reversed(tickets)] == [[3], [1, 2]]
+
+
+def test_pictures_where_only_arrays_are_taken_are_refused(kernels: bytes) -> None:
+    """A backend that was opened without the kernel says what it expects, and goes on."""
+    with PictureBench(kernels).open() as backend:
+        with pytest.raises(InferenceError, match="expected arrays for images, got pictures"):
+            backend.infer({"images": make_shades(1)})
+
+        assert shades_of(backend.infer({"images": np.full((1, 3, 32, 64), 5, np.uint8)})) == [5]
+
+
+@pytest.mark.parametrize("n", [0, 9])
+def test_pictures_outside_the_range_of_batches_are_refused(kernels: bytes, n: int) -> None:
+    """As arrays are."""
+    with PictureBench(kernels).open(pictures=PICTURES) as backend, pytest.raises(InferenceError, match=f"1 to 8, got {n}"):
+        backend.infer({"images": make_shades(*range(n))})
+
+
+def test_open_for_pictures_of_an_input_that_is_not_there_names_those_that_are(kernels: bytes) -> None:
+    """Nothing is left of what was taken before."""
+    bench = PictureBench(kernels)
+
+    with pytest.raises(ModelError, match=r"no input 'frames' for pictures, it has images \[model\.shape\]"):
+        bench.open(pictures=PictureFormat("frames", is_bgr=False, fill=0))
+
+    bench.assert_nothing_is_left()
+
+
+@pytest.mark.parametrize(
+    ("call", "code", "error"),
+    [
+        pytest.param("launch_kernel", INVALID_VALUE, InferenceError, id="launch"),
+        pytest.param("copy_to_device", INVALID_VALUE, InferenceError, id="copy"),
+        pytest.param("allocate_host", OUT_OF_MEMORY, DeviceMemoryError, id="larger pictures, no memory"),
+        pytest.param("launch_kernel", ILLEGAL_ADDRESS, DeviceError, id="device lost"),
+    ],
+)
+def test_pictures_that_fail_give_no_outputs(kernels: bytes, call: str, code: int, error: type[EdgedError]) -> None:
+    """What the driver refuses is raised; the slot is free again, unless the device is lost."""
+    bench = PictureBench(kernels)
+
+    with bench.open(pictures=PICTURES, poison=False) as backend:
+        bench.device.fail(call, code)
+        with pytest.raises(error):
+            backend.infer({"images": make_shades(9, width=300, height=300)})
+
+        if error is not DeviceError:
+            assert [shades_of(backend.infer({"images": make_shades(n)})) for n in range(4)] == [[0], [1], [2], [3]]
+
+
+# Where its time goes
+
+
+def test_profile_gives_the_mean_of_each_layer() -> None:
+    """In the order in which they run, for the batch that was asked for, without the first run; nothing of it is kept."""
+    bench = Bench(make_add_network(layers_ms={"second": 0.5, "first": 0.25}))
+
+    with bench.open() as backend:
+        executed = len(bench.trt.calls)
+        found = backend.profile(make_feed(4), runs=3)
+        runs = bench.trt.calls[executed:].count(("execute", 4))
+        np.testing.assert_array_equal(backend.infer(make_feed(2))["y"], make_feed(2)["x"] + 1)
+        assert len(bench.trt.contexts) == SLOTS
+
+    assert found == [LayerTime("second", 2.0), LayerTime("first", 1.0)]
+    assert runs == 4
+    bench.assert_nothing_is_left()
+
+
+def test_profile_with_a_batch_in_flight_is_refused() -> None:
+    """It would measure both, in the memory of one."""
+    with Bench().open() as backend:
+        ticket = backend.submit(make_feed(1))
+        with pytest.raises(InferenceError, match="a batch is in flight"):
+            backend.profile(make_feed(1), runs=1)
+
+        np.testing.assert_array_equal(ticket.result()["y"], make_feed(1)["x"] + 1)
+
+
+def test_profile_of_a_library_that_tells_nothing_says_so() -> None:
+    """No list is not a list without layers."""
+    with Bench().open() as backend, pytest.raises(InferenceError, match=r"TensorRT 10\.3\.0 tells no times of layers"):
+        backend.profile(make_feed(1), runs=1)
+
+
+@pytest.mark.parametrize("call", ["create_execution_context", "execute_async_v3"])
+def test_profile_that_fails_tells_why_and_leaves_the_backend_usable(call: str) -> None:
+    """As a batch that fails does."""
+    bench = Bench()
+
+    with bench.open() as backend:
+        bench.trt.fail(call, "Error Code 1: Cuda Runtime")
+        with pytest.raises(InferenceError, match="Error Code 1"):
+            backend.profile(make_feed(2), runs=1)
+
+        np.testing.assert_array_equal(backend.infer(make_feed(2))["y"], make_feed(2)["x"] + 1)
+    bench.assert_nothing_is_left()
 
 
 # What it refuses to open

@@ -14,6 +14,7 @@ from tools.gpu.findings import (
     DeviceTests,
     Engine,
     Finding,
+    Fitting,
     Machine,
     Memory,
     PipelineRate,
@@ -65,6 +66,21 @@ def make_pipeline(*, pipeline_per_s: float, trtexec_per_s: float | None = None) 
     )
 
 
+def make_fitting(*, most_apart: float) -> Fitting:
+    return Fitting(
+        **NAME,
+        width=1280,
+        height=720,
+        batch=8,
+        host_per_s=900.0,
+        device_per_s=800.0,
+        host_cpu_ms=0.25,
+        device_cpu_ms=0.5,
+        most_apart=most_apart,
+        share_apart=0.125 if most_apart else 0.0,
+    )
+
+
 def make_streams(cameras: int, *, dropped: int, due: int = 1000) -> Streams:
     return Streams(**NAME, cameras=cameras, fps=5.0, due=due, dropped=dropped, ms_p50=7.0, ms_p99=9.0)
 
@@ -80,6 +96,7 @@ EVERYTHING: list[Finding] = [
     Memory(**NAME, max_batch=16, device_mb=300.0, kept_mb=0.0, peak_rss_mb=400.0),
     make_rate(),
     make_pipeline(pipeline_per_s=150.0, trtexec_per_s=300.0),
+    make_fitting(most_apart=0.0),
     make_streams(8, dropped=0),
     DeviceTests(passed=3, failed=1, skipped={"no pycuda": 2}),
     Problem(step="engines", what="build tiny int8", message="exit 78: refused"),
@@ -200,7 +217,7 @@ def test_page_holds_everything_and_every_row_fits_its_head() -> None:
     ):
         assert said in page
     tables = [block.splitlines() for block in page.split("\n\n") if block.startswith("|")]
-    assert len(tables) == 6
+    assert len(tables) == 7
     for table in tables:
         assert len({line.count("|") for line in table}) == 1
 

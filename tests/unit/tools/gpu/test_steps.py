@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import sys
 import time
 from collections.abc import Mapping
@@ -20,9 +21,11 @@ from edged.backends.tensorrt.cache import EngineCache, EngineKey, EngineRecord, 
 from edged.backends.tensorrt.cuda import Cuda
 from edged.errors import DeviceError, InferenceError, ModelError
 from edged.models.manifest import load_manifest
+from tools.gpu import fitting
 from tools.gpu.bare import BareEngine
 from tools.gpu.cameras import DrawnCameras, draw_clips, play
-from tools.gpu.findings import BatchRate, DeviceTests, Engine, Finding, Machine, Memory, PipelineRate, Problem, Streams
+from tools.gpu.findings import BatchRate, DeviceTests, Engine, Finding, Fitting, Machine, Memory, PipelineRate, Problem, Streams
+from tools.gpu.fitting import compare_fitting
 from tools.gpu.steps import (
     BATCHES,
     PIPELINE_BATCHES,
@@ -157,6 +160,31 @@ def test_trtexec_that_fails_is_told_and_the_rest_counts(
     assert "no throughput" in site.of(Problem)[0].message
 
 
+def test_fitting_by_the_gpu_is_measured_beside_the_processor(site: Site, kernels: bytes) -> None:
+    """Both ways for each size and batch, and that both draw the same: here a processor does both."""
+    site.device.module = kernels
+
+    assert compare_fitting(site.bench, sizes=[(40, 30), (64, 32)])
+
+    found = site.of(Fitting)
+    assert [(each.width, each.height, each.batch) for each in found] == [(40, 30, 1), (40, 30, 8), (64, 32, 1), (64, 32, 8)]
+    for each in found:
+        assert min(each.host_per_s, each.device_per_s, each.host_cpu_ms, each.device_cpu_ms) > 0
+        assert each.most_apart <= (0 if platform.machine() == "x86_64" else 1)
+    assert +site.device.live == {}
+
+
+def test_fitting_that_differs_is_a_failure(site: Site, kernels: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than rounding apart: the figures are noted, and the step has not gone well."""
+    site.device.module = kernels
+    monkeypatch.setattr(fitting, "draw_on_host", lambda wanted, pictures: np.zeros((len(pictures), 3, 32, 64), np.float32))
+
+    assert not compare_fitting(site.bench, sizes=[(64, 32)])
+
+    assert site.of(Fitting)[0].most_apart > 100
+    assert "64x32: the GPU's numbers are up to" in site.of(Problem)[0].message
+
+
 def test_more_and_more_cameras_are_tried_until_frames_are_dropped(site: Site, clips: list) -> None:
     """Every camera's frames are due; the first count that drops is the last one."""
     compute = site.trt.network.compute
@@ -268,6 +296,8 @@ def test_played_frames_are_due_whether_or_not_they_are_analysed(site: Site, clip
     cameras = DrawnCameras(clips, site.manifest, count=3)
 
     class Failing:
+        most_in_flight = 2
+
         def prepare(self, pictures):
             raise InferenceError("no more")
 
