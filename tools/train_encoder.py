@@ -50,7 +50,7 @@ class EncoderSettings(BaseModel):
         task: what the checkpoint is of.
         seed: of the order, the changes and the fresh weights.
         template: where the points of a face lie in a crop, by name (`edged/vision/alignment.py`); its side is the input's.
-        rows, width, dimension, pooling, dropout: of the network.
+        rows, width, dimension, pooling, dropout, mirrored: of the network.
         sets: folders of pictures labelled by identity; whoever has the same name in two of them is one person.
         held_out: share of the training identities that is kept back to choose settings by; 0 in the training that counts.
         labels_per_batch, crops_per_label, most_groups, least_crops: of `LabelPlan`, the first two also called P and K.
@@ -71,6 +71,7 @@ class EncoderSettings(BaseModel):
     dimension: Dimension = 128
     pooling: Pooling = "none"
     dropout: float = 0.0
+    mirrored: bool = False
     sets: Annotated[tuple[str, ...], Field(min_length=1)]
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.0
     labels_per_batch: Annotated[int, Field(ge=2)] = 16
@@ -110,6 +111,7 @@ class EncoderSettings(BaseModel):
             dimension=self.dimension,
             pooling=self.pooling,
             dropout=self.dropout,
+            mirrored=self.mirrored,
         )
 
 

@@ -92,6 +92,19 @@ def test_exported_network_answers_what_was_measured() -> None:
     torch.testing.assert_close(exported.eval()(pictures(4, seed=1)), trained.eval()(pictures(4, seed=1)).embeddings)
 
 
+def test_exported_network_that_is_mirrored_answers_alike_for_a_picture_and_its_mirror_image() -> None:
+    """The answer is the mean of both, of unit length."""
+    plain, mirrored = (ExportedEmbedding(EmbeddingSettings(**SMALL, mirrored=mirrored)).eval() for mirrored in (False, True))
+    mirrored.load_state_dict(plain.state_dict())
+    images = pictures(3)
+
+    found = mirrored(images)
+
+    expected = torch.nn.functional.normalize(plain(images) + plain(images.flip(3)), dim=1)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(found, mirrored(images.flip(3)))
+
+
 def test_centre_takes_the_batch_s_mean_away_and_follows_it() -> None:
     """In training the batch's mean, afterwards the moving one."""
     centre = Centre(3)
