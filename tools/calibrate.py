@@ -1,7 +1,7 @@
 """Choose an engine's thresholds and measure it, on the val split: `python -m tools.calibrate engines/detector --data DATA`.
 
 Judged is every class that the manifest names; one of which the sets label too few objects reads `not measured`. What is done for
-liveness networks stands in `calibrate_liveness.py`.
+face encoders and liveness networks stands in `calibrate_encoder.py` and `calibrate_liveness.py`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ from edged.models.manifest import (
     SCORE_FLOOR,
     ClassThresholds,
     DetectorManifest,
+    EncoderManifest,
     LivenessManifest,
     Thresholds,
     dump_manifest,
     load_manifest,
 )
+from tools.calibrate_encoder import calibrate_encoder
 from tools.calibrate_liveness import calibrate_liveness
 from tools.datasets import PictureSet
 from tools.datasets.checking import FEWEST
@@ -51,12 +53,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, help="a set of any layout, or a folder of sets")
     help_text = f"also N pictures of the drawn street; default: {DRAWN_PICTURES} if it was trained on it, else none"
     parser.add_argument("--drawn", type=int, metavar="N", help=help_text)
+    parser.add_argument("--points", type=Path, metavar="ENGINE", help="face encoder: finds faces where a set knows no points")
     arguments = parser.parse_args(argv)
     try:
-        if isinstance(load_manifest(arguments.engine), LivenessManifest):
-            manifest = calibrate_liveness(arguments.engine, arguments.data)
-        else:
-            manifest = calibrate(arguments.engine, arguments.data, drawn=arguments.drawn)
+        match load_manifest(arguments.engine):
+            case LivenessManifest():
+                manifest = calibrate_liveness(arguments.engine, arguments.data)
+            case EncoderManifest():
+                manifest = calibrate_encoder(arguments.engine, arguments.data, points=arguments.points)
+            case _:
+                manifest = calibrate(arguments.engine, arguments.data, drawn=arguments.drawn)
     except EdgedError as error:
         print(f"error: {error}", file=sys.stderr)
         return 78

@@ -36,6 +36,8 @@ from tools.verification import PAIRS_FILE, Acceptance, FaceSet, Pairs, Verdict, 
 LBP = "LBP histograms"
 IMAGENET = "ImageNet MobileNetV2"
 _BATCH = 16
+_ROWS = 1 << 14
+"""Pairs that are compared at once: all pairs of a set would fill the memory."""
 
 
 def evaluate_encoder(arguments: argparse.Namespace) -> str:
@@ -82,7 +84,9 @@ def score_pairs(
     embeddings: NDArray[np.float32], pairs: Pairs, metric: Metric, *, classifier: PairClassifier | None = None
 ) -> NDArray[np.float64]:
     """(P,) how alike the pairs are by a metric."""
-    return compare(embeddings[pairs.first], embeddings[pairs.second], metric, classifier=classifier)
+    parts = [pairs.take(np.arange(start, min(start + _ROWS, len(pairs)))) for start in range(0, len(pairs), _ROWS)]
+    scores = [compare(embeddings[part.first], embeddings[part.second], metric, classifier=classifier) for part in parts]
+    return np.concatenate([np.zeros(0), *scores])
 
 
 def all_cosines(embeddings: NDArray[np.float32], pairs: Pairs) -> NDArray[np.float32]:

@@ -68,9 +68,9 @@ def imagenet_embeddings(crops: Sequence[Pixels], weights: Path) -> NDArray[np.fl
     from tools.nets.embedding import Embedding, EmbeddingSettings
     from tools.weights import initialise_encoder
 
-    network = Embedding(EmbeddingSettings(input_px=224, stride=32, pooling="average")).eval()
+    network = Embedding(EmbeddingSettings(input_px=224, rows=7, pooling="average")).eval()
     initialise_encoder(network, weights)
     with torch.inference_mode():
         images = torch.from_numpy(np.stack(crops).transpose(0, 3, 1, 2).copy())
-        features = torch.cat([network.pooled(part) for part in images.split(16)]).numpy()
+        features = torch.cat([network.features(part).flatten(1) for part in images.split(16)]).numpy()
     return features / np.linalg.norm(features, axis=1, keepdims=True)

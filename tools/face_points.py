@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import shutil
 import sys
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from edged.vision.alignment import POINT_NAMES
 from tools.datasets.opening import load_set
 from tools.datasets.pictures import Picture, PictureSet
 from tools.face_finding import check_points, most_prominent
+from tools.verification import PAIRS_FILE
 
 COLUMNS = (
     *("file", "identity", "split", "width", "height", "box_x", "box_y", "box_w", "box_h"),
@@ -60,6 +62,8 @@ def write_set(detector: Detector, folder: Path, out: Path) -> tuple[int, int]:
     out.mkdir(parents=True)
     rows = [_row(detector, picture) for picture in pictures.pictures]
     _write_pictures(pictures, out)
+    if (folder / PAIRS_FILE).is_file():
+        shutil.copyfile(folder / PAIRS_FILE, out / PAIRS_FILE)
     with (out / "labels.csv").open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, COLUMNS, restval="", lineterminator="\n")
         writer.writeheader()

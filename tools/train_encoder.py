@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -25,7 +25,8 @@ from tools.crops import Crops, join_crops
 from tools.datasets.opening import load_set
 from tools.face_crops import crop_faces
 from tools.metric_loss import AngularSettings, TripletSettings, angular_loss, triplet_loss
-from tools.nets.embedding import Answers, Dimension, EmbeddingClassifier, EmbeddingSettings, Pooling, Stride
+from tools.nets.discriminants import find_discriminants
+from tools.nets.embedding import Answers, Dimension, Embedding, EmbeddingClassifier, EmbeddingSettings, Pooling, Rows
 from tools.processes import Processes
 from tools.roc import make_roc
 from tools.settings_file import read_document, validate_settings
@@ -40,8 +41,6 @@ log = logging.getLogger("tools.train_encoder")
 
 ROOM_SHARE = 0.125
 """So much of its side is kept around a crop on each side, so that one that is turned or moved shows no grey corners."""
-SPREAD_CROPS = 2048
-"""So many crops tell how the last layer begins."""
 
 
 class EncoderSettings(BaseModel):
@@ -51,11 +50,12 @@ class EncoderSettings(BaseModel):
         task: what the checkpoint is of.
         seed: of the order, the changes and the fresh weights.
         template: where the points of a face lie in a crop, by name (`edged/vision/alignment.py`); its side is the input's.
-        stride, width, dimension, pooling, dropout: of the network.
+        rows, width, dimension, pooling, dropout, mirrored: of the network.
         sets: folders of pictures labelled by identity; whoever has the same name in two of them is one person.
         held_out: share of the training identities that is kept back to choose settings by; 0 in the training that counts.
         labels_per_batch, crops_per_label, most_groups, least_crops: of `LabelPlan`, the first two also called P and K.
         backbone_rate: the backbone's share of the learning rate.
+        directions_rate: the same of the identities' directions, which are pushed at every step and pulled at few.
         frozen_rows: so many rows of MobileNetV2 after the stem keep the weights that they begin with.
         history: earlier stages, told in words; goes into the manifest.
         data: where the pictures come from and what their licences allow; goes into the manifest.
@@ -66,11 +66,12 @@ class EncoderSettings(BaseModel):
     task: Literal["face_encoder"] = "face_encoder"
     seed: int = 1
     template: str = "mean96"
-    stride: Stride = 32
+    rows: Rows = 5
     width: float = 1.0
     dimension: Dimension = 128
-    pooling: Pooling = "filter"
+    pooling: Pooling = "none"
     dropout: float = 0.0
+    mirrored: bool = False
     sets: Annotated[tuple[str, ...], Field(min_length=1)]
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.0
     labels_per_batch: Annotated[int, Field(ge=2)] = 16
@@ -78,6 +79,7 @@ class EncoderSettings(BaseModel):
     most_groups: Annotated[int, Field(ge=1)] = 8
     least_crops: Annotated[int, Field(ge=1)] = 2
     backbone_rate: float = 0.5
+    directions_rate: float = 0.3
     frozen_rows: Annotated[int, Field(ge=0, le=7)] = 0
     schedule: ScheduleSettings = ScheduleSettings()
     augmentation: AugmentationSettings = AugmentationSettings(mosaic=0.0, scale=(0.95, 1.05), stretch=1.05, off_centre=0.0)
@@ -104,11 +106,12 @@ class EncoderSettings(BaseModel):
         """What the network is built from."""
         return EmbeddingSettings(
             input_px=TEMPLATES[self.template].side_px,
-            stride=self.stride,
+            rows=self.rows,
             width=self.width,
             dimension=self.dimension,
             pooling=self.pooling,
             dropout=self.dropout,
+            mirrored=self.mirrored,
         )
 
 
@@ -152,7 +155,7 @@ def train(arguments: argparse.Namespace, settings: EncoderSettings, processes: P
     network = network.to(processes.device, memory_format=torch.channels_last)
     if not arguments.resume:
         knows_faces = bool(arguments.init) and arguments.init.suffix != ".npz"
-        _begin(network, crops, room_px, seed=settings.seed, knows_faces=knows_faces)
+        _begin(network, crops, room_px, knows_faces=knows_faces)
     freeze(network.encoder.backbone, rows=settings.frozen_rows)
     pictures = TrainingCrops(crops, settings=_with_room(settings.augmentation, template, room_px), seed=settings.seed)
     plan = LabelPlan(
@@ -172,7 +175,7 @@ def train(arguments: argparse.Namespace, settings: EncoderSettings, processes: P
         )
     trainer = Trainer(
         network,
-        parameter_groups(network, backbone_rate=settings.backbone_rate, weight_decay=settings.schedule.weight_decay),
+        _groups(network, settings),
         settings.schedule,
         steps_per_epoch=len(plan),
         seed=settings.seed,
@@ -231,6 +234,12 @@ def _renumber(crops: Crops) -> Crops:
     return Crops(crops.pixels, labels.astype(np.int64), tuple(crops.classes[label] for label in shown), crops.names)
 
 
+def _groups(network: EmbeddingClassifier, settings: EncoderSettings) -> list[dict[str, Any]]:
+    decay = settings.schedule.weight_decay
+    groups = parameter_groups(network.encoder, backbone_rate=settings.backbone_rate, weight_decay=decay)
+    return [*groups, {"params": [network.directions], "rate": settings.directions_rate, "weight_decay": 0.0}]
+
+
 def _with_room(augmentation: AugmentationSettings, template: Template, room_px: int) -> AugmentationSettings:
     """Sizes are told against the crop; what is changed is the crop with its room."""
     factor = (template.side_px + 2 * room_px) / template.side_px
@@ -243,17 +252,25 @@ def _without_room(pixels: Sequence[Pixels], room_px: int) -> torch.Tensor:
     return torch.from_numpy(np.stack(inner).transpose(0, 3, 1, 2).copy())
 
 
+def _discriminate(encoder: Embedding, images: torch.Tensor, labels: torch.Tensor) -> None:
+    """Begin with what tells the faces apart and their mirror images, as far as there are enough of them."""
+    if 2 * len(images) <= encoder.settings.dimension:
+        log.warning("only %d crops: the last layer begins at random", len(images))
+        return
+    device = encoder.project.bias.device
+    parts = [one for part in images.split(64) for one in (part, part.flip(3))]
+    features = torch.cat([encoder.features(part.to(device)).flatten(1).cpu() for part in parts])
+    doubled = torch.cat([one for part in labels.split(64) for one in (part, part)])
+    encoder.discriminate(find_discriminants(features, doubled, dimension=encoder.settings.dimension))
+
+
 @torch.no_grad()
-def _begin(network: EmbeddingClassifier, crops: Crops, room_px: int, *, seed: int, knows_faces: bool) -> None:
+def _begin(network: EmbeddingClassifier, crops: Crops, room_px: int, *, knows_faces: bool) -> None:
     """Set what no first weights tell: the last layer, unless they are an encoder's, and the direction of each identity."""
     device, images = network.directions.device, _without_room(crops.pixels, room_px)
-    if not knows_faces:
-        rows = np.random.default_rng(seed).permutation(len(crops))[:SPREAD_CROPS]
-        if len(rows) > network.encoder.settings.dimension:
-            network.encoder.spread(images[rows].to(device))
-        else:
-            log.warning("only %d crops: the last layer begins at random", len(rows))
     network.eval()
+    if not knows_faces:
+        _discriminate(network.encoder, images, torch.from_numpy(crops.labels))
     embeddings = torch.cat([network.encoder(part.to(device)) for part in images.split(64)])
     network.point(embeddings, torch.from_numpy(crops.labels).to(device))
 

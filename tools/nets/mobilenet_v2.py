@@ -34,8 +34,6 @@ ROWS = (
 STEM_CHANNELS = 32
 TAP_ROWS = (2, 4, 6)
 """The rows after which features of stride 8, 16 and 32 are taken."""
-LAST_HALVING = 5
-"""The row with the last stride of 2."""
 WIDENED_TAP_ROWS = (3, 5)
 """The rows whose first block, widened and not yet at half the size, gives features of stride 8 and 16."""
 
@@ -71,15 +69,14 @@ class MobileNetV2(nn.Module):
     """Pictures (N, 3, H, W), value / 127.5 - 1, to the features of strides 8, 16 and 32.
 
     Attributes:
-        channels: of the three features.
+        channels: of the features.
     """
 
-    def __init__(self, *, width: float = 1.0, last_stride: int = 2) -> None:
-        """last_stride: of the last row that halves; 1: the coarsest features keep the stride of 16."""
+    def __init__(self, *, width: float = 1.0, rows: int = len(ROWS)) -> None:
+        """rows: so many of the first ones; features are those after the tapped rows among them."""
         super().__init__()
-        rows = [row._replace(s=last_stride) if number == LAST_HALVING else row for number, row in enumerate(ROWS)]
-        self.stem, self.rows = _build(rows, width=width)
-        self.channels = tuple(scale_channels(ROWS[row].c, width) for row in TAP_ROWS)
+        self.stem, self.rows = _build(ROWS[:rows], width=width)
+        self.channels = tuple(scale_channels(ROWS[row].c, width) for row in TAP_ROWS if row < rows)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         x = self.stem(x)
