@@ -6,7 +6,7 @@ from edged.config.values import Flag, Number, Section, Text, Whole, default_of, 
 from edged.identity.decision import DecisionSettings
 from edged.identity.track_identity import LookSettings
 
-FACE_DETECTOR, FACE_ENCODER, FACE_LIVENESS = "face-detector", "face-encoder", "face-liveness"
+FACE_DETECTOR, FACE_ENCODER = "face-detector", "face-encoder"
 """The engines that ship."""
 
 
@@ -17,7 +17,7 @@ class FacesConfig(Section):
     detector: Text = setting(FACE_DETECTOR, "The network that finds faces: name of an engine, or path of its directory.")
     encoder: Text = setting(FACE_ENCODER, "The network that makes faces comparable; another one asks for enrolling anew.")
     liveness: Text | None = setting(
-        FACE_LIVENESS, "The network that tells a living face from a picture of one; null: nothing does."
+        None, "The network that tells a living face from a picture of one, such as face-liveness; null: nothing does."
     )
     threads: Whole = setting(1, "Threads that these networks compute with, for all cameras together.", unit="count", ge=1, le=64)
     looks_per_s: Number = setting(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from models_onnx import make_encoder_manifest, make_liveness_manifest, make_manifest
+from stand_ins.face_referee import Answer, ListeningSink, judge, true_number
 from stand_ins.faced_street import FacedStreet
 from stand_ins.faces import STAND_IN_DIGEST, StandInFaceReader, embedding_of
 
@@ -21,40 +21,11 @@ from edged.config import Config, find_gallery_key, parse_config
 from edged.face_assembly import FaceEngines
 from edged.identity.gallery import open_gallery
 from edged.runtime.systemd import Notifier
-from edged.sinks.base import Message, MessageKind
 from edged.sources.street import StreetSource
-from edged.vision.boxes import iou_matrix
 
 SEED, WIDTH, HEIGHT, FPS, SECONDS = 5, 1280, 720, 5.0, 16.0
-SAME_IOU = 0.5
-ENOUGH_ANSWERS = 6
 GOAL_S = 1.0
 """From the first usable face to the event, for 95 of 100."""
-
-Answer = tuple[str, "str | None"]
-
-
-class ListeningSink:
-    """Keeps the events with the monotonic time at which they came; sets `stop` once it has enough answers about faces."""
-
-    dropped = 0
-
-    def __init__(self, stop: threading.Event | None = None) -> None:
-        self.events: list[dict] = []
-        self.came_s: list[float] = []
-        self._stop = stop
-        self._n_answers = 0
-
-    def publish(self, message: Message) -> None:
-        if message.kind is MessageKind.EVENT:
-            self.came_s.append(time.monotonic())
-            self.events.append(json.loads(message.body))
-            self._n_answers += self.events[-1]["type"] == "object.identity"
-            if self._stop is not None and self._n_answers == ENOUGH_ANSWERS:
-                self._stop.set()
-
-    def close(self) -> None:
-        """Nothing is held."""
 
 
 class ClosingReader(StandInFaceReader):
@@ -65,20 +36,6 @@ class ClosingReader(StandInFaceReader):
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-@dataclass(frozen=True)
-class Judged:
-    """One answer beside the truth.
-
-    Attributes:
-        number: of the face that the box of the event is around.
-        after_s: from the first frame that shows this face on an announced object to the event; stream seconds in a replay.
-    """
-
-    number: int
-    answer: Answer
-    after_s: float
 
 
 @pytest.fixture(name="street", scope="module")
@@ -132,38 +89,6 @@ def run_replay(site: Config, street: FacedStreet) -> list[dict]:
     sink = ListeningSink()
     replay.Replay(site, "street", every_frame=True, start_at=0.0, sinks=[sink]).run(street)
     return sink.events
-
-
-def true_number(street: FacedStreet, index: int, event: dict) -> int | None:
-    """Whose body the box of an event is around in that frame of the street; None where nobody's with a face is."""
-    faces = street.faces(index)
-    if not faces:
-        return None
-    box = np.array([event["object"]["box_norm"]], np.float32) * np.float32([street.street.width, street.street.height] * 2)
-    overlaps = iou_matrix(box, np.array([face.person_box for face in faces], np.float32))[0]
-    return faces[int(overlaps.argmax())].number if overlaps.max() >= SAME_IOU else None
-
-
-def first_sight(street: FacedStreet, number: int, since: int, until: int) -> int:
-    """The first frame from `since` on that shows a face."""
-    return next(index for index in range(since, until + 1) if any(face.number == number for face in street.faces(index)))
-
-
-def judge(street: FacedStreet, events: list[dict], *, last: bool = False) -> list[Judged]:
-    """The first or the last answer about each object of a replay, where the truth knows whose it is."""
-    announced, judged = {}, {}
-    for event in events:
-        thing = event["object"]["id"] if "object" in event else None
-        index = event["frame"]["seq"] - 1
-        if event["type"] == "object.new":
-            announced[thing] = index
-        if event["type"] != "object.identity" or (thing in judged and not last):
-            continue
-        number = true_number(street, index, event)
-        if number is not None:
-            after = index - first_sight(street, number, announced[thing], index)
-            judged[thing] = Judged(number, (event["identity"]["kind"], event["identity"].get("name")), after / FPS)
-    return list(judged.values())
 
 
 def is_true(number: int, answer: Answer, enrolled: frozenset[int]) -> bool:

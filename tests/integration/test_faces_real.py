@@ -12,8 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from stand_ins.face_referee import ListeningSink, judge
 from stand_ins.faced_street import FacedStreet
-from test_faces import ListeningSink, judge
 
 from edged import replay
 from edged.config import Config, find_gallery_key, parse_config

@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import ConfigDict, create_model
 
 from edged.errors import EdgedError, InputError
+from edged.vision.alignment import TEMPLATES
 from tools.augmentation.settings import KINDS, AugmentationSettings
 from tools.augmentation.sheet import draw_sheet, load_samples, write_sheet
 from tools.settings_file import read_document, validate_settings
@@ -56,7 +57,8 @@ def load_part(path: Path, key: str) -> tuple[AugmentationSettings, int]:
     document = read_document(path)
     if not isinstance(document.data, dict) or key not in document.data:
         raise InputError(f"{path}: expected the key {key} at the top")
-    fields = {key: (AugmentationSettings, ...), "input_px": (int, 320)}
+    template = TEMPLATES.get(str(document.data.get("template")))  # of aligned faces: its side is the network's
+    fields = {key: (AugmentationSettings, ...), "input_px": (int, template.side_px if template else 320)}
     part = create_model("Part", __config__=ConfigDict(extra="forbid"), **fields)
     settings = validate_settings(part, {name: document.data[name] for name in fields if name in document.data}, document)
     return getattr(settings, key), settings.input_px

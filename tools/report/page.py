@@ -22,6 +22,7 @@ from tools.report.judged import shorten
 from tools.report.markup import Element, element
 from tools.report.mistakes import NEAR_IOU, Alarm, AlarmCause, Miss, MissCause, Mistakes, find_mistakes
 from tools.report.outcomes import SIZES
+from tools.report.points import GOOD, Share
 from tools.report.run import FLOOR, STAGES, Run
 
 _NOTES = f"""\
@@ -116,6 +117,7 @@ def _chapter(group: Group, sets: Sequence[PictureSet], runs: Sequence[Run], n_pi
             parts.append(element("p", f"{engine} does not find: {shorten(missing)}."))
     parts += [element("h3", f"Against {_short_names(runs)[1]}"), _comparison(group)] if len(runs) > 1 else []
     parts += [element("h3", "By size of the object"), _by_size(group)]
+    parts += [element("h3", "How far points are off"), _points(group, runs)] if _has_points(group) else []
     parts += [element("h3", "COCO's average precisions"), *_coco(group, runs)] if _has_coco(group) else []
     parts += [element("h3", "Over the score"), *_curves(group)]
     if group.engines[0].outcomes is not None:
@@ -179,6 +181,25 @@ def _by_size(group: Group) -> Element:
             row += [str(n), _figure(part.value), _range(part), _bar([part, *others])]
         rows.append(row)
     return make_table(head, rows)
+
+
+def _has_points(group: Group) -> bool:
+    return any(one.points for engine in group.engines for one in engine.classes.values())
+
+
+def _points(group: Group, runs: Sequence[Run]) -> Element:
+    """A row for each engine, class and size, errors over the eyes' distance and over the box's side."""
+    head = ["engine", "class", "size", "objects", "found"]
+    head += [title for length in ("eyes", "box") for title in (f"mean, of the {length}", "95 %", "median", f"below {GOOD:g}")]
+    rows: list[list[Element | str]] = []
+    for engine, figures in zip(_short_names(runs), group.engines, strict=True):
+        for name, one in figures.classes.items():
+            for size, part in one.points.items():
+                row = [engine, name, size, str(part.n), str(part.found)]
+                for each in (part.by_eyes, part.by_box):
+                    row += [_figure(each.mean.value), _range(each.mean), _figure(each.median), _figure(each.good.value)]
+                rows.append(row)
+    return make_table(head, rows, caption="Of objects that are found at the shipped threshold")
 
 
 def _by_set(groups: Sequence[Group], runs: Sequence[Run]) -> list[Element]:
@@ -348,7 +369,7 @@ def _figure(value: float | None, *, signed: bool = False) -> str:
     return f"{value:+.3f}".replace("-", "−") if signed else f"{value:.3f}"
 
 
-def _range(one: Estimate, *, signed: bool = False) -> str:
+def _range(one: Estimate | Share, *, signed: bool = False) -> str:
     if one.interval is None:
         return "–"
     return f"{_figure(one.interval.low, signed=signed)} … {_figure(one.interval.high, signed=signed)}"

@@ -7,8 +7,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import yaml
 from coco_folder import write_coco_folder
 
+from edged.vision.alignment import TEMPLATES
 from tools.augmentation.__main__ import load_part, main
 from tools.augmentation.sample import Sample
 from tools.augmentation.sheet import GAP_PX, TAUGHT, draw_labels, draw_sheet, load_samples
@@ -28,8 +30,9 @@ def test_load_part_reads_every_configuration_that_ships(path: Path) -> None:
     """Without torch, and with the size that the network sees."""
     settings, input_px = load_part(path, "augmentation")
 
-    assert 0 < settings.mosaic < 1
-    assert input_px == 320
+    written = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert settings.mosaic == written["augmentation"]["mosaic"]
+    assert input_px == (written["input_px"] if "input_px" in written else TEMPLATES[written["template"]].side_px)
 
 
 def test_main_draws_one_picture_under_so_many_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -415,9 +415,12 @@ def test_main_of_an_engine_with_points_prints_how_far_they_are_off(
     engine = write_face_engine(tmp_path / "faces-a", name="faces-a", shift=2)
     other = write_face_engine(tmp_path / "faces-b", name="faces-b", shift=0.5)
 
-    assert evaluate.main([str(engine), str(faces), "--against", str(other), "--resamples", "50"]) == 0
+    page = tmp_path / "report.html"
+    options = ["--against", str(other), "--resamples", "50", "--html", str(page), "--pictures", "0"]
+    assert evaluate.main([str(engine), str(faces), *options]) == 0
 
     out = capsys.readouterr().out
+    assert "How far points are off" in page.read_text(encoding="utf-8")
     assert re.search(r"face +points, all: 12 of 12 found; off by 0\.2000 \(0\.200…0\.200\), median 0\.2000, 0\.000 ", out)
     assert re.search(r"face +other points, all: 12 of 12 found; off by 0\.0500 ", out)
 

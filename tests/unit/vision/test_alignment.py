@@ -175,14 +175,14 @@ def test_template_with_a_point_missing_is_refused() -> None:
 
 
 def test_template_with_room_shows_the_same_face_and_more_around_it() -> None:
-    """The middle of the larger crop is the crop."""
+    """The middle of the larger crop is the crop, but for a level where OpenCV rounds another way."""
     pixels = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
     points = moved(TEMPLATE.as_array(), scale=1.2, degrees=10, shift=(20, 20))
 
     roomy = align(pixels, points, TEMPLATE.with_room(16))
 
     assert roomy.shape == (144, 144, 3)
-    np.testing.assert_array_equal(roomy[16:128, 16:128], align(pixels, points, TEMPLATE))
+    np.testing.assert_allclose(roomy[16:128, 16:128].astype(int), align(pixels, points, TEMPLATE), atol=1)
 
 
 def test_template_scaled_shows_the_same_view() -> None:
