@@ -209,7 +209,7 @@ def _verdict_table(verdicts: Mapping[str, Verdict]) -> list[str]:
     if unshown:
         head += f"; too few to show what is accepted at {', '.join(unshown)}"
     columns = f"{'':<{width}}{'accuracy':>9}{'95 %':>14}{'equal err.':>11}{'area':>8}"
-    columns += "".join(f"{f'at {one.share:g}':>9}{'95 %':>14}" for one in shares)
+    columns += "".join(f"{f'at {one.share:g}':>11}{'95 %':>14}" for one in shares)
     return [head, columns, *(_verdict_row(name, verdict, width) for name, verdict in verdicts.items())]
 
 
@@ -221,7 +221,7 @@ def _verdict_row(name: str, verdict: Verdict, width: int) -> str:
 
 
 def _accepted_cells(one: Acceptance) -> str:
-    return f"{one.accepted:>9.4f}{_span(one.interval):>14}"
+    return f"{one.accepted:>11.4f}{_span(one.interval):>14}"
 
 
 def _span(interval: Interval | None) -> str:

@@ -147,7 +147,7 @@ def _describe_encoder(settings: EncoderSettings, size: str | None) -> _Engine:
         "outputs": EmbeddingOutput(embedding="embedding"),
         "dimension": settings.dimension,
         "template": settings.template,
-        "thresholds": MatchThresholds(match=0.5, margin=0.0),
+        "thresholds": MatchThresholds(match=0.5, margin=0.05),
     }
     return _Engine(network, settings, EncoderManifest, own, encoder_weights)
 

@@ -95,3 +95,7 @@ def _write_pictures(pictures: PictureSet, out: Path) -> None:
         path = out / picture.origin.file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(picture.encoded)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -240,5 +240,6 @@ def test_faces_are_cut_out_by_their_points(work: Path) -> None:
     crops = train_encoder.load_faces(work / "data", settings, TEMPLATES["mean96"], split="train")
 
     pixels = cv2.imread(str(work / "data" / "people" / crops.names[0]))[:, :, ::-1]
-    np.testing.assert_array_equal(crops.pixels[0], align(np.ascontiguousarray(pixels), POINTS, TEMPLATES["mean96"]))
+    expected = align(np.ascontiguousarray(pixels), POINTS, TEMPLATES["mean96"])
+    np.testing.assert_allclose(crops.pixels[0].astype(int), expected, atol=1)  # points have two decimals in the file
     assert len(crops) == 16 * PICTURES
