@@ -171,6 +171,7 @@ class ExportedEmbedding(Embedding):
 
     def forward(self, images: Tensor) -> Tensor:
         """images: (N, 3, input_px, input_px) uint8. Returns (N, dimension) of unit length."""
+        images = images.float()  # before they are mirrored: TensorRT cannot turn bytes round
         found = super().forward(images)
         return F.normalize(found + super().forward(images.flip(3)), dim=1) if self.settings.mirrored else found
 
