@@ -181,7 +181,9 @@ def test_daemon_names_who_is_enrolled_and_nobody_else(site, street, enrolled, mo
         index = index_of.get(event["frame"]["seq"])
         if event["type"] == "object.new":
             announced[event["object"]["id"]] = index
-        number = true_number(street, index, event) if event["type"] == "object.identity" else None
+        if event["type"] != "object.identity":
+            continue
+        number = true_number(street, index, event, since=announced[event["object"]["id"]])
         if number is None:
             continue
         answers.append((number, (event["identity"]["kind"], event["identity"].get("name"))))

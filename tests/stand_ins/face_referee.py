@@ -56,9 +56,16 @@ class Judged:
     after_s: float
 
 
-def true_number(street: FacedStreet, index: int, event: dict) -> int | None:
-    """Whose body the box of an event is around in that frame of the street; None where nobody's with a face is."""
+def true_number(street: FacedStreet, index: int, event: dict, *, since: int | None = None) -> int | None:
+    """Whose body the box of an event is around in that frame of the street; None where nobody's with a face is.
+
+    Args:
+        since: the frame that announced the object: an answer rests on several faces, so whoever showed none before is not meant.
+    """
     faces = street.faces(index)
+    if since is not None:
+        shown = {face.number for earlier in range(since, index) for face in street.faces(earlier)}
+        faces = [face for face in faces if face.number in shown]
     if not faces:
         return None
     box = np.array([event["object"]["box_norm"]], np.float32) * np.float32([street.street.width, street.street.height] * 2)
@@ -81,7 +88,7 @@ def judge(street: FacedStreet, events: list[dict], *, last: bool = False) -> lis
             announced[thing] = index
         if event["type"] != "object.identity" or (thing in judged and not last):
             continue
-        number = true_number(street, index, event)
+        number = true_number(street, index, event, since=announced[thing])
         if number is not None:
             after = index - first_sight(street, number, announced[thing], index)
             judged[thing] = Judged(number, (event["identity"]["kind"], event["identity"].get("name")), after / street.street.fps)
