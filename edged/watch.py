@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import random
 import secrets
 import sys
@@ -54,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show messages until Ctrl-C, a closed pipe or `--count`."""
+    """Show messages until Ctrl-C or `--count`."""
     settings = _make_settings(arguments)
     printer = Printer(sys.stdout, as_json=arguments.json, camera=arguments.camera, in_colour=sys.stdout.isatty())
     try:
@@ -64,8 +63,6 @@ def run(arguments: argparse.Namespace) -> int:
                 break
     except KeyboardInterrupt:
         pass
-    except BrokenPipeError:  # `edged watch | head`: done, and Python must not complain when it flushes at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
