@@ -24,6 +24,9 @@ MAX_COMMAND_BYTES = 8 * 1024
 MAX_ANSWER_BYTES = 64 * 1024
 """No answer is longer."""
 
+MAX_LEVELS = 32
+"""Objects and lists inside each other, in a command."""
+
 MAX_CORRELATION_BYTES = 128
 """Of MQTT 5's correlation data."""
 
@@ -108,8 +111,8 @@ def read_command(body: bytes) -> dict[str, Any]:
     """The JSON object that a command is.
 
     Raises:
-        CommandError: it is none, or it has a key twice or a number that is not finite. An empty body is none either: with
-            3.1.1 it may as well be the removal of a retained message.
+        CommandError: it is none, it is nested too deep, or it has a key twice or a number that is not finite. An empty body is
+            none either: with 3.1.1 it may as well be the removal of a retained message.
     """
     if not body:
         raise _malformed("it is empty")
@@ -121,6 +124,8 @@ def read_command(body: bytes) -> dict[str, Any]:
         raise _malformed(_reason(error)) from None
     if not isinstance(data, dict):
         raise _malformed("it is no object")
+    if _is_deeper_than(data, MAX_LEVELS):
+        raise _malformed("it is nested too deep")
     return data
 
 
@@ -230,6 +235,16 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON number")
+
+
+def _is_deeper_than(data: Any, levels: int) -> bool:
+    """Whether something stands inside more objects and lists than that. How deep JSON itself may go differs among Pythons."""
+    inside = [data]
+    for _ in range(levels):
+        inside = [
+            one for each in inside if isinstance(each, dict | list) for one in (each.values() if isinstance(each, dict) else each)
+        ]
+    return any(isinstance(each, dict | list) for each in inside)
 
 
 def _reason(error: ValueError) -> str:

@@ -58,10 +58,16 @@ def refused(action, *arguments):
     return caught.value
 
 
+def nested(levels):
+    """So many lists inside each other."""
+    return [nested(levels - 1)] if levels > 1 else []
+
+
 @pytest.mark.parametrize(
     ("body", "arguments"),
     [
         pytest.param(b"{}", {}, id="empty object"),
+        pytest.param(b'{"arguments":{"a":' + b"[" * 30 + b"]" * 30 + b"}}", {"a": nested(30)}, id="as deep as may be"),
         pytest.param(b'{"id":"7","reply_to":"edged/gate/answer/me","arguments":{"a":[1]}}', {"a": [1]}, id="everything"),
     ],
 )
@@ -84,6 +90,7 @@ def test_command_read_as_written(body, arguments):
         pytest.param(b'{"arguments":{"a":NaN}}', "NaN is no JSON number", id="not a number"),
         pytest.param(b'{"arguments":{"a":-Infinity}}', "-Infinity is no JSON number", id="infinite"),
         pytest.param(b'{"arguments":' + b"[" * 4000 + b"]" * 4000 + b"}", "nested too deep", id="deep"),
+        pytest.param(b'{"arguments":{"a":' + b"[" * 31 + b"]" * 31 + b"}}", "nested too deep", id="one level too deep"),
         pytest.param(b'{"arguments":{"a":' + b"1" * 5000 + b"}}", "4300", id="long integer"),
     ],
 )
