@@ -122,7 +122,7 @@ def export_gallery(gallery: Gallery, path: Path, secret: ArchiveSecret, *, now_a
             file.flush()
             os.fsync(file.fileno())
         os.rename(part, path)
-    except BaseException as error:
+    except BaseException as error:  # whatever broke it off: no half file is left
         part.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise GalleryError(

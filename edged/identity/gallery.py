@@ -469,7 +469,7 @@ def open_gallery(state_dir: Path, key: KeyPlace) -> Gallery:
     connection = open_file(path)
     try:
         gallery = Gallery(path, connection, cipher)
-    except BaseException:
+    except BaseException:  # whatever it was: the file is not left open
         connection.close()
         raise
     try:

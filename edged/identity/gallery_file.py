@@ -84,7 +84,7 @@ def open_file(path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(path, timeout=_WAIT_S, isolation_level=None)
         try:
             _prepare(connection, path)
-        except BaseException:
+        except BaseException:  # whatever it was: the file is not left open
             connection.close()
             raise
         return connection
@@ -131,7 +131,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
         connection.execute("COMMIT")
-    except BaseException:
+    except BaseException:  # also Ctrl-C: all or nothing
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
