@@ -32,9 +32,8 @@ from tools.report.points import point_errors
 from tools.settings_file import read_document, validate_settings
 from tools.teacher import GapSettings, fill_sets
 from tools.training import Part, ScheduleSettings, StepLoss, Trainer
-from tools.training_data import Batch, EpochPlan, TrainingPictures, make_loader
-from tools.training_journal import Journal, JournalSettings
-from tools.training_run import add_sources, check_folders, freeze, make_parser, origins, parameter_groups, run_command, run_epochs
+from tools.training_data import Batch, EpochPlan, TrainingPictures, remaining_batches
+from tools.training_run import freeze, make_parser, open_journal, parameter_groups, prepare, run_command, run_epochs
 from tools.weights import initialise, load_engine
 
 log = logging.getLogger("tools.train_detector")
@@ -156,11 +155,7 @@ def train(arguments: argparse.Namespace, settings: TrainSettings, processes: Pro
     """Everything in order: network, pictures, epochs."""
     if settings.batch % processes.count:
         raise InputError(f"batch: {settings.batch} pictures cannot be shared equally by {processes.count} processes")
-    check_folders(arguments, settings.sets)
-    torch.set_num_threads(arguments.threads)
-    torch.manual_seed(settings.seed)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    settings = settings.model_copy(update={"data": add_sources(settings.data, origins(arguments, processes))})
+    settings = prepare(arguments, settings, processes)
     network = Yolo(settings.network())
     if arguments.init:
         initialise(network, arguments.init)
@@ -182,29 +177,20 @@ def train(arguments: argparse.Namespace, settings: TrainSettings, processes: Pro
     )
     measures = arguments.evaluate_every and processes.is_first
     validation = _load_sets(arguments.data, settings, split="val") if measures else []
-    journal = Journal(
-        arguments.out,
-        trainer,
-        recipe=settings.model_dump(mode="json"),
-        measure=lambda: measure(trainer, validation, settings),
-        settings=JournalSettings(arguments.save_minutes, arguments.save_steps, arguments.evaluate_every, arguments.tensorboard),
-    )
-    if arguments.resume:
-        journal.resume()
+    journal = open_journal(arguments, trainer, settings, lambda: measure(trainer, validation, settings))
     loss = _step_loss(network, settings, _load_teacher(network, settings, processes))
 
     def make_batches() -> DataLoader:
-        _set_out(plan, trainer, settings)
-        return make_loader(pictures, plan, workers=arguments.workers, pinned=processes.device.type == "cuda")
+        plan.sizes = _sizes(trainer.epoch, settings)
+        return remaining_batches(pictures, plan, trainer, workers=arguments.workers)
 
     run_epochs(trainer, journal, make_batches, loss, schedule=settings.schedule)
 
 
-def _set_out(plan: EpochPlan, trainer: Trainer, settings: TrainSettings) -> None:
-    """Let the plan begin where the trainer stands."""
-    plan.epoch, plan.first_batch = trainer.epoch, trainer.batch
-    is_closing = trainer.epoch >= settings.schedule.epochs - settings.closing_epochs
-    plan.sizes = (settings.input_px,) if is_closing else settings.sizes_px
+def _sizes(epoch: int, settings: TrainSettings) -> tuple[int, ...]:
+    """The sides that an epoch draws from: in the last ones only the exported network's."""
+    is_closing = epoch >= settings.schedule.epochs - settings.closing_epochs
+    return (settings.input_px,) if is_closing else settings.sizes_px
 
 
 def _load_sets(data: Path, settings: TrainSettings, *, split: str) -> list[PictureSet]:

@@ -31,9 +31,8 @@ from tools.processes import Processes
 from tools.roc import make_roc
 from tools.settings_file import read_document, validate_settings
 from tools.training import Part, ScheduleSettings, StepLoss, Trainer
-from tools.training_data import make_loader
-from tools.training_journal import Journal, JournalSettings
-from tools.training_run import add_sources, check_folders, freeze, make_parser, origins, parameter_groups, run_command, run_epochs
+from tools.training_data import remaining_batches
+from tools.training_run import freeze, make_parser, open_journal, parameter_groups, prepare, run_command, run_epochs
 from tools.verification import all_pairs
 from tools.weights import initialise_encoder
 
@@ -141,11 +140,7 @@ def train(arguments: argparse.Namespace, settings: EncoderSettings, processes: P
     """Everything in order: faces, network, epochs."""
     if settings.labels_per_batch % processes.count:
         raise InputError(f"labels_per_batch: {settings.labels_per_batch} cannot be shared equally by {processes.count} processes")
-    check_folders(arguments, settings.sets)
-    torch.set_num_threads(arguments.threads)
-    torch.manual_seed(settings.seed)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    settings = settings.model_copy(update={"data": add_sources(settings.data, origins(arguments, processes))})
+    settings = prepare(arguments, settings, processes)
     template = TEMPLATES[settings.template]
     room_px = round(ROOM_SHARE * template.side_px)
     crops, kept_back = hold_out(load_faces(arguments.data, settings, template.with_room(room_px), split="train"), settings)
@@ -183,20 +178,10 @@ def train(arguments: argparse.Namespace, settings: EncoderSettings, processes: P
     )
     measures = arguments.evaluate_every and processes.is_first
     validation = _validation(arguments.data, settings, kept_back, room_px) if measures else None
-    journal = Journal(
-        arguments.out,
-        trainer,
-        recipe=settings.model_dump(mode="json"),
-        measure=lambda: measure(trainer, validation),
-        settings=JournalSettings(arguments.save_minutes, arguments.save_steps, arguments.evaluate_every, arguments.tensorboard),
-    )
-    if arguments.resume:
-        journal.resume()
+    journal = open_journal(arguments, trainer, settings, lambda: measure(trainer, validation))
 
     def make_batches() -> DataLoader:
-        plan.epoch, plan.first_batch = trainer.epoch, trainer.batch
-        is_pinned = processes.device.type == "cuda"
-        return make_loader(pictures, plan, workers=arguments.workers, pinned=is_pinned, collate=collate_crops)
+        return remaining_batches(pictures, plan, trainer, workers=arguments.workers, collate=collate_crops)
 
     run_epochs(trainer, journal, make_batches, _step_loss(trainer, settings), schedule=settings.schedule)
 

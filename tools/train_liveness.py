@@ -28,9 +28,8 @@ from tools.nets.yolo import Design
 from tools.processes import Processes
 from tools.settings_file import read_document, validate_settings
 from tools.training import Part, ScheduleSettings, StepLoss, Trainer
-from tools.training_data import EpochPlan, make_loader
-from tools.training_journal import Journal, JournalSettings
-from tools.training_run import add_sources, check_folders, freeze, make_parser, origins, parameter_groups, run_command, run_epochs
+from tools.training_data import EpochPlan, remaining_batches
+from tools.training_run import freeze, make_parser, open_journal, parameter_groups, prepare, run_command, run_epochs
 from tools.weights import initialise_classifier
 
 log = logging.getLogger("tools.train_liveness")
@@ -145,11 +144,7 @@ def train(arguments: argparse.Namespace, settings: LivenessSettings, processes: 
     """Everything in order: network, faces, epochs."""
     if settings.batch % processes.count:
         raise InputError(f"batch: {settings.batch} faces cannot be shared equally by {processes.count} processes")
-    check_folders(arguments, settings.sets)
-    torch.set_num_threads(arguments.threads)
-    torch.manual_seed(settings.seed)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    settings = settings.model_copy(update={"data": add_sources(settings.data, origins(arguments, processes))})
+    settings = prepare(arguments, settings, processes)
     network = Classifier(settings.network())
     if arguments.init:
         initialise_classifier(network, arguments.init)
@@ -169,20 +164,10 @@ def train(arguments: argparse.Namespace, settings: LivenessSettings, processes: 
     )
     measures = arguments.evaluate_every and processes.is_first
     validation = {**others, "val": load_split(arguments.data, settings, split="val")} if measures else {}
-    journal = Journal(
-        arguments.out,
-        trainer,
-        recipe=settings.model_dump(mode="json"),
-        measure=lambda: measure(trainer, validation, settings),
-        settings=JournalSettings(arguments.save_minutes, arguments.save_steps, arguments.evaluate_every, arguments.tensorboard),
-    )
-    if arguments.resume:
-        journal.resume()
+    journal = open_journal(arguments, trainer, settings, lambda: measure(trainer, validation, settings))
 
     def make_batches() -> DataLoader:
-        plan.epoch, plan.first_batch = trainer.epoch, trainer.batch
-        is_pinned = processes.device.type == "cuda"
-        return make_loader(pictures, plan, workers=arguments.workers, pinned=is_pinned, collate=collate_crops)
+        return remaining_batches(pictures, plan, trainer, workers=arguments.workers, collate=collate_crops)
 
     run_epochs(trainer, journal, make_batches, _step_loss(processes.device, settings), schedule=settings.schedule)
 

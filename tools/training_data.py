@@ -16,6 +16,7 @@ from tools.augmentation.sample import Sample, decode_picture
 from tools.augmentation.settings import AugmentationSettings
 from tools.datasets import PictureSet
 from tools.detection_loss import Targets
+from tools.training import Trainer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,3 +163,21 @@ def make_loader(
         prefetch_factor=4 if workers else None,
         pin_memory=pinned,
     )
+
+
+def remaining_batches(
+    pictures: Dataset,
+    plan: Sampler,
+    trainer: Trainer,
+    *,
+    workers: int,
+    collate: Callable[[list[Any]], Any] = collate_targets,
+) -> DataLoader:
+    """What is left of the epoch that the trainer stands in.
+
+    Args:
+        plan: with `epoch` and `first_batch`.
+        pictures, workers, collate: as `make_loader` has them.
+    """
+    plan.epoch, plan.first_batch = trainer.epoch, trainer.batch
+    return make_loader(pictures, plan, workers=workers, pinned=trainer.processes.device.type == "cuda", collate=collate)

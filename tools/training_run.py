@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from pydantic import BaseModel
 from torch import nn
 
@@ -17,7 +18,7 @@ from edged.models.manifest import DataSource
 from tools.nets.mobilenet_v2 import MobileNetV2, WidenedMobileNetV2
 from tools.processes import Processes, join_processes
 from tools.training import ScheduleSettings, StepLoss, Trainer
-from tools.training_journal import LAST, Journal
+from tools.training_journal import LAST, Journal, JournalSettings
 from tools.weights import read_sources
 
 log = logging.getLogger(__name__)
@@ -66,37 +67,20 @@ def run_command(
     return 0
 
 
-def check_folders(arguments: argparse.Namespace, sets: Iterable[str]) -> None:
-    """Every set must be in `--data`, and `--out` must be free unless the run there is to go on.
+def prepare(arguments: argparse.Namespace, settings: Settings, processes: Processes) -> Settings:
+    """What comes before every network: folders, threads, seed. Returns the settings, the data of first weights among theirs.
+
+    Args:
+        settings: with `sets`, `seed` and `data`.
 
     Raises:
-        InputError: naming the folders that are not there, or the run that would be lost.
+        InputError: a set is not in `--data`, or `--out` holds another run.
     """
-    data, out = arguments.data, arguments.out
-    if (out / LAST).exists() and not arguments.resume:
-        raise InputError(f"--out {out}: holds an earlier run: go on with --resume, or name another folder")
-    if missing := [name for name in sets if not (data / name).is_dir()]:
-        there = sorted(path.name for path in data.glob("*") if path.is_dir())
-        raise InputError(
-            f"--data {data}: has no folder {', '.join(missing)}, which the configuration names under sets; --data is the folder "
-            f"around the sets, this one has {', '.join(there[:10]) or 'none'}"
-        )
-
-
-def origins(arguments: argparse.Namespace, processes: Processes) -> list[Path]:
-    """The files that a run begins from: its first weights, its last checkpoint."""
-    found = [arguments.init] if arguments.init else []
-    return found + ([arguments.out / LAST] if arguments.resume and processes.is_first else [])
-
-
-def add_sources(data: Sequence[DataSource], files: Sequence[Path]) -> tuple[DataSource, ...]:
-    """What first weights learnt from is in this network too, with its licence: it goes on under `data`, once each name."""
-    sources = {source.name: source for path in files for source in read_sources(path)}
-    named = {source.name for source in data}
-    added = tuple(source for name, source in sources.items() if name not in named)
-    if added:
-        log.info("data of the first weights goes on: %s", ", ".join(source.name for source in added))
-    return (*data, *added)
+    _check_folders(arguments, settings.sets)
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(settings.seed)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    return settings.model_copy(update={"data": _add_sources(settings.data, _origins(arguments, processes))})
 
 
 def freeze(backbone: MobileNetV2 | WidenedMobileNetV2, *, rows: int) -> None:
@@ -118,6 +102,26 @@ def parameter_groups(network: nn.Module, *, backbone_rate: float, weight_decay: 
     return groups
 
 
+def open_journal(
+    arguments: argparse.Namespace, trainer: Trainer, settings: BaseModel, measure: Callable[[], Mapping[str, Mapping[str, float]]]
+) -> Journal:
+    """The journal of a run; with `--resume` the trainer stands where the run there was.
+
+    Args:
+        measure: called where something is to be measured, in the first process.
+    """
+    journal = Journal(
+        arguments.out,
+        trainer,
+        recipe=settings.model_dump(mode="json"),
+        measure=measure,
+        settings=JournalSettings(arguments.save_minutes, arguments.save_steps, arguments.evaluate_every, arguments.tensorboard),
+    )
+    if arguments.resume:
+        journal.resume()
+    return journal
+
+
 def run_epochs(
     trainer: Trainer,
     journal: Journal,
@@ -135,3 +139,36 @@ def run_epochs(
         while trainer.epoch < schedule.epochs:
             journal.start_epoch()
             journal.end_epoch(trainer.train_epoch(make_batches(), loss, on_step=journal.note_step))
+
+
+def _check_folders(arguments: argparse.Namespace, sets: Iterable[str]) -> None:
+    """Every set must be in `--data`, and `--out` must be free unless the run there is to go on.
+
+    Raises:
+        InputError: naming the folders that are not there, or the run that would be lost.
+    """
+    data, out = arguments.data, arguments.out
+    if (out / LAST).exists() and not arguments.resume:
+        raise InputError(f"--out {out}: holds an earlier run: go on with --resume, or name another folder")
+    if missing := [name for name in sets if not (data / name).is_dir()]:
+        there = sorted(path.name for path in data.glob("*") if path.is_dir())
+        raise InputError(
+            f"--data {data}: has no folder {', '.join(missing)}, which the configuration names under sets; --data is the folder "
+            f"around the sets, this one has {', '.join(there[:10]) or 'none'}"
+        )
+
+
+def _origins(arguments: argparse.Namespace, processes: Processes) -> list[Path]:
+    """The files that a run begins from: its first weights, its last checkpoint."""
+    found = [arguments.init] if arguments.init else []
+    return found + ([arguments.out / LAST] if arguments.resume and processes.is_first else [])
+
+
+def _add_sources(data: Sequence[DataSource], files: Sequence[Path]) -> tuple[DataSource, ...]:
+    """What first weights learnt from is in this network too, with its licence: it goes on under `data`, once each name."""
+    sources = {source.name: source for path in files for source in read_sources(path)}
+    named = {source.name for source in data}
+    added = tuple(source for name, source in sources.items() if name not in named)
+    if added:
+        log.info("data of the first weights goes on: %s", ", ".join(source.name for source in added))
+    return (*data, *added)
