@@ -20,6 +20,7 @@ from edged.identity.track_identity import LookPlan, LookSettings, TrackIdentity
 from edged.pipeline import FrameResult, Identified, StageTimer, has_pixels
 from edged.runtime.board import LatestFrame
 from edged.runtime.loop import Loop
+from edged.runtime.pacing import Allowance
 from edged.types import Face, FaceDecision, Frame, Track, TrackState
 from edged.vision.boxes import scaled
 from edged.vision.heads import face_region, head_point
@@ -108,30 +109,6 @@ class _Moment:
     height: int
 
 
-class Budget:
-    """So many looks a second, saved up for one second at most.
-
-    Args:
-        per_s: looks a second, above 0.
-    """
-
-    def __init__(self, per_s: float) -> None:
-        self._per_s = per_s
-        self._most = max(1.0, per_s)
-        self._left = self._most
-        self._at_s: float | None = None
-
-    def take(self, now_s: float) -> bool:
-        """Spend one look, if one is left at this time; a time before the newest one counts as that."""
-        if self._at_s is not None and now_s > self._at_s:
-            self._left = min(self._most, self._left + (now_s - self._at_s) * self._per_s)
-        self._at_s = now_s if self._at_s is None else max(self._at_s, now_s)
-        if self._left < 1.0:
-            return False
-        self._left -= 1.0
-        return True
-
-
 class FaceWatch:
     """Looks at the faces of tracked persons: `put` and `take` are for the fast loop, `work` and `run` for the slow one.
 
@@ -143,7 +120,7 @@ class FaceWatch:
         cameras: those whose faces are looked at.
         person_class_id: the class that has faces.
         looks: when a track is looked at.
-        looks_per_s: the budget, for all cameras together.
+        looks_per_s: the budget, for all cameras together; it is saved up for one second, or for one look, at most.
         least_face_px: a face with a shorter side below this is not read, pixels of the picture that is looked at.
         details: newest frame of the main stream of cameras that detect on a smaller one; faces are looked for in it.
         now_s: measures how long the stages take, monotonic seconds.
@@ -164,7 +141,7 @@ class FaceWatch:
     ) -> None:
         self._person_class_id = person_class_id
         self._looks = looks
-        self._budget = Budget(looks_per_s)
+        self._budget = Allowance(looks_per_s, burst=max(1.0, looks_per_s))
         self._least_face_px = least_face_px
         self._details = details
         self._now_s = now_s

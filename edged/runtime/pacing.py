@@ -89,7 +89,8 @@ class Allowance:
         self._at_s = float("-inf")
 
     def take(self, now_s: float) -> bool:
-        """Whether one more is allowed now, which then counts; moments never fall."""
+        """Whether one more is allowed now, which then counts; a moment before the newest one counts as that."""
+        now_s = max(now_s, self._at_s)
         self._left = min(self._burst, self._left + (now_s - self._at_s) * self._rate_per_s)
         self._at_s = now_s
         if self._left < 1:

@@ -14,7 +14,7 @@ from edged.identity.matching import Matcher
 from edged.identity.track_identity import LookSettings
 from edged.pipeline import FrameResult, Identified
 from edged.runtime.board import LatestFrame
-from edged.runtime.faces import Budget, FaceWatch
+from edged.runtime.faces import FaceWatch
 from edged.runtime.loop import Loop
 from edged.types import FaceDecisionKind, Frame, Track, Tracks, TrackState
 
@@ -144,16 +144,6 @@ def test_watch_keeps_to_its_budget_and_serves_who_has_no_answer_first() -> None:
 
     assert sorted(tell(answers)) == [(7, "match", "anna"), (8, "match", "bert")]
     assert watch.n_looks <= 2 + 3 * 2
-
-
-def test_budget_saves_up_for_one_second_at_most() -> None:
-    """A long pause buys no burst; below one a second a look is saved up in its time; a late time gives nothing."""
-    budget = Budget(2.0)
-    assert [budget.take(0.0) for _ in range(3)] == [True, True, False]
-    assert [budget.take(100.0) for _ in range(3)] == [True, True, False]
-    assert [budget.take(at) for at in (100.5, 100.4, 100.6)] == [True, False, False]
-    slow = Budget(0.5)
-    assert [slow.take(at) for at in (0.0, 1.0, 2.0, 3.0)] == [True, False, True, False]
 
 
 @pytest.mark.parametrize(("least_face_px", "n_read"), [(40.0, 2), (40.1, 0)])

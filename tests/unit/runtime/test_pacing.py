@@ -103,3 +103,13 @@ def test_allowance_after_a_long_pause_is_no_larger_than_its_burst():
     allowance.take(0.0)
 
     assert [allowance.take(1e6) for _ in range(3)] == [True, True, False]
+
+
+def test_allowance_of_one_second_saves_up_no_more():
+    """A long pause buys no burst; below one a second one is saved up in its time; a late time gives nothing."""
+    quick = Allowance(2.0, burst=2)
+    assert [quick.take(0.0) for _ in range(3)] == [True, True, False]
+    assert [quick.take(100.0) for _ in range(3)] == [True, True, False]
+    assert [quick.take(at) for at in (100.5, 100.4, 100.6)] == [True, False, False]
+    slow = Allowance(0.5, burst=1)
+    assert [slow.take(at) for at in (0.0, 1.0, 2.0, 3.0)] == [True, False, True, False]
