@@ -32,6 +32,11 @@ class Clock(Protocol):
         ...
 
 
+def now_at(clock: Clock) -> float:
+    """The present moment, UTC seconds since 1970."""
+    return clock.at(clock.now_s())
+
+
 class SystemClock:
     """The machine's clocks.
 

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from edged import __version__, assembly
-from edged.clock import SystemClock, read_clock_quality
+from edged.clock import SystemClock, now_at, read_clock_quality
 from edged.config import CameraConfig, Config, load_config
 from edged.engine_opening import open_configured_network
 from edged.errors import EXIT_CONFIG, EXIT_DEVICE, ConfigError, DeviceError, EdgedError, ModelError
@@ -282,7 +282,7 @@ class Daemon:
         config, clock = self._config, self._clock
         commands: list[Command] = [make_ping(device=config.device, epoch=epoch)]
         if face_engines is not None:
-            self._desk = make_gallery_desk(config, face_engines, actor="mqtt", now=self._now_at)
+            self._desk = make_gallery_desk(config, face_engines, actor="mqtt", now=partial(now_at, self._clock))
             commands += make_gallery_commands(self._desk.operations)
         return assembly.make_command_room(config, with_describe(commands), sink=sink, clock=clock)
 
@@ -304,7 +304,7 @@ class Daemon:
         ):
             logger.info("faces ready: %s, %s", engines.encoder[1].name, ", ".join(watch.cameras))
             self._faces_ready.set()
-            watch.run(loop, reader, lambda: gallery.load(self._now_at()))
+            watch.run(loop, reader, lambda: gallery.load(now_at(self._clock)))
 
     def _make_recorder(self, directory: Path, manifest: DetectorManifest) -> Recorder:
         cameras = self._config.cameras
@@ -314,10 +314,6 @@ class Daemon:
         }
         fps = {name: camera.fps for name, camera in cameras.items()}
         return Recorder(directory, VideoWriter, overlays=overlays, fps=fps, details=self._details, most_s=self._record_s)
-
-    def _now_at(self) -> float:
-        """UTC seconds since 1970."""
-        return self._clock.at(self._clock.now_s())
 
     def _make_capture_loop(self, name: str, camera: CameraConfig) -> Loop:
         """The stream that is analysed."""

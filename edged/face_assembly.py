@@ -17,9 +17,10 @@ from edged.errors import ConfigError, GalleryError, Mistake, ModelError
 from edged.face_reading import FaceReader
 from edged.identity.calibration import settings_of
 from edged.identity.decision import DecisionSettings, Yardstick
-from edged.identity.gallery import Snapshot, open_gallery
+from edged.identity.gallery import open_gallery
 from edged.identity.matching import Matcher
 from edged.identity.operations import FaceOperations
+from edged.identity.people import Snapshot
 from edged.identity.snapshots import CurrentSnapshot
 from edged.identity.track_identity import LookSettings
 from edged.models.manifest import DetectorManifest, EncoderManifest, LivenessManifest, ManifestT, find_engine, load_manifest

@@ -12,13 +12,14 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from edged.assembly import make_mqtt_settings
-from edged.clock import SystemClock
+from edged.clock import SystemClock, now_at
 from edged.config import Config, find_gallery_key, find_state_directory, load_config
 from edged.config.faces import FacesConfig
 from edged.errors import EXIT_CONFIG, CommandError, FaceError, InputError, ModelError
@@ -199,8 +200,7 @@ def _needs_broker(arguments: argparse.Namespace) -> bool:
 def _open(arguments: argparse.Namespace, *, needs_networks: bool) -> FaceOperations:
     """The operations on the gallery of this site. Where no network is needed none has to be there."""
     site = Site.find(arguments)
-    clock = SystemClock()
-    digest, settings = "", _NOBODY
+    engines, digest, settings = None, "", _NOBODY
     try:
         engines = site.find_engines()
         digest, settings = engines.encoder[1].onnx.sha256, make_decision_settings(site.faces, engines)
@@ -210,11 +210,11 @@ def _open(arguments: argparse.Namespace, *, needs_networks: bool) -> FaceOperati
         print(f"edged: nobody can match at present: {error}", file=sys.stderr)
     return FaceOperations(
         open_gallery=lambda: open_gallery(site.state_dir, find_gallery_key(site.state_dir)),
-        open_reader=lambda: open_reader(site.find_engines(), threads=site.faces.threads),
+        open_reader=lambda: open_reader(engines or site.find_engines(), threads=site.faces.threads),
         model_digest=digest,
         settings=settings,
         actor=f"cli:{_user()}",
-        now=lambda: clock.at(clock.now_s()),
+        now=partial(now_at, SystemClock()),
         traces=_traces(arguments, site),
         follows_calibration=site.faces.match is None,
     )
@@ -222,7 +222,7 @@ def _open(arguments: argparse.Namespace, *, needs_networks: bool) -> FaceOperati
 
 def _traces(arguments: argparse.Namespace, site: Site) -> list[Trace]:
     """Where else people who are forgotten may be mentioned."""
-    if arguments.run_action is not _run_forget:
+    if not _needs_broker(arguments):
         return []
     for directory in arguments.media:
         if not directory.is_dir():
@@ -290,8 +290,7 @@ def _run_enrol(arguments: argparse.Namespace) -> int:
 def _expiry(arguments: argparse.Namespace) -> str | None:
     """The moment at which the consent ends, as it is sent: days are local ones and end at midnight."""
     if arguments.days is not None:
-        clock = SystemClock()
-        return utc_text(clock.at(clock.now_s()) + arguments.days * _DAY_S)
+        return utc_text(now_at(SystemClock()) + arguments.days * _DAY_S)
     if arguments.expires is None:
         return None
     end = datetime.combine(arguments.expires + timedelta(days=1), time()).astimezone(timezone.utc)

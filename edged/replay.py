@@ -15,7 +15,7 @@ from typing import TextIO
 import numpy as np
 
 from edged import assembly
-from edged.clock import SystemClock
+from edged.clock import SystemClock, now_at
 from edged.config import CameraConfig, Config, load_config, parse_config
 from edged.engine_opening import open_configured_network
 from edged.errors import InputError, SourceCause, SourceError
@@ -202,8 +202,7 @@ class Replay:
         watch = make_face_watch(config, self._class_names, details={}, now_s=self._clock.now_s)
         reader = stack.enter_context(open_face_reader(engines, threads=config.faces.threads))
         gallery = stack.enter_context(GalleryFollower(config, engines))
-        clock = SystemClock()  # whose consent has ended is decided today, also in a recording of last year
-        yardstick = gallery.load(clock.at(clock.now_s()))
+        yardstick = gallery.load(now_at(SystemClock()))  # consents end by today's date, also in a recording of last year
 
         def look(result: FrameResult) -> None:
             watch.put(result)

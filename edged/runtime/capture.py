@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from edged.clock import Clock
+from edged.clock import Clock, now_at
 from edged.errors import SourceCause, SourceError
 from edged.runtime.backoff import Backoff
 from edged.runtime.camera_status import CameraState, CameraStatus
@@ -145,7 +145,7 @@ class Capture:
         return self._first_s is not None and self._newest_s - self._first_s >= GOOD_AFTER_S
 
     def _is_on(self) -> bool:
-        return is_on(self._schedule, datetime.fromtimestamp(self._clock.at(self._clock.now_s())))
+        return is_on(self._schedule, datetime.fromtimestamp(now_at(self._clock)))
 
     def _enter(self, state: CameraState) -> None:
         self._status.enter(state, now_s=self._clock.now_s())

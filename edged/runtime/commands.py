@@ -22,7 +22,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
-from edged.clock import Clock
+from edged.clock import Clock, now_at
 from edged.errors import CommandError, DeviceError, EdgedError
 from edged.events.command import (
     MAX_COMMAND_BYTES,
@@ -323,7 +323,7 @@ class CommandRoom:
         """Do a command; what it raises is an answer, too."""
         try:
             answer = command.run(arguments)
-            at = self._clock.at(self._clock.now_s())
+            at = now_at(self._clock)
             return "ok", encode_answer(answer, device=self._device, command=command.name, id=address.id, at=at)
         except CommandError as error:
             return error.code, self._encode_error(error, command.name, address)
@@ -345,7 +345,7 @@ class CommandRoom:
         self._answer(request, address, error.code, self._encode_error(error, request.name, address))
 
     def _encode_error(self, error: CommandError, name: str, address: AnswerAddress) -> bytes:
-        at = self._clock.at(self._clock.now_s())
+        at = now_at(self._clock)
         return encode_error(error, device=self._device, command=name, id=address.id, at=at)
 
     def _answer(self, request: _Request, address: AnswerAddress, outcome: str, body: bytes) -> None:

@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from edged.clock import Clock, ClockQuality
+from edged.clock import Clock, ClockQuality, now_at
 from edged.events import wire
 from edged.events.counts import Counts
 from edged.events.event import Event
@@ -64,9 +64,7 @@ class Journal:
     def publish_counts(self, camera: str, counts: Counts, *, kept: CounterState) -> None:
         """Send what a camera has counted, and note what is to be kept of it."""
         self._kept[camera] = kept
-        body = wire.encode_counters(
-            counts, device=self._device, camera=camera, epoch=self._epoch, at=self._clock.at(self._clock.now_s())
-        )
+        body = wire.encode_counters(counts, device=self._device, camera=camera, epoch=self._epoch, at=now_at(self._clock))
         self._send(Message(MessageKind.STATE, counters_topic(camera), body))
 
     def publish_camera_state(
