@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.backends.base import TensorSpec, Ticket
+from edged.assembly import make_network
+from edged.backends.base import TensorSpec
 from edged.backends.tensorrt.cache import EngineRecord
 from edged.backends.tensorrt.cuda import Cuda
 from edged.backends.tensorrt.letterbox import Letterbox, Staging
 from edged.engine_verification import make_picture_format
 from edged.errors import InferenceError
-from edged.models.detector import Detector
 from edged.models.manifest import InputSpec
-from edged.models.network import InputBatch, place_pictures
+from edged.models.network import InputBatch, Network, place_pictures
 from edged.types import Pixels
 from tools.gpu.findings import Fitting
-from tools.gpu.rates import in_turns
+from tools.gpu.rates import in_turns, keep_in_flight
 from tools.gpu.steps import Bench, choose
 
 SIZES = ((640, 360), (1280, 720), (1920, 1080))
@@ -38,33 +38,36 @@ def _compare_one(bench: Bench, record: EngineRecord, sizes: Sequence[tuple[int, 
     manifest, plan = bench.read(record)
     wanted = manifest.input
     with bench.open_backend(record, plan, pictures=make_picture_format(wanted)) as backend:
-        detector = Detector(manifest, backend)
+        network = make_network(manifest, backend)
         for width, height in sizes:
             for batch in (n for n in BATCHES if n <= backend.max_batch):
                 pictures = _make_noise(width, height, count=batch)
                 with bench.open_device() as cuda:
                     apart = np.abs(draw_on_device(cuda, wanted, pictures) - draw_on_host(wanted, pictures))
-                bench.note(_measure(bench, record, detector, pictures, apart))
+                bench.note(_measure(bench, record, network, pictures, apart))
                 if apart.max() > max(map(abs, wanted.factors)):
                     raise InferenceError(f"{width}x{height}: the GPU's numbers are up to {apart.max():g} from the processor's")
 
 
 def _measure(
-    bench: Bench, record: EngineRecord, detector: Detector, pictures: Sequence[Pixels], apart: NDArray[np.float32]
+    bench: Bench, record: EngineRecord, network: Network[Any], pictures: Sequence[Pixels], apart: NDArray[np.float32]
 ) -> Fitting:
+    def run(count: int) -> None:
+        keep_in_flight(lambda: network.submit(network.prepare(pictures)), count, most=network.most_in_flight)
+
     def on_host(count: int) -> None:
-        detector.fit_on_host()
-        _keep_in_flight(detector, pictures, count)
+        network.fit_on_host()
+        run(count)
 
     def on_device(count: int) -> None:
-        detector.fit_on_device()
-        _keep_in_flight(detector, pictures, count)
+        network.fit_on_device()
+        run(count)
 
     rates = in_turns([on_host, on_device], turns=bench.timing.turns, seconds=bench.timing.turn_s)
     cpu_ms = []
-    for run in (on_host, on_device):
+    for way in (on_host, on_device):
         began_s = time.thread_time()
-        run(_CPU_BATCHES)
+        way(_CPU_BATCHES)
         cpu_ms.append(1000 * (time.thread_time() - began_s) / (_CPU_BATCHES * len(pictures)))
     height, width = pictures[0].shape[:2]
     return Fitting(
@@ -80,17 +83,6 @@ def _measure(
         most_apart=float(apart.max()),
         share_apart=float((apart > 0).mean()),
     )
-
-
-def _keep_in_flight(detector: Detector, pictures: Sequence[Pixels], count: int) -> None:
-    """Fit and compute the same pictures so many times, the next batch submitted before the one before is fetched."""
-    tickets: deque[Ticket] = deque()
-    for _ in range(count):
-        tickets.append(detector.submit(detector.prepare(pictures)))
-        if len(tickets) == detector.most_in_flight:
-            tickets.popleft().result()
-    while tickets:
-        tickets.popleft().result()
 
 
 def _make_noise(width: int, height: int, *, count: int) -> list[Pixels]:

@@ -37,12 +37,12 @@ def in_turns(
     return [median(rate) for rate in zip(*rates, strict=True)]
 
 
-def keep_in_flight(backend: Backend, feeds: Tensors, count: int) -> None:
-    """Compute so many batches, the next one submitted before the one before is fetched."""
+def keep_in_flight(submit: Callable[[], Ticket], count: int, *, most: int = SLOTS) -> None:
+    """Compute so many batches, the next one submitted before the one before is fetched; at most so many at once."""
     tickets: deque[Ticket] = deque()
     for _ in range(count):
-        tickets.append(backend.submit(feeds))
-        if len(tickets) == SLOTS:
+        tickets.append(submit())
+        if len(tickets) == most:
             tickets.popleft().result()
     while tickets:
         tickets.popleft().result()

@@ -30,7 +30,7 @@ from edged.backends.tensorrt.runner import TensorrtBackend, open_tensorrt_backen
 from edged.engine_building import make_cache
 from edged.errors import DeviceError, DeviceMissingError, EdgedError, InferenceError, ModelError
 from edged.models.detector import Detector
-from edged.models.manifest import PRECISIONS, DetectorManifest, Manifest, load_manifest
+from edged.models.manifest import DetectorManifest, Manifest, load_manifest
 from edged.types import Pixels
 from tools.bench.report import cpu_model
 from tools.bench.service import percentile
@@ -185,8 +185,7 @@ def build_and_verify(
     for manifest_path in sorted(engines.glob("*/model.yaml")):
         directory = manifest_path.parent
         manifest = load_manifest(directory)
-        precisions = [each for each in PRECISIONS if each == "fp32" or getattr(manifest, each) is not None]
-        builds = [["build", str(directory), "--precision", each, "--batch", BUILT_FOR] for each in precisions]
+        builds = [["build", str(directory), "--precision", each, "--batch", BUILT_FOR] for each in manifest.networks]
         for command in [*builds, ["verify", str(directory)]]:
             status, said = run(["engines", *command, "--state-dir", str(state_dir)])
             _note_engines(state_dir, note, manifest.name)
@@ -256,8 +255,8 @@ def _sweep_one(bench: Bench, record: EngineRecord, pictures: list[Pixels]) -> No
 
 def _time_batch(bench: Bench, record: EngineRecord, backend: TensorrtBackend, feeds: Tensors, *, use_graphs: bool) -> None:
     (batch,) = {len(array) for array in feeds.values()}
-    keep_in_flight(backend, feeds, 8)  # captures what is to be captured, in both slots
-    rate = per_second(lambda n: keep_in_flight(backend, feeds, n), seconds=bench.timing.rate_s)
+    keep_in_flight(lambda: backend.submit(feeds), 8)  # captures what is to be captured, in both slots
+    rate = per_second(lambda n: keep_in_flight(lambda: backend.submit(feeds), n), seconds=bench.timing.rate_s)
     alone_ms = times_ms(backend, feeds, seconds=bench.timing.single_s)
     bench.note(
         BatchRate(
@@ -289,7 +288,7 @@ def _compare_one(bench: Bench, record: EngineRecord, clips: list[list[Pixels]]) 
                 rates = in_turns(
                     [
                         bare.run,
-                        lambda n, feeds=feeds: keep_in_flight(backend, feeds, n),
+                        lambda n, feeds=feeds: keep_in_flight(lambda: backend.submit(feeds), n),
                         lambda n, cameras=cameras: cameras.analyse(detector, n),
                     ],
                     turns=bench.timing.turns,

@@ -93,7 +93,7 @@ class FlightRecorder:
 def test_two_batches_are_kept_in_flight_and_all_are_fetched(count: int, most: int) -> None:
     backend = FlightRecorder()
 
-    keep_in_flight(backend, {}, count)
+    keep_in_flight(lambda: backend.submit({}), count)
 
     assert (backend.done, backend.flying, backend.most) == (count, 0, most)
 
