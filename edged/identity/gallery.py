@@ -180,8 +180,7 @@ class Gallery:
         """Delete somebody with all templates and crops. `erase` leaves no byte of them in the file."""
         with telling(self.path):
             self._connection.execute("DELETE FROM person WHERE id = ?", (person_id,))
-            self._raise_version()
-            self._connection.execute("UPDATE gallery SET to_erase = version")
+            self._note_deletion()
 
     def erase(self) -> bool:
         """Overwrite what was deleted since the last time; whether there was anything to do. Not inside a transaction.
@@ -240,8 +239,7 @@ class Gallery:
         """Delete whatever encoders said of somebody, and the crops."""
         with telling(self.path):
             self._connection.execute("DELETE FROM template WHERE person_id = ?", (person_id,))
-            self._raise_version()
-            self._connection.execute("UPDATE gallery SET to_erase = version")
+            self._note_deletion()
 
     def templates(self, person_id: str) -> list[Template]:
         """What encoders said of somebody's pictures."""
@@ -265,7 +263,7 @@ class Gallery:
             GalleryError: a row was changed or moved.
         """
         with telling(self.path), self.reading():
-            version = self._row("SELECT version FROM gallery")[0]
+            version = self.version()
             people = {
                 person_id: self._open_record(person_id, record)
                 for person_id, record in self._connection.execute("SELECT id, record FROM person ORDER BY number")
@@ -417,6 +415,11 @@ class Gallery:
         if not self._connection.in_transaction:
             raise RuntimeError("a gallery is changed inside of a transaction only")
         self._connection.execute("UPDATE gallery SET version = version + 1")
+
+    def _note_deletion(self) -> None:
+        """What was deleted is to be overwritten, too; `erase` does that."""
+        self._raise_version()
+        self._connection.execute("UPDATE gallery SET to_erase = version")
 
     def _name_token(self, name: str) -> bytes:
         return self._cipher.token(compared_name(name))

@@ -94,6 +94,7 @@ def _open(
     engine.load(plan)
     inputs, outputs = engine.read_specs()
     min_batch = engine.check_batches(inputs, max_batch)
+    letterbox = pictures and _make_letterbox(engine, pictures, inputs)  # before any memory: it may be missing
     for _ in range(SLOTS):
         engine.add_slot(inputs, outputs, largest=max(min_batch, max_batch), use_graphs=use_graphs)
     backend = TensorrtBackend(
@@ -102,7 +103,7 @@ def _open(
         outputs=outputs,
         min_batch=min_batch,
         max_batch=max_batch,
-        letterbox=pictures and _make_letterbox(engine, pictures, inputs),
+        letterbox=letterbox,
         use_graphs=use_graphs and not engine.library.differences.portable,
         poison=poison,
     )
@@ -502,9 +503,13 @@ class _Engine:
                     f"{self.name}: output {tensor.name!r} is {shape} for a batch of {largest}, expected {tensor.host.shape}: "
                     f"a size that depends on the data cannot be fetched: export the network without suppression [model.shape]"
                 )
+        self._bind(slot, ModelError, "engine.invalid")
+
+    def _bind(self, slot: _Slot, kind: type[InferenceError] | type[ModelError], code: str = "") -> None:
+        """Tell a slot's context where its tensors lie."""
         for tensor in (*slot.inputs, *slot.outputs):
             if not slot.context.set_tensor_address(tensor.name, tensor.address):
-                raise self._refusal(f"{label} refuses the memory of {tensor.name!r}", ModelError, "engine.invalid")
+                raise self._refusal(f"{self.library.label} refuses the memory of {tensor.name!r}", kind, code)
 
     def _make_context(self, *, use_graphs: bool) -> Any:
         """TensorRT's IExecutionContext, or None.
@@ -554,8 +559,7 @@ class _Engine:
         if measured.context is None:
             raise self._refusal(f"{self.library.label} makes no execution context", InferenceError)
         try:
-            for tensor in (*measured.inputs, *measured.outputs):
-                measured.context.set_tensor_address(tensor.name, tensor.address)
+            self._bind(measured, InferenceError)
             self.set_batch(measured, n)
             self._run_once(measured, n)  # the first time is slow
             measured.context.profiler = profiler
