@@ -16,7 +16,7 @@ from edged.errors import InputError
 from edged.models.manifest import LivenessManifest, LivenessThresholds, load_manifest
 from tools.engines import write_manifest
 from tools.evaluate_liveness import score_presentations
-from tools.liveness_data import Presentation, hold_back, kinds_of, load_presentations
+from tools.liveness_data import Presentation, kinds_of, load_split, split_training
 from tools.liveness_figures import as_json, choose_threshold, measure_liveness
 
 
@@ -54,11 +54,10 @@ def _load(data: Path, manifest: LivenessManifest) -> tuple[list[Presentation], l
         raise InputError(
             f"engine {manifest.name}: its manifest does not say how it was trained; expected one made by tools.export"
         )
-    kept, unseen = [], []
-    for name in trained["sets"]:
-        found = load_presentations(data / name, split="train", recordings=trained["recordings"])
-        kept += hold_back([one for one in found if one.recording not in trained["left_out"]], trained["kept_back"])[1]
-        unseen += load_presentations(data / name, split="val", recordings=trained["recordings"], allows_empty=True)
+    found, unseen = (
+        load_split(data, trained["sets"], split=split, recordings=trained["recordings"]) for split in ("train", "val")
+    )
+    _, kept, _ = split_training(found, left_out=trained["left_out"], kept_back=trained["kept_back"])
     return kept, unseen
 
 

@@ -72,6 +72,11 @@ def _without_objects(pixels_rgb: Pixels) -> Sample:
     return Sample(pixels_rgb, np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.bool_))
 
 
+def stack_pictures(pixels: Sequence[Pixels]) -> torch.Tensor:
+    """(N, 3, h, w) uint8 of pictures (h, w, 3) of one size."""
+    return torch.from_numpy(np.stack(pixels).transpose(0, 3, 1, 2).copy())
+
+
 def collate_crops(items: Sequence[tuple[NDArray[np.uint8], int]]) -> CropBatch:
     """The crops of one batch; for `make_loader`."""
     return CropBatch(torch.from_numpy(np.stack([pixels for pixels, _ in items])), torch.tensor([label for _, label in items]))

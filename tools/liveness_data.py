@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.errors import InputError
+from edged.models.manifest import LIVE
 from edged.types import Pixels
 from tools.datasets.mistakes import Mistakes
 from tools.datasets.opening import read_set
 from tools.datasets.pictures import Part, Picture, PictureSet
-from tools.liveness_figures import KINDS, LIVE, SPOOF
+from tools.liveness_figures import KINDS, SPOOF
 
 LABELS = (LIVE, *KINDS, SPOOF)
 """What the pictures of a set may be labelled with."""
@@ -68,6 +69,29 @@ def load_presentations(
         return [Presentation(picture, box, LIVE) for picture in pictures.pictures for box in _boxes(picture, pictures)]
     _check_labels(pictures, folder)
     return [Presentation(picture, None, picture.label, picture.origin.group) for picture in pictures.pictures]
+
+
+def load_split(data: Path, sets: Sequence[str], *, split: str, recordings: str) -> list[Presentation]:
+    """The faces of several sets in a split; all but `train` may be empty.
+
+    Args:
+        data: the folder around the sets.
+        recordings: as in `load_presentations`.
+
+    Raises:
+        InputError: a set cannot be read.
+    """
+    allows_empty = split != "train"
+    parts = [load_presentations(data / name, split=split, recordings=recordings, allows_empty=allows_empty) for name in sets]
+    return [one for part in parts for one in part]
+
+
+def split_training(
+    found: Sequence[Presentation], *, left_out: Collection[str], kept_back: float
+) -> tuple[list[Presentation], list[Presentation], list[Presentation]]:
+    """Of a train split: what is learnt from, what is kept back (`hold_back`), and the recordings that are left out."""
+    learnt, kept = hold_back([one for one in found if one.recording not in left_out], kept_back)
+    return learnt, kept, [one for one in found if one.recording in left_out]
 
 
 def _boxes(picture: Picture, pictures: PictureSet) -> Sequence[NDArray[np.float32] | None]:

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from edged.models.manifest import LIVE
 from edged.proportions import LEVEL, exact_interval
 from tools.roc import Roc, make_roc
 
-LIVE = "live"
 SPOOF = "spoof"
 """The label of an attack whose kind the labels do not tell."""
 KINDS = {

@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.errors import EXIT_CONFIG, EdgedError, InputError
+from edged.models.manifest import LIVE
 from edged.types import Pixels
 from edged.vision.crops import cut_square
 from tools.liveness_data import Presentation, load_presentations
-from tools.liveness_figures import LIVE, ErrorShare, count_errors
+from tools.liveness_figures import ErrorShare, count_errors
 from tools.roc import Roc, make_roc
 
 SIDE_PX = 96
@@ -77,18 +78,14 @@ def measure_colour(pixels_rgb: Pixels, face: Pixels) -> list[float]:  # noqa: AR
     return [*face.mean(axis=(0, 1)), *face.std(axis=(0, 1))]
 
 
-def measure_everything(pixels_rgb: Pixels, face: Pixels) -> list[float]:
-    """All of these."""
-    return [number for measure in _SINGLE.values() for number in measure(pixels_rgb, face)]
-
-
 _SINGLE: Mapping[str, Callable[[Pixels, Pixels], list[float]]] = {
     "size": measure_size,
     "sharpness": measure_sharpness,
     "detail": measure_detail,
     "colour": measure_colour,
 }
-FEATURES: Mapping[str, Callable[[Pixels, Pixels], list[float]]] = {**_SINGLE, "all of these": measure_everything}
+_ALL = "all of these"
+FEATURES = (*_SINGLE, _ALL)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -131,7 +128,8 @@ def try_shortcuts(learnt: Sequence[Presentation], unseen: Sequence[Presentation]
 def _measure(one: Presentation) -> dict[str, list[float]]:
     pixels_rgb, box = one.face()
     face = cut_square(pixels_rgb, box, margin=MARGIN, side_px=SIDE_PX)
-    return {name: measure(pixels_rgb, face) for name, measure in FEATURES.items()}
+    found = {name: measure(pixels_rgb, face) for name, measure in _SINGLE.items()}
+    return {**found, _ALL: [number for numbers in found.values() for number in numbers]}
 
 
 def learn_logistic(

@@ -17,12 +17,12 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from edged.errors import InputError
-from edged.models.manifest import DataSource
+from edged.models.manifest import LIVE, DataSource
 from edged.vision.crops import cut_square
 from tools.augmentation.settings import AugmentationSettings
-from tools.crop_data import CropBatch, Crops, TrainingCrops, collate_crops
-from tools.liveness_data import LABELS, Presentation, hold_back, kinds_of, load_presentations
-from tools.liveness_figures import KINDS, LIVE, SPOOF, measure_liveness
+from tools.crop_data import CropBatch, Crops, TrainingCrops, collate_crops, stack_pictures
+from tools.liveness_data import LABELS, Presentation, kinds_of, load_split, split_training
+from tools.liveness_figures import KINDS, SPOOF, measure_liveness
 from tools.nets.classifier import Classifier, ClassifierSettings
 from tools.nets.yolo import Design
 from tools.processes import Processes
@@ -163,7 +163,10 @@ def train(arguments: argparse.Namespace, settings: LivenessSettings, processes: 
         processes=processes,
     )
     measures = arguments.evaluate_every and processes.is_first
-    validation = {**others, "val": load_split(arguments.data, settings, split="val")} if measures else {}
+    validation = {}
+    if measures:
+        unseen = load_split(arguments.data, settings.sets, split="val", recordings=settings.recordings)
+        validation = {**others, "val": unseen}
     journal = open_journal(arguments, trainer, settings, lambda: measure(trainer, validation, settings))
 
     def make_batches() -> DataLoader:
@@ -178,26 +181,12 @@ def load_training(data: Path, settings: LivenessSettings) -> tuple[list[Presenta
     Raises:
         InputError: a set cannot be read, or has no recording of a name that is to be left out.
     """
-    found = load_split(data, settings, split="train")
+    found = load_split(data, settings.sets, split="train", recordings=settings.recordings)
     recordings = {one.recording for one in found}
     if strange := [name for name in settings.left_out if name not in recordings]:
         raise InputError(f"left_out: no recording {strange[0]}; there are {', '.join(sorted(recordings - {''})) or 'none'}")
-    learnt, kept = hold_back([one for one in found if one.recording not in settings.left_out], settings.kept_back)
-    left_out = [one for one in found if one.recording in settings.left_out]
+    learnt, kept, left_out = split_training(found, left_out=settings.left_out, kept_back=settings.kept_back)
     return learnt, {"kept_back": kept, "left_out": left_out}
-
-
-def load_split(data: Path, settings: LivenessSettings, *, split: str) -> list[Presentation]:
-    """The faces of all sets in a split.
-
-    Raises:
-        InputError: a set cannot be read.
-    """
-    parts = [
-        load_presentations(data / name, split=split, recordings=settings.recordings, allows_empty=split != "train")
-        for name in settings.sets
-    ]
-    return [one for part in parts for one in part]
 
 
 def cut_faces(
@@ -275,7 +264,7 @@ def measure(
     for name, presentations in validation.items():
         if presentations:
             crops = cut_faces(presentations, classes=settings.classes, margin=settings.margin, side_px=settings.input_px)
-            images = torch.from_numpy(np.stack(crops.pixels).transpose(0, 3, 1, 2).copy())
+            images = stack_pictures(crops.pixels)
             logits = torch.cat([trainer.averaged(part.to(trainer.processes.device)) for part in images.split(64)])
             scores = torch.softmax(logits, dim=1)[:, settings.classes.index(LIVE)].cpu().numpy()
             figures = measure_liveness(scores, kinds_of(presentations, settings.kinds), threshold=0.5)
