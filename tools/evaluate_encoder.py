@@ -27,11 +27,11 @@ from edged.types import Pixels
 from tools.datasets.opening import load_set
 from tools.datasets.pictures import PictureSet
 from tools.face_baselines import IMAGENET_TEMPLATE, LBP_TEMPLATE, imagenet_embeddings, lbp_histograms, lbp_scores
-from tools.face_crops import FindPoints, crop_faces
+from tools.face_crops import FindPoints, Points, align_faces, crop_faces
 from tools.face_finding import open_finder
 from tools.report.bootstrap import Interval
 from tools.report.verification_page import write_page
-from tools.verification import PAIRS_FILE, Acceptance, FaceSet, Pairs, Verdict, all_pairs, judge, read_pairs
+from tools.verification import PAIRS_FILE, Acceptance, FaceSet, Pairs, Verdict, all_cosines, all_pairs, judge, read_pairs
 
 LBP = "LBP histograms"
 IMAGENET = "ImageNet MobileNetV2"
@@ -89,11 +89,6 @@ def score_pairs(
     return np.concatenate([np.zeros(0), *scores])
 
 
-def all_cosines(embeddings: NDArray[np.float32], pairs: Pairs) -> NDArray[np.float32]:
-    """(P,) the same by the cosine, by one product: all pairs of a set are many."""
-    return (embeddings @ embeddings.T)[pairs.first, pairs.second]
-
-
 def _look_at(
     pictures: PictureSet, folder: Path, encoder: FaceEncoder, find: FindPoints | None, arguments: argparse.Namespace
 ) -> FaceSet:
@@ -108,7 +103,7 @@ def _look_at(
         pairs = read_pairs(folder / PAIRS_FILE, crops.names, crops.labels)
         cosines = score_pairs(embeddings, pairs, Metric.COSINE)
         scores = dict(_metric_scores(embeddings, pairs, encoder.manifest))
-        scores |= dict(_baseline_scores(pictures, pairs, find, arguments.imagenet))
+        scores |= dict(_baseline_scores(pictures, faces.points, pairs, arguments.imagenet))
         verdicts = {name: judge(pairs, one, has_folds=True, **draws) for name, one in scores.items()}
     return FaceSet(pictures.name, crops, int(faces.central.sum()), ms_per_face, verdict, pairs, cosines, verdicts)
 
@@ -124,12 +119,12 @@ def _metric_scores(
 
 
 def _baseline_scores(
-    pictures: PictureSet, pairs: Pairs, find: FindPoints | None, imagenet: Path | None
+    pictures: PictureSet, points: Points, pairs: Pairs, imagenet: Path | None
 ) -> Iterator[tuple[str, NDArray[np.float64]]]:
-    histograms = lbp_histograms(crop_faces(pictures, LBP_TEMPLATE, find=find).crops.pixels)
+    histograms = lbp_histograms(align_faces(pictures, points, LBP_TEMPLATE))
     yield LBP, lbp_scores(histograms[pairs.first], histograms[pairs.second])
     if imagenet:
-        plain = imagenet_embeddings(crop_faces(pictures, IMAGENET_TEMPLATE, find=find).crops.pixels, imagenet)
+        plain = imagenet_embeddings(align_faces(pictures, points, IMAGENET_TEMPLATE), imagenet)
         yield IMAGENET, score_pairs(plain, pairs, Metric.COSINE)
 
 

@@ -65,12 +65,13 @@ def imagenet_embeddings(crops: Sequence[Pixels], weights: Path) -> NDArray[np.fl
     """
     import torch
 
+    from tools.crop_data import stack_pictures
     from tools.nets.embedding import Embedding, EmbeddingSettings
     from tools.weights import initialise_encoder
 
     network = Embedding(EmbeddingSettings(input_px=224, rows=7, pooling="average")).eval()
     initialise_encoder(network, weights)
     with torch.inference_mode():
-        images = torch.from_numpy(np.stack(crops).transpose(0, 3, 1, 2).copy())
+        images = stack_pictures(crops)
         features = torch.cat([network.features(part).flatten(1) for part in images.split(16)]).numpy()
     return features / np.linalg.norm(features, axis=1, keepdims=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,8 @@ from tools.datasets.pictures import Picture, PictureSet
 CENTRAL_EYES = ((0.36, 0.41), (0.64, 0.41))
 """Where eyes are in a picture of one face, about in its middle, as shares of its sides."""
 
+Points = Sequence[NDArray[np.floating]]
+
 FindPoints = Callable[[Pixels], NDArray[np.floating] | None]
 """(h, w, 3) -> the (5, 2) points of the picture's most prominent face, its pixels; None: there is no face."""
 
@@ -27,10 +29,12 @@ class FaceCrops:
     Attributes:
         crops: in the order of the set's pictures; the label is the picture's.
         central: (N,) bool: no points were known or found, the middle of the picture was taken.
+        points: N of (5, 2), what was aligned by, pixels of each picture.
     """
 
     crops: Crops
     central: NDArray[np.bool_]
+    points: Points
 
 
 def crop_faces(pictures: PictureSet, template: Template, *, find: FindPoints | None = None) -> FaceCrops:
@@ -41,19 +45,25 @@ def crop_faces(pictures: PictureSet, template: Template, *, find: FindPoints | N
         find: asked where it does not.
     """
     columns = [pictures.point_names.index(name) for name in POINT_NAMES if name in pictures.point_names]
-    aligned, central = [], []
+    aligned, central, used = [], [], []
     for picture in pictures.pictures:
         pixels_rgb = picture.pixels_rgb()
         points = _known_points(picture, columns)
         if points is None and find:
             points = find(pixels_rgb)
         central.append(points is None)
-        aligned.append(align(pixels_rgb, central_points(pixels_rgb) if points is None else points, template))
+        used.append(central_points(pixels_rgb) if points is None else points)
+        aligned.append(align(pixels_rgb, used[-1], template))
     classes = tuple(sorted({picture.label for picture in pictures.pictures}))
     place = {name: number for number, name in enumerate(classes)}
     labels = np.array([place[picture.label] for picture in pictures.pictures], np.int64)
     names = tuple(picture.origin.file for picture in pictures.pictures)
-    return FaceCrops(Crops(aligned, labels, classes, names), np.array(central, np.bool_))
+    return FaceCrops(Crops(aligned, labels, classes, names), np.array(central, np.bool_), used)
+
+
+def align_faces(pictures: PictureSet, points: Points, template: Template) -> list[Pixels]:
+    """The same faces by another template; points: one (5, 2) a picture, as `FaceCrops` has them."""
+    return [align(picture.pixels_rgb(), own, template) for picture, own in zip(pictures.pictures, points, strict=True)]
 
 
 def _known_points(picture: Picture, columns: list[int]) -> NDArray[np.float32] | None:

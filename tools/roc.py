@@ -40,7 +40,14 @@ class Roc:
 
     def threshold_for(self, *, most_false_accepts: float) -> float:
         """The lowest threshold that lets in no more impostors than this share; infinity if only none will do."""
-        return float(self.thresholds[int(np.argmax(self.false_accepts <= most_false_accepts))])
+        return float(self.thresholds[self._lowest(most_false_accepts)])
+
+    def accepted_at(self, *, most_false_accepts: float) -> float:
+        """The share of the genuine that is let in at that threshold."""
+        return float(1 - self.false_rejects[self._lowest(most_false_accepts)])
+
+    def _lowest(self, most_false_accepts: float) -> int:
+        return int(np.argmax(self.false_accepts <= most_false_accepts))
 
 
 def make_roc(genuine: ArrayLike, impostors: ArrayLike) -> Roc:

@@ -20,7 +20,7 @@ from edged.models.manifest import DataSource
 from edged.types import Pixels
 from edged.vision.alignment import TEMPLATES, Template
 from tools.augmentation.settings import AugmentationSettings
-from tools.crop_data import CropBatch, LabelPlan, TrainingCrops, collate_crops
+from tools.crop_data import CropBatch, LabelPlan, TrainingCrops, collate_crops, stack_pictures
 from tools.crops import Crops, join_crops
 from tools.datasets.opening import load_set
 from tools.face_crops import crop_faces
@@ -33,7 +33,7 @@ from tools.settings_file import read_document, validate_settings
 from tools.training import Part, ScheduleSettings, StepLoss, Trainer
 from tools.training_data import remaining_batches
 from tools.training_run import freeze, make_parser, open_journal, parameter_groups, prepare, run_command, run_epochs
-from tools.verification import all_pairs
+from tools.verification import all_cosines, all_pairs
 from tools.weights import initialise_encoder
 
 log = logging.getLogger("tools.train_encoder")
@@ -231,10 +231,9 @@ def _with_room(augmentation: AugmentationSettings, template: Template, room_px: 
     return replace(augmentation, scale=(augmentation.scale[0] * factor, augmentation.scale[1] * factor))
 
 
-def _without_room(pixels: Sequence[Pixels], room_px: int) -> torch.Tensor:
-    """(N, 3, side, side) uint8: crops as the daemon cuts them."""
-    inner = [one[room_px : len(one) - room_px, room_px : len(one) - room_px] for one in pixels]
-    return torch.from_numpy(np.stack(inner).transpose(0, 3, 1, 2).copy())
+def _without_room(pixels: Sequence[Pixels], room_px: int) -> list[Pixels]:
+    """Crops as the daemon cuts them, (side, side, 3) each."""
+    return [one[room_px : len(one) - room_px, room_px : len(one) - room_px] for one in pixels]
 
 
 def _discriminate(encoder: Embedding, images: torch.Tensor, labels: torch.Tensor) -> None:
@@ -252,7 +251,7 @@ def _discriminate(encoder: Embedding, images: torch.Tensor, labels: torch.Tensor
 @torch.no_grad()
 def _begin(network: EmbeddingClassifier, crops: Crops, room_px: int, *, knows_faces: bool) -> None:
     """Set what no first weights tell: the last layer, unless they are an encoder's, and the direction of each identity."""
-    device, images = network.directions.device, _without_room(crops.pixels, room_px)
+    device, images = network.directions.device, stack_pictures(_without_room(crops.pixels, room_px))
     network.eval()
     if not knows_faces:
         _discriminate(network.encoder, images, torch.from_numpy(crops.labels))
@@ -280,12 +279,8 @@ def _step_loss(trainer: Trainer, settings: EncoderSettings) -> StepLoss:
 def _validation(data: Path, settings: EncoderSettings, kept_back: Crops, room_px: int) -> tuple[str, Crops]:
     """What is measured while it trains: the identities that were kept back, else those of the val split."""
     if len(kept_back):
-        return "held_out", Crops(_cut(kept_back, room_px), kept_back.labels, kept_back.classes, kept_back.names)
+        return "held_out", replace(kept_back, pixels=_without_room(kept_back.pixels, room_px))
     return "val", load_faces(data, settings, TEMPLATES[settings.template], split="val")
-
-
-def _cut(crops: Crops, room_px: int) -> list[Pixels]:
-    return [one[room_px : len(one) - room_px, room_px : len(one) - room_px] for one in crops.pixels]
 
 
 @torch.inference_mode()
@@ -293,16 +288,14 @@ def measure(trainer: Trainer, validation: tuple[str, Crops]) -> dict[str, dict[s
     """Errors over all pairs of pictures by the averaged weights: what share of one person's are accepted while few others are."""
     name, crops = validation
     trainer.averaged.eval()
-    images = torch.from_numpy(np.stack(crops.pixels).transpose(0, 3, 1, 2).copy())
+    images = stack_pictures(crops.pixels)
     embeddings = torch.cat([trainer.averaged.encoder(part.to(trainer.processes.device)) for part in images.split(64)])
     pairs = all_pairs(crops.labels)
     embeddings = embeddings.cpu().numpy()
-    scores = (embeddings @ embeddings.T)[pairs.first, pairs.second]
+    scores = all_cosines(embeddings, pairs)
     roc = make_roc(scores[pairs.same], scores[~pairs.same])
     figures = {"equal_error": roc.equal_error}
-    for share in (1e-2, 1e-3):
-        kept = 1 - roc.false_rejects[int(np.argmax(roc.false_accepts <= share))]
-        figures[f"tar_at_{share:g}"] = kept
+    figures |= {f"tar_at_{share:g}": roc.accepted_at(most_false_accepts=share) for share in (1e-2, 1e-3)}
     return {name: {kind: round(float(value), 4) for kind, value in figures.items()}}
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edged.errors import InputError
 from edged.proportions import exact_interval
 from tools.crops import Crops
-from tools.report.bootstrap import Interval
+from tools.report.bootstrap import Interval, draw_weights, percentile_interval
 from tools.roc import Roc, make_roc
 
 PAIRS_FILE = "dev_pairs.csv"
@@ -225,6 +225,11 @@ class FaceSet:
     verdicts: Mapping[str, Verdict]
 
 
+def all_cosines(embeddings: NDArray[np.float32], pairs: Pairs) -> NDArray[np.float32]:
+    """(P,) how alike the pairs of embeddings (N, D) are by the cosine, by one product: all pairs of a set are many."""
+    return (embeddings @ embeddings.T)[pairs.first, pairs.second]
+
+
 def judge(
     pairs: Pairs, scores: NDArray[np.floating], *, resamples: int = 1000, seed: int = 0, has_folds: bool = False
 ) -> Verdict:
@@ -243,7 +248,9 @@ def judge(
     folds = judge_by_folds(scores, same) if has_folds else None
     accuracy = None
     if folds is not None and weights is not None:
-        accuracy = _interval([float(w @ folds.right / w.sum()) for w in (weights.of(pairs, k) for k in range(resamples))])
+        accuracy = percentile_interval(
+            np.array([w @ folds.right / w.sum() for w in (weights.of(pairs, k) for k in range(resamples))])
+        )
     return Verdict(int(same.sum()), int((~same).sum()), roc, _acceptances(pairs, scores, roc, weights), folds, accuracy)
 
 
@@ -261,7 +268,7 @@ def _acceptances(pairs: Pairs, scores: NDArray[np.floating], roc: Roc, people: _
                 share,
                 threshold,
                 float((ours >= threshold).mean()),
-                _interval(samples[:, number]) if samples is not None else None,
+                percentile_interval(samples[:, number]) if samples is not None else None,
                 Interval(low, high),
                 share * len(theirs) >= 1,
             )
@@ -316,14 +323,5 @@ def _draw_people(pairs: Pairs, *, resamples: int, seed: int) -> _People | None:
     if not resamples or len(people) < FEWEST_PEOPLE:
         return None
     counts = np.zeros((int(people.max()) + 1, resamples))
-    rng = np.random.default_rng(seed)
-    counts[people] = rng.multinomial(len(people), np.full(len(people), 1 / len(people)), size=resamples).T
+    counts[people] = draw_weights(len(people), resamples=resamples, rng=np.random.default_rng(seed))
     return _People(counts, resamples)
-
-
-def _interval(samples: Sequence[float] | NDArray[np.float64]) -> Interval | None:
-    known = np.asarray(samples)[~np.isnan(samples)]
-    if not len(known):
-        return None
-    low, high = np.percentile(known, (2.5, 97.5))
-    return Interval(float(low), float(high))

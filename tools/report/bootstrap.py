@@ -67,8 +67,13 @@ def _block(
 
 def interval_of(samples: NDArray[np.float64], *, n_pictures: int) -> Interval | None:
     """The middle 95 % of resampled figures; None without any, or where too few pictures hold an object (`FEWEST_PICTURES`)."""
+    return percentile_interval(samples) if n_pictures >= FEWEST_PICTURES else None
+
+
+def percentile_interval(samples: NDArray[np.float64]) -> Interval | None:
+    """The middle 95 % of resampled figures, those aside that are NaN; None without any."""
     known = samples[~np.isnan(samples)]
-    if not len(known) or n_pictures < FEWEST_PICTURES:
+    if not len(known):
         return None
     low, high = np.percentile(known, (2.5, 97.5))
     return Interval(float(low), float(high))
