@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ SCHEMA_VERSION = 1
 _APPLICATION_ID = 0x65644741  # "edGA"
 _WAIT_S = 10.0
 """How long a writer waits for another one."""
+_RETRY_S = 0.01
 
 _SCHEMA = """
 CREATE TABLE gallery (
@@ -91,8 +93,8 @@ def open_file(path: Path) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    _use_write_ahead_log(connection)
     for pragma in (
-        "journal_mode = WAL",
         "synchronous = FULL",
         "foreign_keys = ON",
         "secure_delete = ON",  # what is deleted is overwritten
@@ -122,6 +124,19 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
         raise sqlite3.DatabaseError(found)
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Of several who do so at once with a new file, SQLite refuses all but one at once, whatever its timeout: they ask again."""
+    end_s = time.monotonic() + _WAIT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > end_s:
+                raise
+            time.sleep(_RETRY_S)
 
 
 @contextmanager
