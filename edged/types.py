@@ -100,6 +100,36 @@ class Detections:
         return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), points)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SegmentationMap:
+    """What each place of one picture shows: the picture alone, nothing of the border around it, as finely as the network looks.
+
+    Attributes:
+        labels: (h, w) uint8, index into `classes`; row and column i cover the i-th of h or w equal parts of the picture.
+        classes: name of each class id.
+        frame_width, frame_height: size of the picture, pixels.
+        confidence: (h, w) uint8, how sure the network is of each label, 255 for certain; None where it does not say.
+    """
+
+    labels: NDArray[np.uint8]
+    classes: tuple[str, ...]
+    frame_width: int
+    frame_height: int
+    confidence: NDArray[np.uint8] | None = None
+
+    def __post_init__(self) -> None:
+        for name, array in (("labels", self.labels), ("confidence", self.confidence)):
+            if array is not None and (array.ndim != 2 or array.size == 0 or array.dtype != np.uint8):
+                raise ValueError(f"expected {name} (h, w) uint8, got {array.shape} {array.dtype}")
+        if self.confidence is not None and self.confidence.shape != self.labels.shape:
+            raise ValueError(f"expected a confidence of each label {self.labels.shape}, got {self.confidence.shape}")
+        highest = int(self.labels.max())
+        if highest >= len(self.classes):
+            raise ValueError(f"expected labels below {len(self.classes)}, one a class, got {highest}")
+        if self.frame_width < 1 or self.frame_height < 1:
+            raise ValueError(f"expected the size of a picture, got {self.frame_width}x{self.frame_height}")
+
+
 class TrackState(str, Enum):
     """Where a track stands in its life."""
 

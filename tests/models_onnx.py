@@ -8,7 +8,15 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edged.models.manifest import DetectorManifest, EncoderManifest, LivenessManifest, ManifestT, digest_file, dump_manifest
+from edged.models.manifest import (
+    DetectorManifest,
+    EncoderManifest,
+    LivenessManifest,
+    ManifestT,
+    SegmenterManifest,
+    digest_file,
+    dump_manifest,
+)
 
 IR_VERSION = 8
 """What ONNX Runtime 1.18 still reads, whatever the installed onnx would write."""
@@ -65,6 +73,12 @@ def make_liveness_manifest(**changes: object) -> LivenessManifest:
         "thresholds": {"live": 0.5},
     }
     return LivenessManifest.model_validate({**_common_fields("alive", "liveness", width=32, height=32), **fields, **changes})
+
+
+def make_segmenter_manifest(**changes: object) -> SegmenterManifest:
+    """A manifest of a network at 64x32 that tells three classes apart and says how sure it is."""
+    fields = {"outputs": {"labels": "labels", "confidence": "confidence"}, "classes": ["road", "car", "person"]}
+    return SegmenterManifest.model_validate({**_common_fields("scene", "segmenter", width=64, height=32), **fields, **changes})
 
 
 def _common_fields(name: str, task: str, *, width: int, height: int) -> dict[str, object]:

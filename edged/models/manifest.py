@@ -126,6 +126,17 @@ class ScoresOutput(_Part):
     scores: _Text
 
 
+class LabelOutputs(_Part):
+    """Names of a segmenter's outputs: labels (N, height, width) uint8, the class id of each pixel of the input.
+
+    Attributes:
+        confidence: likewise, how sure of each label, 255 for certain; None where the network does not say.
+    """
+
+    labels: _Text
+    confidence: _Text | None = None
+
+
 class ClassThresholds(_Part):
     """What differs for one class."""
 
@@ -225,6 +236,18 @@ class LivenessLimits(ParityLimits):
     """
 
     mean_agreement: _Ratio
+
+
+class SegmenterLimits(ParityLimits):
+    """Of the maps of both, the map of the network in float being the truth.
+
+    Attributes:
+        miou: intersection over union of the pixels of a class in all pictures together, the mean over the classes in either map.
+        pixel_agreement: the share of pixels with the same label.
+    """
+
+    miou: _Ratio
+    pixel_agreement: _Ratio
 
 
 class DataSource(_Part):
@@ -405,11 +428,30 @@ class LivenessManifest(Manifest):
         return _check_unique(classes, "class")
 
 
+class SegmenterManifest(Manifest):
+    """One network that says of every pixel what it shows.
+
+    Attributes:
+        classes: name of each class id; every pixel is of one, so where a network tells things from the rest, the rest is one too.
+    """
+
+    task: Literal["segmenter"]
+    outputs: LabelOutputs
+    classes: Annotated[tuple[_Text, ...], Field(min_length=2, max_length=255)]
+    parity: Mapping[Precision, SegmenterLimits] = {}
+
+    @field_validator("classes")
+    @classmethod
+    def _are_unique(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        return _check_unique(classes, "class")
+
+
 ManifestT = TypeVar("ManifestT", bound=Manifest)
 _TASKS: Mapping[str, type[Manifest]] = {
     "detector": DetectorManifest,
     "face_encoder": EncoderManifest,
     "liveness": LivenessManifest,
+    "segmenter": SegmenterManifest,
 }
 _LAST = ("data", "measured", "parity", "trained")
 """Of a manifest's keys: where it comes from stands behind what it is."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edged.types import Detections, Face, FaceDecision, FaceDecisionKind, Frame
+from edged.types import Detections, Face, FaceDecision, FaceDecisionKind, Frame, SegmentationMap
 
 
 def test_frame_pixels_are_made_once():
@@ -91,3 +91,33 @@ def test_face_decision_names_somebody_where_it_must_and_nobody_else(kind, subjec
     """A match is with somebody; a stranger has no name."""
     with pytest.raises(ValueError, match=f"the decision {kind}"):
         FaceDecision(FaceDecisionKind(kind), subject, 0.7, 0.2, 0.5, 0.001, 3, 0.9, 1, "0" * 64)
+
+
+def test_segmentation_map_holds_every_class_of_its_network():
+    """The last class id and the smallest picture will do; nobody has to be sure."""
+    labels = np.uint8([[0, 2]])
+
+    found = SegmentationMap(labels, ("road", "car", "person"), 1, 1)
+
+    assert found.labels is labels
+    assert found.confidence is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        pytest.param({"labels": np.zeros((1, 4, 6), np.uint8)}, r"expected labels \(h, w\) uint8, got \(1, 4, 6\)", id="a batch"),
+        pytest.param({"labels": np.zeros((4, 6), np.int64)}, r"got \(4, 6\) int64", id="other numbers"),
+        pytest.param({"labels": np.zeros((0, 6), np.uint8)}, r"got \(0, 6\)", id="nothing"),
+        pytest.param({"labels": np.full((4, 6), 2, np.uint8)}, "expected labels below 2, one a class, got 2", id="no such class"),
+        pytest.param({"confidence": np.zeros((4, 6), np.float32)}, "expected confidence .* float32", id="sure in floats"),
+        pytest.param({"confidence": np.zeros((6, 4), np.uint8)}, r"a confidence of each label \(4, 6\)", id="sure elsewhere"),
+        pytest.param({"frame_width": 0}, "expected the size of a picture, got 0x360", id="no picture"),
+    ],
+)
+def test_segmentation_map_of_other_shapes_is_refused(changes, words):
+    """One label a place, of a class that has a name; a confidence for each or for none."""
+    fields = {"labels": np.zeros((4, 6), np.uint8), "classes": ("road", "car"), "frame_width": 480, "frame_height": 360}
+
+    with pytest.raises(ValueError, match=words):
+        SegmentationMap(**fields | changes)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from models_onnx import make_encoder_manifest, make_liveness_manifest, make_manifest, save_engine
+from models_onnx import make_encoder_manifest, make_liveness_manifest, make_manifest, make_segmenter_manifest, save_engine
 
 from edged.errors import ModelError
 from edged.models.manifest import (
@@ -145,7 +145,7 @@ def test_dump_manifest_then_load_gives_it_back(engine: Path, changes: dict[str, 
         pytest.param(lambda data: data["onnx"].update(opset=18), "less than or equal to 17", id="opset too new"),
         pytest.param(
             lambda data: data.update(task="face"),
-            "task: unknown task 'face'; known: detector, face_encoder, liveness",
+            "task: unknown task 'face'; known: detector, face_encoder, liveness, segmenter",
             id="other task",
         ),
         pytest.param(lambda data: data.update(measured="soon"), "'not measured'", id="measured"),
@@ -394,6 +394,8 @@ def test_manifest_holds_limits_of_parity_where_it_has_its_own(engine: Path) -> N
         pytest.param(make_manifest(points=["left", "right"], outputs=OUTPUTS | {"points": "points"}), id="detector with points"),
         pytest.param(make_encoder_manifest(parity={"int8": {"mean_cosine": 0.9}}), id="encoder"),
         pytest.param(make_liveness_manifest(classes=["print", "live", "replay"]), id="liveness"),
+        pytest.param(make_segmenter_manifest(parity={"int8": {"miou": 0.9, "pixel_agreement": 0.95}}), id="segmenter"),
+        pytest.param(make_segmenter_manifest(outputs={"labels": "labels"}), id="segmenter without confidence"),
     ],
 )
 def test_load_manifest_gives_the_form_of_its_task(tmp_path: Path, manifest: Manifest) -> None:
@@ -406,7 +408,7 @@ def test_load_manifest_gives_the_form_of_its_task(tmp_path: Path, manifest: Mani
     assert loaded == written
     keys = list(yaml.safe_load(dump_manifest(written)))
     assert keys[:4] == ["name", "task", "revision", "licence"]
-    assert keys.index("data") > keys.index("thresholds")
+    assert keys.index("data") > max(keys.index(key) for key in ("outputs", "classes", "thresholds") if key in keys)
 
 
 def test_load_manifest_of_another_task_than_wanted_is_refused(tmp_path: Path) -> None:
@@ -444,6 +446,12 @@ def test_load_manifest_of_another_task_than_wanted_is_refused(tmp_path: Path) ->
         pytest.param(make_liveness_manifest(), {"classes": ["live"]}, "classes: Tuple should have at least 2", id="all is live"),
         pytest.param(make_liveness_manifest(), {"classes": ["live"] * 2}, "'live' stands more than once", id="live twice"),
         pytest.param(make_liveness_manifest(), {"margin": 0.4}, "greater than or equal to 0.5", id="less than half a face"),
+        pytest.param(make_segmenter_manifest(), {"classes": ["all"]}, "classes: Tuple should have at least 2", id="all is one"),
+        pytest.param(make_segmenter_manifest(), {"classes": ["car"] * 2}, "'car' stands more than once", id="car twice"),
+        pytest.param(
+            make_segmenter_manifest(), {"outputs": {"confidence": "sure"}}, "outputs.labels: is missing", id="no labels"
+        ),
+        pytest.param(make_segmenter_manifest(), {"parity": {"int8": {"miou": 0.9}}}, "pixel_agreement: is missing", id="a limit"),
         pytest.param(make_manifest(), {"points": ["nose"]}, "give both or neither", id="points without a tensor"),
         pytest.param(make_manifest(), {"outputs": OUTPUTS | {"points": "points"}}, "give both or neither", id="unnamed points"),
         pytest.param(make_manifest(), {"points": ["eye", "eye"]}, "each point needs a name of its own", id="point twice"),
@@ -464,7 +472,7 @@ def test_load_manifest_without_a_task_says_what_tasks_there_are(engine: Path) ->
     """What else is wrong nobody can say then."""
     message = rewrite(engine, lambda data: (data.pop("task"), data.pop("strides")))
 
-    assert "task: is missing: add it; known: detector, face_encoder, liveness" in message
+    assert "task: is missing: add it; known: detector, face_encoder, liveness, segmenter" in message
     assert "strides" not in message
 
 
