@@ -36,10 +36,12 @@ from edged.models.manifest import (
     Manifest,
     ManifestT,
     Precision,
+    SegmenterManifest,
     find_engine,
     load_manifest,
 )
 from edged.models.network import Network
+from edged.models.segmenter import Segmenter
 from edged.pipeline import CameraPipeline, DetectionSettings, FrameResult
 from edged.privacy import PrivacySettings, hidden_areas, is_known
 from edged.rules.counters import CounterState
@@ -133,6 +135,11 @@ def open_liveness(directory: Path, *, precision: Precision = "fp32", threads: in
     return open_network(directory, precision=precision, threads=threads, kind=LivenessManifest)
 
 
+def open_segmenter(directory: Path, *, precision: Precision = "fp32", threads: int = 1) -> Segmenter:
+    """The segmenter of an engine directory; see `open_network`."""
+    return open_network(directory, precision=precision, threads=threads, kind=SegmenterManifest)
+
+
 def open_network(
     directory: Path, *, precision: Precision = "fp32", threads: int = 1, kind: type[ManifestT] = Manifest
 ) -> Network[ManifestT]:
@@ -159,7 +166,7 @@ def open_network(
 
 
 def make_network(manifest: ManifestT, backend: Backend) -> Network[ManifestT]:
-    """The detector, face encoder or liveness network, by the form of its manifest, that a backend computes.
+    """The detector, face encoder, liveness network or segmenter, by the form of its manifest, that a backend computes.
 
     Raises:
         ModelError: they do not belong together.
@@ -171,6 +178,8 @@ def make_network(manifest: ManifestT, backend: Backend) -> Network[ManifestT]:
             return FaceEncoder(manifest, backend)
         case LivenessManifest():
             return Liveness(manifest, backend)
+        case SegmenterManifest():
+            return Segmenter(manifest, backend)
     raise ValueError(f"{manifest.name}: expected the manifest of a task, got {type(manifest).__name__}")
 
 

@@ -236,6 +236,49 @@ def save_mean_colour_engine(
     return _save(directory, manifest, graph)
 
 
+def save_pixel_colour_engine(directory: Path, manifest: SegmenterManifest, *, weights: np.ndarray) -> SegmenterManifest:
+    """Write an engine that answers of each pixel the class whose colour, a column of weights (3, C), it has most of.
+
+    It has two convolutions of single pixels, `stem` and `head`, and ends as an exported U-Net does.
+
+    Returns:
+        The manifest as written, its digest that of the network.
+    """
+    weights, wanted, outputs = np.asarray(weights, np.float32), manifest.input, manifest.outputs
+    nodes = [
+        helper.make_node("Cast", [wanted.name], ["numbers"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["numbers", "scale"], ["picture"]),
+        helper.make_node("Conv", ["picture", "stem_weight"], ["stem_conv"], "stem"),
+        helper.make_node("Relu", ["stem_conv"], ["stem"]),
+        helper.make_node("Conv", ["stem", "head_weight"], ["logits"], "head"),
+        helper.make_node("ArgMax", ["logits"], ["indexes"], axis=1, keepdims=0),
+        helper.make_node("Cast", ["indexes"], ["index_numbers"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["index_numbers"], [outputs.labels], to=TensorProto.UINT8),
+    ]
+    constants = {
+        "scale": np.array(1 / 255, np.float32),
+        "stem_weight": np.eye(3, dtype=np.float32)[..., None, None],
+        "head_weight": np.ascontiguousarray(weights.T)[..., None, None],
+    }
+    if outputs.confidence is not None:
+        nodes += [
+            helper.make_node("Softmax", ["logits"], ["shares"], axis=1),
+            helper.make_node("ReduceMax", ["shares"], ["largest"], axes=[1], keepdims=0),
+            helper.make_node("Mul", ["largest", "full"], ["sure"]),
+            helper.make_node("Cast", ["sure"], [outputs.confidence], to=TensorProto.UINT8),
+        ]
+        constants["full"] = np.array(255, np.float32)
+    names = [name for name in (outputs.labels, outputs.confidence) if name is not None]
+    graph = helper.make_graph(
+        nodes,
+        "pixel_colour",
+        [helper.make_tensor_value_info(wanted.name, TensorProto.UINT8, ["n", 3, wanted.height, wanted.width])],
+        [helper.make_tensor_value_info(name, TensorProto.UINT8, ["n", wanted.height, wanted.width]) for name in names],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    return _save(directory, manifest, graph)
+
+
 def _save(directory: Path, manifest: ManifestT, graph: onnx.GraphProto) -> ManifestT:
     directory.mkdir(parents=True, exist_ok=True)
     path = save_model(directory / manifest.onnx.file, graph)

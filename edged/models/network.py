@@ -122,7 +122,7 @@ class Network(ABC, Generic[ManifestT]):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.close()
 
-    def _take(self, outputs: Tensors, *, n: int) -> list[NDArray[np.float32]]:
+    def _take(self, outputs: Tensors, *, n: int) -> list[NDArray[Any]]:
         """The outputs of n pictures in the order of `expected_outputs`, their shapes checked."""
         expected = {name: (n, *spec.shape[1:]) for name, spec in self.expected_outputs(self.manifest).items()}
         found = {name: outputs[name].shape for name in expected}

@@ -28,6 +28,7 @@ PALETTE: tuple[Colour, ...] = (
 Source: Okabe and Ito, Color Universal Design, 2008, https://jfly.uni-koeln.de/color/
 """
 
+_SHADE, _SHADES = 0.6, 3
 _ZONE_COLOUR: Colour = (255, 255, 255)
 _LINE_COLOUR: Colour = (255, 0, 255)
 _TINT = 0.12
@@ -69,8 +70,10 @@ def draw_overlay(
 
 
 def colour_of(class_id: int) -> Colour:
-    """The colour of a class."""
-    return PALETTE[class_id % len(PALETTE)]
+    """The colour of a class: of the palette, and where that ends a darker shade of it, twice; then it begins anew."""
+    shade = _SHADE ** (class_id // len(PALETTE) % _SHADES)
+    red, green, blue = PALETTE[class_id % len(PALETTE)]
+    return round(red * shade), round(green * shade), round(blue * shade)
 
 
 def _draw_track(drawn: Pixels, track: Track, class_name: str, name: str) -> None:

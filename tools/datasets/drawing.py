@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.types import Pixels
-from edged.vision.draw import PALETTE, colour_of
+from edged.vision.draw import colour_of
 from tools.datasets.pictures import VOID, Part, Picture, PictureSet
 
 Colour = tuple[int, int, int]
@@ -41,7 +41,7 @@ def draw_labels(one: Picture, found: PictureSet, *, side_px: int, caption: str =
     if one.mask is not None:
         drawn = _tint(drawn, cv2.resize(one.mask.indexes(), size, interpolation=cv2.INTER_NEAREST))
     for row in np.argsort(one.boxes[:, 3], kind="stable"):  # what is nearer lies on top
-        colour = _GREY if one.ignored[row] else class_colour(int(one.class_ids[row]))
+        colour = _GREY if one.ignored[row] else colour_of(int(one.class_ids[row]))
         x1, y1, x2, y2 = (round(float(edge) * scale) for edge in one.boxes[row])
         cv2.rectangle(drawn, (x1, y1), (x2 - 1, y2 - 1), colour, 1 if one.ignored[row] else 2)
         if max(x2 - x1, y2 - y1) >= NAMED_FROM_PX:
@@ -72,13 +72,6 @@ def draw_sheet(pictures: Sequence[Picture], found: PictureSet, *, columns: int =
     return np.vstack(rows)
 
 
-def class_colour(class_id: int) -> Colour:
-    """The palette's colour of a class; beyond the palette darker ones."""
-    shade = 0.6 ** (class_id // len(PALETTE))
-    red, green, blue = colour_of(class_id)
-    return round(red * shade), round(green * shade), round(blue * shade)
-
-
 def draw_histogram(sides_px: NDArray[np.float32], *, title: str, width_px: int, height_px: int = 220) -> Pixels:
     """How many objects have which side: a bar each step of `_HISTOGRAM_EDGES_PX`, the number on it.
 
@@ -101,7 +94,7 @@ def draw_histogram(sides_px: NDArray[np.float32], *, title: str, width_px: int, 
 
 def _tint(drawn: Pixels, indexes: NDArray[np.uint8]) -> Pixels:
     """Class 0 and what is unknown stay as they are: mostly the ground that things stand before."""
-    colours = np.array([class_colour(number) for number in range(256)], np.uint8)
+    colours = np.array([colour_of(number) for number in range(256)], np.uint8)
     tinted = cv2.addWeighted(colours[indexes], _TINT, drawn, 1 - _TINT, 0)
     return np.where(((indexes == VOID) | (indexes == 0))[..., None], drawn, tinted)
 
@@ -117,7 +110,7 @@ def _legend(names: Sequence[str], *, width_px: int) -> Pixels:
     drawn = np.full((22, width_px, 3), _GROUND, np.uint8)
     x = 4
     for number, name in enumerate(names):
-        x += _write(drawn, name, x, 3, class_colour(number)) + 8
+        x += _write(drawn, name, x, 3, colour_of(number)) + 8
     return drawn
 
 
