@@ -16,7 +16,7 @@ from edged.models.detector import Detector, DetectorThresholds, SizeLimits, filt
 from edged.rules.counters import CounterState
 from edged.rules.engine import Rules
 from edged.tracking.tracker import Tracker
-from edged.types import Detections, FaceDecision, Frame, Tracks, TrackState
+from edged.types import Detections, FaceDecision, Frame, SegmentationMap, Tracks, TrackState
 from edged.vision.letterbox import LetterboxTransform
 from edged.vision.masks import Polygon
 from edged.vision.motion import MotionGate
@@ -43,6 +43,24 @@ class StageTimer:
         self._began_s = now_s
 
 
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Mapped:
+    """What one picture of a camera is made of, found beside the fast loop.
+
+    Attributes:
+        camera: id of the camera.
+        map: of the whole picture.
+        captured_s, frame_seq: of that picture, as it was analysed.
+        stages_ms: how long it took, by stage.
+    """
+
+    camera: str
+    map: SegmentationMap
+    captured_s: float
+    frame_seq: int
+    stages_ms: Mapping[str, float] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameResult:
     """What one analysed frame gave.
@@ -53,6 +71,7 @@ class FrameResult:
         events: what it made happen, in order.
         stages_ms: stage name to milliseconds.
         objects: what is known of each confirmed track after it, by the track's number.
+        scene: the newest map of the camera, mostly of an earlier frame; None where there is none yet, or nobody makes maps.
     """
 
     frame: Frame
@@ -61,6 +80,7 @@ class FrameResult:
     events: tuple[Event, ...]
     stages_ms: Mapping[str, float]
     objects: Mapping[int, ObjectFacts] = field(default_factory=dict)
+    scene: Mapped | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
