@@ -43,7 +43,7 @@ from edged.models.manifest import (
 from edged.models.network import Network
 from edged.models.segmenter import Segmenter
 from edged.pipeline import CameraPipeline, DetectionSettings, FrameResult
-from edged.privacy import PrivacySettings, hidden_areas, is_known
+from edged.privacy import PrivacySettings, ScenePrivacy, is_known, make_public
 from edged.rules.counters import CounterState
 from edged.rules.engine import Rules
 from edged.rules.settings import ClassLimits, CrowdSettings, LineSettings, ObjectSettings, ZoneSettings
@@ -66,7 +66,7 @@ from edged.types import Frame, Track
 from edged.vision.boxes import scaled
 from edged.vision.draw import draw_overlay
 from edged.vision.motion import MotionGate, MotionSettings
-from edged.vision.redact import PublicPicture, redact
+from edged.vision.redact import PublicPicture
 
 PERSON = "person"
 """The class of the detector whose objects have faces."""
@@ -405,7 +405,7 @@ def make_overlay(camera: CameraConfig, class_names: tuple[str, ...], *, caption:
     person = class_names.index(PERSON) if PERSON in class_names else None
 
     def overlay(result: FrameResult, picture: Frame) -> PublicPicture:
-        public = redact(picture.pixels_rgb, hidden_areas(result, picture, privacy, person_class_id=person))
+        public = make_public(result, picture, privacy, person_class_id=person)
         draw_overlay(
             public,
             tracks=_scale_tracks(result.tracks.live, result.frame, picture),
@@ -421,9 +421,23 @@ def make_overlay(camera: CameraConfig, class_names: tuple[str, ...], *, caption:
 
 
 def make_privacy(camera: CameraConfig) -> PrivacySettings:
-    """Whose faces a camera's pictures may show."""
-    zones = {name: zone.pixelate for name, zone in camera.zones.items() if zone.pixelate is not None}
-    return PrivacySettings(pixelate=camera.privacy.pixelate, zones=zones)
+    """What a camera's pictures may show."""
+    settings = camera.privacy
+    scene = None
+    if settings.hide or settings.show:
+        scene = ScenePrivacy(
+            hide=frozenset(settings.hide or ()),
+            show=None if settings.show is None else frozenset(settings.show),
+            most_age_s=settings.map_age_s,
+            speed_ratio=settings.speed_ratio,
+        )
+    return PrivacySettings(
+        pixelate=settings.pixelate,
+        zones={name: zone.pixelate for name, zone in camera.zones.items() if zone.pixelate is not None},
+        polygons=settings.polygons,
+        scene=scene,
+        style=settings.style,
+    )
 
 
 def _names(objects: Mapping[int, ObjectFacts]) -> dict[int, str]:

@@ -25,7 +25,6 @@ from edged.events.wire import REPLAY_EPOCH
 from edged.face_assembly import GalleryFollower, find_face_engines, make_face_watch, open_face_reader
 from edged.models.manifest import DetectorManifest
 from edged.pipeline import FrameResult, process
-from edged.privacy import PrivacySettings
 from edged.runtime.journal import Journal
 from edged.runtime.pacing import Pacer
 from edged.runtime.recorder import Overlay
@@ -166,7 +165,9 @@ class Replay:
         self._face_engines = find_face_engines(config) if config.faces.enabled and settings.faces else None
         self._class_names = manifest.classes
         self._journal = Journal(device=DEVICE, epoch=REPLAY_EPOCH, clock=self._clock, quality=lambda: None, sinks=sinks)
-        privacy = PrivacySettings(pixelate="nobody") if shows_faces else assembly.make_privacy(settings)
+        privacy = assembly.make_privacy(settings)
+        if shows_faces:
+            privacy = replace(privacy, pixelate="nobody", zones={})
         self.overlay = assembly.make_overlay(settings, manifest.classes, caption=camera, privacy=privacy)
         self.outputs: list[Callable[[FrameResult], None]] = []
         self._n_frames = self._n_analysed = self._n_events = 0

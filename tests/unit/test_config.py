@@ -476,6 +476,28 @@ def _door(line: str) -> str:
             "did you mean from?",
             id="alias suggested",
         ),
+        pytest.param(
+            _door("privacy: {hide: []}"), "config.length", "cameras.door.privacy.hide", 4, "leave the key out", id="hide nothing"
+        ),
+        pytest.param(
+            _door("privacy: {show: null}"),
+            "config.length",
+            "cameras.door.privacy.show",
+            4,
+            "leave the key out",
+            id="show left empty",
+        ),
+        pytest.param(
+            _door("privacy: {polygons: [[[0, 0], [1, 1]]]}"),
+            "config.polygon",
+            "cameras.door.privacy.polygons[0]",
+            4,
+            "at least 3 corners",
+            id="private area of two corners",
+        ),
+        pytest.param(
+            _door("privacy: {style: blur}"), "config.choice", "cameras.door.privacy.style", 4, "fill", id="no such style"
+        ),
     ],
 )
 def test_config_mistake_has_code_place_line_and_mend(text: str, code: str, where: str, line: int | None, hint: str) -> None:
