@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from edged.backends.base import Backend
 from edged.backends.onnx import open_onnx_backend
 from edged.clock import Clock
@@ -62,11 +64,19 @@ from edged.sources.network import FileSource, NetworkSource, SnapshotSource
 from edged.sources.street import StreetSource
 from edged.sources.v4l2 import V4l2Source
 from edged.tracking.tracker import Tracker, TrackerSettings
-from edged.types import Frame, Track
+from edged.types import Frame, SegmentationMap, Track
 from edged.vision.boxes import scaled
 from edged.vision.draw import draw_overlay
+from edged.vision.label_maps import class_shares, zone_mask
+from edged.vision.masks import Mask, Polygon
 from edged.vision.motion import MotionGate, MotionSettings
 from edged.vision.redact import PublicPicture
+
+NOTED_CLASSES, NOTED_SHARE = 3, 0.01
+"""So many classes of a zone, from so large a share on, stand below its name in an overlay."""
+
+LEAST_NOTED_AGE_S = 0.1
+"""An overlay says how old its map is from here on."""
 
 PERSON = "person"
 """The class of the detector whose objects have faces."""
@@ -403,9 +413,11 @@ def make_overlay(camera: CameraConfig, class_names: tuple[str, ...], *, caption:
     lines = {name: (line.from_, line.to) for name, line in camera.lines.items()}
 
     person = class_names.index(PERSON) if PERSON in class_names else None
+    note_zones = _ZoneNotes(zones)
 
     def overlay(result: FrameResult, picture: Frame) -> PublicPicture:
         public = make_public(result, picture, privacy, person_class_id=person)
+        mapped = result.scene
         draw_overlay(
             public,
             tracks=_scale_tracks(result.tracks.live, result.frame, picture),
@@ -413,11 +425,36 @@ def make_overlay(camera: CameraConfig, class_names: tuple[str, ...], *, caption:
             names=_names(result.objects),
             zones=zones,
             lines=lines,
-            caption=caption,
+            zone_notes=note_zones(mapped.map) if mapped else None,
+            scene=mapped and mapped.map,
+            caption=caption + (_age_note(picture.captured_s - mapped.captured_s) if mapped else ""),
         )
         return public
 
     return overlay
+
+
+def _age_note(age_s: float) -> str:
+    return f", map {age_s:.1f} s old" if age_s >= LEAST_NOTED_AGE_S else ""
+
+
+class _ZoneNotes:
+    """Which classes most of each zone is; keeps the zones' masks."""
+
+    def __init__(self, zones: Mapping[str, Polygon]) -> None:
+        self._zones = zones
+        self._masks: dict[str, Mask] = {}
+
+    def __call__(self, scene: SegmentationMap) -> dict[str, list[str]]:
+        return {name: self._note(name, scene) for name in self._zones}
+
+    def _note(self, name: str, scene: SegmentationMap) -> list[str]:
+        height, width = scene.labels.shape
+        if name not in self._masks or self._masks[name].shape != (height, width):
+            self._masks[name] = zone_mask([self._zones[name]], width=width, height=height)
+        shares = class_shares(scene.labels, len(scene.classes), inside=self._masks[name])
+        most = np.argsort(-shares, kind="stable")[:NOTED_CLASSES]
+        return [f"{scene.classes[index]} {100 * shares[index]:.0f}%" for index in most if shares[index] >= NOTED_SHARE]
 
 
 def make_privacy(camera: CameraConfig) -> PrivacySettings:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from edged.types import Track, TrackState
-from edged.vision.draw import PALETTE, colour_of, draw_overlay
+from edged.vision.draw import draw_overlay
+from edged.vision.palette import class_colours
 from edged.vision.redact import NOTHING, redact
 
 NAMES = ["person", "car"]
@@ -41,8 +42,8 @@ def test_draw_overlay_of_a_track_paints_its_box_in_the_colour_of_its_class() -> 
 
     drawn = draw(pixels, tracks=[make_track((200, 100, 260, 220), class_id=1)])
 
-    assert tuple(drawn[160, 200]) == colour_of(1)
-    assert tuple(drawn[219, 230]) == colour_of(1)
+    assert tuple(drawn[160, 200]) == class_colours(NAMES)[1]
+    assert tuple(drawn[219, 230]) == class_colours(NAMES)[1]
     assert tuple(drawn[160, 230]) == (100, 100, 100)
     assert (pixels == 100).all()
 
@@ -115,12 +116,3 @@ def test_draw_overlay_of_any_size_writes_its_caption(size: tuple[int, int]) -> N
 
     assert drawn.shape == (*size, 3)
     assert (drawn != 100).any()
-
-
-def test_colour_of_each_class_of_a_street_scene_is_its_own() -> None:
-    """Three shades of the palette, the first as it is; any further class has a colour, too."""
-    colours = [colour_of(class_id) for class_id in range(3 * len(PALETTE))]
-
-    assert tuple(colours[: len(PALETTE)]) == PALETTE
-    assert len(set(colours)) == len(colours)
-    assert colour_of(1000) in colours
