@@ -44,7 +44,7 @@ from edged.models.manifest import (
 )
 from edged.models.network import Network
 from edged.models.segmenter import Segmenter
-from edged.pipeline import CameraPipeline, DetectionSettings, FrameResult
+from edged.pipeline import CameraPipeline, DetectionSettings, FrameResult, MapRules
 from edged.privacy import PrivacySettings, ScenePrivacy, is_known, make_public
 from edged.rules.counters import CounterState
 from edged.rules.engine import Rules
@@ -247,12 +247,14 @@ def make_pipeline(
     manifest: DetectorManifest,
     *,
     counters: CounterState | None = None,
+    map_rules: MapRules | None = None,
     reports_weak: bool = False,
 ) -> CameraPipeline:
     """Everything that one camera remembers from frame to frame.
 
     Args:
         counters: totals to go on from.
+        map_rules: None where no maps are made of its pictures.
         reports_weak: detections that the tracker cannot use are suppressed and reported, too.
     """
     detection = make_detection_settings(camera, config, manifest)
@@ -275,6 +277,7 @@ def make_pipeline(
         detection=detection,
         tracker=tracker,
         rules=make_rules(camera, manifest.classes, counters=counters),
+        map_rules=map_rules,
     )
 
 

@@ -23,6 +23,7 @@ from edged.events.event import Event
 from edged.events.golden import compare
 from edged.events.wire import REPLAY_EPOCH
 from edged.face_assembly import GalleryFollower, find_face_engines, make_face_watch, open_face_reader
+from edged.map_assembly import find_segmenter, make_map_rules, make_map_watch, makes_maps
 from edged.models.manifest import DetectorManifest
 from edged.pipeline import FrameResult, process
 from edged.runtime.journal import Journal
@@ -158,7 +159,9 @@ class Replay:
         settings = config.cameras[camera]
         self._engine, manifest = assembly.find_manifest(config)
         self._settings, self._state_dir = config.detector, config.state_dir
-        self._pipeline = assembly.make_pipeline(settings, config, manifest, reports_weak=reports_weak)
+        self._segmenter, segmenter_manifest = find_segmenter(config) if config.segmentation.enabled else (None, None)
+        map_rules = make_map_rules(settings, config, segmenter_manifest)
+        self._pipeline = assembly.make_pipeline(settings, config, manifest, map_rules=map_rules, reports_weak=reports_weak)
         self._pacer = Pacer(None if every_frame else settings.fps)
         self._clock = StreamClock(start_at)
         self._config = config
@@ -183,12 +186,14 @@ class Replay:
         with ExitStack() as stack:
             detector = stack.enter_context(opened.network)
             look_at_faces = self._open_faces(stack)
+            make_map = self._open_maps(stack)
             for frame in self._frames(source):
                 last_s = frame.captured_s
                 (result,) = process([frame], {self._camera: self._pipeline}, detector, now_s=self._clock.now_s)
                 self._n_analysed += 1
                 self._publish(result.events)
                 look_at_faces(result)
+                result = make_map(result)
                 for output in self.outputs:
                     output(result)
         if not self._n_frames:
@@ -212,6 +217,22 @@ class Replay:
                 self._publish(self._pipeline.identify(answer))
 
         return look
+
+    def _open_maps(self, stack: ExitStack) -> Callable[[FrameResult], FrameResult]:
+        """Makes maps, inline, and puts them into the results: what one says comes before the next frame, in every run."""
+        if self._segmenter is None or not makes_maps(self._config.cameras[self._camera]):
+            return lambda result: result
+        watch = make_map_watch(self._config, now_s=self._clock.now_s)
+        segmenter = stack.enter_context(assembly.open_segmenter(self._segmenter, threads=self._config.segmentation.threads))
+
+        def make_map(result: FrameResult) -> FrameResult:
+            watch.put(result, is_undecided=self._pipeline.is_map_wanted)
+            watch.work(segmenter)
+            for mapped in watch.take():
+                self._publish(self._pipeline.take_map(mapped))
+            return replace(result, scene=self._pipeline.scene)
+
+        return make_map
 
     def summary(self) -> str:
         """What was done, for people."""

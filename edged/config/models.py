@@ -26,6 +26,7 @@ from edged.config.commands import CommandsConfig
 from edged.config.context import ReadingContext, default_state_directory, mistake
 from edged.config.faces import FacesConfig
 from edged.config.rules import LineConfig, ObjectsConfig, SizeLimits, ZoneConfig
+from edged.config.segmentation import AreasConfig, SceneConfig, SegmentationConfig
 from edged.config.source import SOURCE_FORMS, SourceKey
 from edged.config.values import (
     EMPTY_IS_LIST,
@@ -313,6 +314,9 @@ class CameraConfig(Section):
     track: TrackConfig = setting(TrackConfig, "How objects are followed.")
     objects: ObjectsConfig = setting(ObjectsConfig, "Which objects make events.")
     faces: Flag = setting(True, "Whether faces are looked for in its pictures, where the section faces is enabled.")
+    segmentation: Flag = setting(True, "Whether maps are made of its pictures, where the section segmentation is enabled.")
+    areas: AreasConfig = setting(AreasConfig, "What is told of what its pictures are made of.")
+    scene: SceneConfig = setting(SceneConfig, "Notices that it shows another view.")
     privacy: PrivacyConfig = setting(PrivacyConfig, "What its pictures show.")
     zones: Annotated[dict[Name, ZoneConfig], EMPTY_IS_MAPPING] = setting(dict, "Areas, by name.", max_length=MAX_ZONES)
     lines: Annotated[dict[Name, LineConfig], EMPTY_IS_MAPPING] = setting(dict, "Lines, by name.", max_length=MAX_LINES)
@@ -333,6 +337,7 @@ class Config(Section):
     commands: CommandsConfig = setting(CommandsConfig, "What others may ask of this device through the broker.")
     detector: DetectorConfig = setting(DetectorConfig, "The network that sees objects.")
     faces: FacesConfig = setting(FacesConfig, "Whose faces the persons show.")
+    segmentation: SegmentationConfig = setting(SegmentationConfig, "What the pictures are made of.")
     cameras: Annotated[dict[CameraId, CameraConfig], EMPTY_IS_MAPPING] = setting(
         text="The cameras, by id.", min_length=1, max_length=MAX_CAMERAS
     )

@@ -166,6 +166,8 @@ LIMITS = {
     "max_height_ratio": 0.8,
 }
 DEFAULTS = {"zones": {"porch": {"polygon": [[0, 0], [1, 0], [0, 1]]}}, "lines": {"gate": {"from": [0, 0], "to": [1, 1]}}}
+OTHERS = {"enabled", "pixelate", "areas", "blocked", "covered_by"}
+"""Keys that other parts work with."""
 RENAMED = {"polygon": "polygon_norm", "from": "start_norm", "to": "end_norm"}
 
 
@@ -232,7 +234,7 @@ def test_settings_every_key_of_a_section_reaches_them(monkeypatch, place, sectio
     default = make_settings({})
     new = make_settings({place[0]: {place[1]: keys} if place[1:] else keys})
 
-    assert {field.alias or name for name, field in section.model_fields.items()} - {"enabled", "pixelate"} == keys.keys()
+    assert {field.alias or name for name, field in section.model_fields.items()} - OTHERS == keys.keys()
     for key, value in keys.items():
         name = RENAMED.get(key, key)
         assert getattr(new, name) != getattr(default, name), key
