@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edged.backends.base import Backend
 from edged.backends.onnx import open_onnx_backend
@@ -44,7 +45,7 @@ from edged.models.manifest import (
 )
 from edged.models.network import Network
 from edged.models.segmenter import Segmenter
-from edged.pipeline import CameraPipeline, DetectionSettings, FrameResult, MapRules
+from edged.pipeline import CameraPipeline, DetectionSettings, FrameResult, Mapped, MapRules
 from edged.privacy import PrivacySettings, ScenePrivacy, is_known, make_public
 from edged.rules.counters import CounterState
 from edged.rules.engine import Rules
@@ -64,11 +65,9 @@ from edged.sources.network import FileSource, NetworkSource, SnapshotSource
 from edged.sources.street import StreetSource
 from edged.sources.v4l2 import V4l2Source
 from edged.tracking.tracker import Tracker, TrackerSettings
-from edged.types import Frame, SegmentationMap, Track
+from edged.types import Frame, Track
 from edged.vision.boxes import scaled
 from edged.vision.draw import draw_overlay
-from edged.vision.label_maps import class_shares, zone_mask
-from edged.vision.masks import Mask, Polygon
 from edged.vision.motion import MotionGate, MotionSettings
 from edged.vision.redact import PublicPicture
 
@@ -416,7 +415,6 @@ def make_overlay(camera: CameraConfig, class_names: tuple[str, ...], *, caption:
     lines = {name: (line.from_, line.to) for name, line in camera.lines.items()}
 
     person = class_names.index(PERSON) if PERSON in class_names else None
-    note_zones = _ZoneNotes(zones)
 
     def overlay(result: FrameResult, picture: Frame) -> PublicPicture:
         public = make_public(result, picture, privacy, person_class_id=person)
@@ -425,10 +423,10 @@ def make_overlay(camera: CameraConfig, class_names: tuple[str, ...], *, caption:
             public,
             tracks=_scale_tracks(result.tracks.live, result.frame, picture),
             class_names=class_names,
-            names=_names(result.objects),
+            object_notes=_note_objects(result.objects),
             zones=zones,
             lines=lines,
-            zone_notes=note_zones(mapped.map) if mapped else None,
+            zone_notes=_note_zones(mapped) if mapped else None,
             scene=mapped and mapped.map,
             caption=caption + (_age_note(picture.captured_s - mapped.captured_s) if mapped else ""),
         )
@@ -441,23 +439,14 @@ def _age_note(age_s: float) -> str:
     return f", map {age_s:.1f} s old" if age_s >= LEAST_NOTED_AGE_S else ""
 
 
-class _ZoneNotes:
-    """Which classes most of each zone is; keeps the zones' masks."""
+def _note_zones(mapped: Mapped) -> dict[str, list[str]]:
+    """Which classes most of each zone is."""
+    return {zone: _note_shares(mapped.map.classes, shares) for zone, shares in mapped.shares.zones.items()}
 
-    def __init__(self, zones: Mapping[str, Polygon]) -> None:
-        self._zones = zones
-        self._masks: dict[str, Mask] = {}
 
-    def __call__(self, scene: SegmentationMap) -> dict[str, list[str]]:
-        return {name: self._note(name, scene) for name in self._zones}
-
-    def _note(self, name: str, scene: SegmentationMap) -> list[str]:
-        height, width = scene.labels.shape
-        if name not in self._masks or self._masks[name].shape != (height, width):
-            self._masks[name] = zone_mask([self._zones[name]], width=width, height=height)
-        shares = class_shares(scene.labels, len(scene.classes), inside=self._masks[name])
-        most = np.argsort(-shares, kind="stable")[:NOTED_CLASSES]
-        return [f"{scene.classes[index]} {100 * shares[index]:.0f}%" for index in most if shares[index] >= NOTED_SHARE]
+def _note_shares(classes: tuple[str, ...], shares: NDArray[np.float64]) -> list[str]:
+    most = np.argsort(-shares, kind="stable")[:NOTED_CLASSES]
+    return [f"{classes[index]} {100 * shares[index]:.0f}%" for index in most if shares[index] >= NOTED_SHARE]
 
 
 def make_privacy(camera: CameraConfig) -> PrivacySettings:
@@ -480,10 +469,15 @@ def make_privacy(camera: CameraConfig) -> PrivacySettings:
     )
 
 
-def _names(objects: Mapping[int, ObjectFacts]) -> dict[int, str]:
-    """Who is who, as far as it is known."""
-    known = {number: facts.identity for number, facts in objects.items() if facts.identity and is_known(facts)}
-    return {number: decision.name or decision.subject or "" for number, decision in known.items()}
+def _note_objects(objects: Mapping[int, ObjectFacts]) -> dict[int, str]:
+    """Who is who, and what they stand on, as far as it is known."""
+    return {number: _note_object(facts) for number, facts in objects.items()}
+
+
+def _note_object(facts: ObjectFacts) -> str:
+    decision = facts.identity if is_known(facts) else None
+    name = (decision.name or decision.subject or "") if decision else ""
+    return f"{name} on {facts.surface}".lstrip() if facts.surface else name
 
 
 def _scale_tracks(tracks: Iterable[Track], frame: Frame, picture: Frame) -> list[Track]:

@@ -282,7 +282,7 @@ class PrivacyConfig(Section):
     )
     map_age_s: Number = setting(
         default_of(ScenePrivacy, "most_age_s"),
-        "A map further from the picture's moment says nothing of it: with hide or show everything is hidden.",
+        "A map further from the picture's moment than this counts as none: with hide or show everything is hidden.",
         unit="s",
         ge=0,
         le=60,

@@ -13,7 +13,7 @@ from edged.vision.draw_map import draw_legend, tint_by_class
 from edged.vision.masks import Polygon
 from edged.vision.palette import Colour, class_colours, readable_on
 from edged.vision.redact import PublicPicture
-from edged.vision.writing import SMALL, text_scale, text_size, write_on_ground
+from edged.vision.writing import SMALL, line_height, text_scale, write_on_ground
 
 _ZONE_COLOUR: Colour = (255, 255, 255)
 _LINE_COLOUR: Colour = (255, 0, 255)
@@ -28,7 +28,7 @@ def draw_overlay(
     *,
     tracks: Sequence[Track],
     class_names: Sequence[str],
-    names: Mapping[int, str] | None = None,
+    object_notes: Mapping[int, str] | None = None,
     zones: Mapping[str, Polygon] | None = None,
     lines: Mapping[str, tuple[tuple[float, float], tuple[float, float]]] | None = None,
     zone_notes: Mapping[str, Sequence[str]] | None = None,
@@ -42,7 +42,7 @@ def draw_overlay(
 
     Args:
         class_names: by class id.
-        names: who an object is, by the number of its track.
+        object_notes: what else is written at an object, e.g. who it is, by the number of its track.
         zones: name to polygon, shares of the picture.
         lines: name to its two ends, shares of the picture; the arrow at its middle points where crossing counts as `in`.
         zone_notes: lines of text below a zone's name.
@@ -59,8 +59,8 @@ def draw_overlay(
         _draw_line(drawn, name, start_norm, end_norm)
     colours = class_colours(class_names)
     for track in sorted(tracks, key=lambda each: float(each.box[3])):  # what is nearer lies on top
-        name = (names or {}).get(track.number, "")
-        _draw_track(drawn, track, class_names[track.class_id], name, colour=colours[track.class_id])
+        note = (object_notes or {}).get(track.number, "")
+        _draw_track(drawn, track, class_names[track.class_id], note, colour=colours[track.class_id])
     free = drawn if scene is None else drawn[: max(1, draw_legend(drawn, scene))]
     for name, polygon in (zones or {}).items():
         _name_zone(free, name, _to_pixels(polygon, drawn), notes=(zone_notes or {}).get(name, ()), scale=scale)
@@ -68,12 +68,12 @@ def draw_overlay(
         write_on_ground(drawn, caption, (2, 2), colour=_WHITE, ground=_BLACK, scale=scale)
 
 
-def _draw_track(drawn: Pixels, track: Track, class_name: str, name: str, *, colour: Colour) -> None:
+def _draw_track(drawn: Pixels, track: Track, class_name: str, note: str, *, colour: Colour) -> None:
     x1, y1, x2, y2 = (round(float(edge)) for edge in track.box)
     thickness = 2 if track.state is TrackState.CONFIRMED else 1
     cv2.rectangle(drawn, (x1, y1), (x2 - 1, y2 - 1), colour, thickness)
     if track.state is not TrackState.TENTATIVE:
-        label = f"{class_name} {track.number} {name}".rstrip()
+        label = f"{class_name} {track.number} {note}".rstrip()
         scale = text_scale(drawn.shape[0])
         write_on_ground(drawn, label, (x1, y1), colour=readable_on(colour), ground=colour, scale=scale, above=True)
 
@@ -88,8 +88,7 @@ def _draw_zone(drawn: Pixels, polygon: Polygon) -> None:
 def _name_zone(drawn: Pixels, name: str, corners: NDArray[np.int32], *, notes: Sequence[str], scale: float) -> None:
     """A zone's name at its top left corner; its notes below where the zone is high enough for them, else beside it."""
     x, y = corners[np.argmin(corners.sum(axis=1))].tolist()
-    row_height = sum(text_size(name, scale)[1:]) + 3
-    if (1 + len(notes)) * row_height > np.ptp(corners[:, 1]):
+    if (1 + len(notes)) * line_height(scale) > np.ptp(corners[:, 1]):
         name, notes = "  ".join([name, *notes]), ()
     for text, size in ((name, scale), *((note, SMALL * scale) for note in notes)):
         y = write_on_ground(drawn, text, (x, y), colour=_BLACK, ground=_ZONE_COLOUR, scale=size)

@@ -10,7 +10,7 @@ import numpy as np
 from edged.types import Pixels, SegmentationMap
 from edged.vision.label_maps import N_LABELS, class_shares, mask_of, resized
 from edged.vision.palette import class_colours
-from edged.vision.writing import SMALL, text_scale, text_size, write
+from edged.vision.writing import SMALL, line_height, text_scale, text_size, write
 
 BACKGROUND: Final = "background"
 """The class that is only what other things stand before: it has no colour."""
@@ -49,7 +49,7 @@ def draw_legend(drawn: Pixels, scene: SegmentationMap) -> int:
     named = [number for number, name in enumerate(scene.classes) if name != BACKGROUND]
     named = sorted(sorted(named, key=lambda number: -shares[number])[:_MOST_NAMED])
     scale = text_scale(height) * SMALL
-    _, side, below = text_size("Ag", scale)
+    side = text_size("Ag", scale)[1]
     places, x, row = [], _GAP_PX, 0
     for number in named:
         item_width = side + 3 + text_size(f"{scene.classes[number]} 100%", scale)[0] + _GAP_PX
@@ -57,12 +57,11 @@ def draw_legend(drawn: Pixels, scene: SegmentationMap) -> int:
             x, row = _GAP_PX, row + 1
         places.append((x, row))
         x += item_width
-    row_height = side + below + 3
-    top = max(0, height - (row + 1) * row_height)
+    top = max(0, height - (row + 1) * line_height(scale))
     drawn[top:] //= 4
     colours = class_colours(scene.classes)
     for number, (x, row) in zip(named, places, strict=True):
-        y = top + row * row_height + 2
+        y = top + row * line_height(scale) + 2
         cv2.rectangle(drawn, (x, y), (x + side, y + side), colours[number], -1)
         cv2.rectangle(drawn, (x, y), (x + side, y + side), _WHITE, 1)
         write(drawn, f"{scene.classes[number]} {100 * shares[number]:.0f}%", (x + side + 3, y + side), colour=_WHITE, scale=scale)

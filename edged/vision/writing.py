@@ -29,6 +29,12 @@ def text_size(text: str, scale: float) -> tuple[int, int, int]:
     return width, height, below
 
 
+def line_height(scale: float) -> int:
+    """From one line of text on its ground to the next, pixels."""
+    _, height, below = text_size("Ag", scale)
+    return height + below + 3
+
+
 def write(drawn: Pixels, text: str, at: tuple[int, int], *, colour: Colour, scale: float) -> None:
     """Write into a picture; `at` is the left end of the line that the text stands on."""
     cv2.putText(drawn, text, at, _FONT, scale, colour, 1, cv2.LINE_AA)

@@ -802,6 +802,26 @@ def test_config_insecure_broker_is_a_warning(mqtt: str, where: str) -> None:
     assert [(warning.code, warning.where) for warning in config.warnings] == [("config.insecure", where)]
 
 
+@pytest.mark.parametrize(
+    ("privacy", "segmentation", "camera", "hint"),
+    [
+        pytest.param("{hide: [car]}", "{}", "true", "segmentation.enabled", id="no maps"),
+        pytest.param("{show: [road]}", "{enabled: true}", "false", "segmentation.enabled", id="no maps of this camera"),
+        pytest.param("{hide: [car]}", "{enabled: true, every_s: 3}", "true", "every 3 s and count for 1 s", id="too seldom"),
+        pytest.param("{hide: [car], map_age_s: 3}", "{enabled: true, every_s: 3}", "true", None, id="often enough"),
+        pytest.param("{}", "{}", "true", None, id="nothing to hide"),
+    ],
+)
+def test_config_classes_hidden_without_maps_are_a_warning(privacy: str, segmentation: str, camera: str, hint: str | None) -> None:
+    """Then everything is hidden, which somebody may not have meant."""
+    door = f"{{source: 'street:', segmentation: {camera}, privacy: {privacy}}}"
+
+    warnings = read(f"segmentation: {segmentation}\ncameras: {{door: {door}}}").warnings
+
+    private = [warning for warning in warnings if warning.where.startswith("cameras.door.privacy.")]
+    assert [hint in warning.message for warning in private] == ([True] if hint else [])
+
+
 def test_config_camera_that_may_be_anybody_is_a_warning() -> None:
     """So it may for trying out, and it is said at every start."""
     source = "{type: network, url: 'rtsps://cam/1', tls: {verify: false}}"

@@ -13,10 +13,12 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from edged.events.event import ObjectFacts
 from edged.pipeline import FrameResult, Mapped
 from edged.privacy import PrivacySettings, ScenePrivacy, hidden_areas, hidden_scene, make_public
+from edged.rules.scene import class_grid
+from edged.rules.surfaces import AreaShares
 from edged.street.scene import Street
 from edged.street.surfaces import CLASSES as STREET_CLASSES
 from edged.types import Detections, FaceDecision, FaceDecisionKind, Frame, Pixels, SegmentationMap, Track, Tracks, TrackState
-from edged.vision.label_maps import mask_of, resized
+from edged.vision.label_maps import class_shares, mask_of, resized
 from edged.vision.masks import spread
 from edged.vision.redact import FILL_COLOUR
 
@@ -146,11 +148,22 @@ def make_picture(*, captured_s: float = 0.0, seed: int = 0) -> Frame:
     return Frame("door", 1, captured_s, captured_s, WIDTH, HEIGHT, lambda: pixels)
 
 
+def make_mapped(segmentation: SegmentationMap, *, captured_s: float) -> Mapped:
+    n_classes = len(segmentation.classes)
+    return Mapped(
+        camera="door",
+        map=segmentation,
+        captured_s=captured_s,
+        frame_seq=1,
+        shares=AreaShares(class_shares(segmentation.labels, n_classes), {}),
+        grid=class_grid(segmentation.labels, n_classes),
+    )
+
+
 def make_result(frame: Frame, labels: np.ndarray | None = None, *, mapped_s: float = 0.0) -> FrameResult:
     mapped = None
     if labels is not None:
-        segmentation = SegmentationMap(labels, CLASSES, frame.width, frame.height)
-        mapped = Mapped(camera="door", map=segmentation, captured_s=mapped_s, frame_seq=1)
+        mapped = make_mapped(SegmentationMap(labels, CLASSES, frame.width, frame.height), captured_s=mapped_s)
     return FrameResult(frame, None, Tracks((), ()), (), {}, scene=mapped)
 
 
@@ -291,8 +304,7 @@ def street_result(index: int, *, mapped_index: int, map_width: int = 320, map_he
     """A frame of the street with the true map of a frame of it."""
     frame = Frame("door", index, index / 5, index / 5, 320, 180, lambda: street().frame(index))
     labels = resized(street().labels(mapped_index), width=map_width, height=map_height)
-    segmentation = SegmentationMap(labels, STREET_CLASSES, 320, 180)
-    mapped = Mapped(camera="door", map=segmentation, captured_s=mapped_index / 5, frame_seq=mapped_index)
+    mapped = make_mapped(SegmentationMap(labels, STREET_CLASSES, 320, 180), captured_s=mapped_index / 5)
     return FrameResult(frame, None, Tracks((), ()), (), {}, scene=mapped)
 
 
