@@ -459,6 +459,7 @@ def make_privacy(camera: CameraConfig) -> PrivacySettings:
             show=None if settings.show is None else frozenset(settings.show),
             most_age_s=settings.map_age_s,
             speed_ratio=settings.speed_ratio,
+            margin_ratio=settings.margin_ratio,
         )
     return PrivacySettings(
         pixelate=settings.pixelate,

@@ -37,6 +37,9 @@ Pixelate = Literal["nobody", "unknown", "everybody"]
 _FROM_LEAST: tuple[Pixelate, ...] = get_args(Pixelate)
 
 
+_LEAST_MARGIN_RATIO = 1e-9
+"""Rounds up to one element of any map."""
+
 _EVERYTHING: Mask = np.ones((1, 1), np.bool_)
 
 
@@ -49,12 +52,15 @@ class ScenePrivacy:
         show: of those that are not, whatever else there is; None: all others.
         most_age_s: a map further from the picture's moment says nothing of it, and everything is hidden.
         speed_ratio: so far what is hidden may move in a second, as a share of the picture's width.
+        margin_ratio: so much around it is hidden, too, in the same unit, and at least one element of the map: borders in maps are
+            not exact.
     """
 
     hide: frozenset[str] = frozenset()
     show: frozenset[str] | None = None
     most_age_s: float = 1.0
     speed_ratio: float = 0.25
+    margin_ratio: float = 0.01
 
     def hides(self, class_name: str) -> bool:
         """Whether a class is hidden."""
@@ -117,17 +123,21 @@ def hidden_scene(result: FrameResult, picture: Frame, settings: ScenePrivacy) ->
     if not settings.hide <= set(classes):
         return _EVERYTHING
     hidden = mask_of(mapped.map.labels, [index for index, name in enumerate(classes) if settings.hides(name)])
-    return _grown(hidden, settings.speed_ratio * age_s, picture.width / picture.height)
+    height, width = hidden.shape
+
+    def elements(ratio: float) -> tuple[int, int]:
+        """So many elements of the map to the side and up are at least a share of the picture's width."""
+        return int(np.ceil(min(1, ratio) * width)), int(np.ceil(min(1, ratio * picture.width / picture.height) * height))
+
+    around = _grown(hidden, elements(max(settings.margin_ratio, _LEAST_MARGIN_RATIO)))
+    with_rim = np.pad(around, 1, constant_values=True)  # beyond the rim may be anything
+    return _grown(with_rim, elements(settings.speed_ratio * age_s))[1:-1, 1:-1]
 
 
-def _grown(mask: Mask, moved_ratio: float, aspect: float) -> Mask:
-    """A mask and what is nearer to it, or to the rim, than a share of the picture's width; in any case the next element to it."""
-    height, width = mask.shape
-    moved_x, moved_y = int(np.ceil(min(1, moved_ratio) * width)), int(np.ceil(min(1, moved_ratio * aspect) * height))
-    edged = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8))
-    around = cv2.copyMakeBorder(edged, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)  # beyond the rim may be anything
-    reach = np.ones((2 * moved_y + 1, 2 * moved_x + 1), np.uint8)
-    return cv2.dilate(around, reach)[1:-1, 1:-1] > 0
+def _grown(mask: Mask, reach: tuple[int, int]) -> Mask:
+    """A mask, and what is so many elements or less beside and above it."""
+    kernel = np.ones((2 * reach[1] + 1, 2 * reach[0] + 1), np.uint8)
+    return cv2.dilate(mask.astype(np.uint8), kernel) > 0
 
 
 def hidden_areas(result: FrameResult, picture: Frame, settings: PrivacySettings, *, person_class_id: int | None) -> Boxes:

@@ -294,6 +294,13 @@ class PrivacyConfig(Section):
         ge=0,
         le=10,
     )
+    margin_ratio: Number = setting(
+        default_of(ScenePrivacy, "margin_ratio"),
+        "So much more is hidden around it in any case, as a share of the picture's width: maps are not exact along borders.",
+        unit="ratio",
+        ge=0,
+        le=1,
+    )
 
 
 class CameraConfig(Section):

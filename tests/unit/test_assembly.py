@@ -304,10 +304,10 @@ def test_privacy_of_camera_and_zones_reaches_its_settings():
 )
 def test_privacy_by_class_and_polygon_reaches_its_settings(keys, expected):
     """What is hidden by its class, and how far a map of another moment is trusted."""
-    privacy = {**keys, "polygons": [POLYGON], "style": "fill", "map_age_s": 0.5, "speed_ratio": 0.1}
+    privacy = {**keys, "polygons": [POLYGON], "style": "fill", "map_age_s": 0.5, "speed_ratio": 0.1, "margin_ratio": 0.02}
     camera, _ = read_camera(json.dumps({"source": "street:", "privacy": privacy}))
 
-    scene = ScenePrivacy(**expected, most_age_s=0.5, speed_ratio=0.1)
+    scene = ScenePrivacy(**expected, most_age_s=0.5, speed_ratio=0.1, margin_ratio=0.02)
     polygon = tuple(tuple(point) for point in POLYGON)
     assert assembly.make_privacy(camera) == PrivacySettings(polygons=(polygon,), scene=scene, style="fill")
 

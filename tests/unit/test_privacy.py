@@ -199,9 +199,9 @@ def test_public_picture_hides_its_polygons_whatever_is_seen() -> None:
 @pytest.mark.parametrize(
     "scene",
     [
-        pytest.param(ScenePrivacy(frozenset({"person"})), id="hide one"),
-        pytest.param(ScenePrivacy(show=frozenset({"road", "car"})), id="show all but one"),
-        pytest.param(ScenePrivacy(frozenset({"person"}), show=frozenset(CLASSES)), id="hide one of those shown"),
+        pytest.param(ScenePrivacy(frozenset({"person"}), margin_ratio=0.0), id="hide one"),
+        pytest.param(ScenePrivacy(show=frozenset({"road", "car"}), margin_ratio=0.0), id="show all but one"),
+        pytest.param(ScenePrivacy(frozenset({"person"}), frozenset(CLASSES), margin_ratio=0.0), id="hide one of those shown"),
     ],
 )
 def test_hidden_scene_of_a_map_of_the_very_picture_is_the_class_and_its_edge(scene: ScenePrivacy) -> None:
@@ -211,6 +211,17 @@ def test_hidden_scene_of_a_map_of_the_very_picture_is_the_class_and_its_edge(sce
     mask = hidden_scene(make_result(frame, make_labels(person=(10, 20))), frame, scene)
 
     assert np.argwhere(mask).tolist() == [[y, x] for y in (9, 10, 11) for x in (19, 20, 21)]
+
+
+def test_hidden_scene_has_a_margin() -> None:
+    """A share of the width, in all directions; the rim of the picture has none."""
+    frame = make_picture()
+    scene = ScenePrivacy(frozenset({"person"}), margin_ratio=3 / WIDTH)
+
+    mask = hidden_scene(make_result(frame, make_labels(person=(10, 20))), frame, scene)
+
+    assert np.flatnonzero(mask[10]).tolist() == [*range(17, 24)]
+    assert np.flatnonzero(mask[:, 20]).tolist() == [*range(7, 14)]
 
 
 def test_hidden_scene_of_a_class_that_is_not_there_is_nothing() -> None:
@@ -224,10 +235,9 @@ def test_hidden_scene_of_a_class_that_is_not_there_is_nothing() -> None:
 def test_hidden_scene_of_a_map_of_another_moment_grows_by_what_may_have_moved(moment_s: float) -> None:
     """A quarter of the width in a second: 8 pixels in half of one, in all directions and from the rim, before or after."""
     frame = make_picture(captured_s=moment_s)
+    result = make_result(frame, make_labels(person=(18, 32)), mapped_s=1.0)
 
-    mask = hidden_scene(
-        make_result(frame, make_labels(person=(18, 32)), mapped_s=1.0), frame, ScenePrivacy(frozenset({"person"}))
-    )
+    mask = hidden_scene(result, frame, ScenePrivacy(frozenset({"person"}), margin_ratio=0.0))
 
     assert np.flatnonzero(mask[18]).tolist() == [*range(8), *range(32 - 9, 32 + 10), *range(WIDTH - 8, WIDTH)]
     assert np.flatnonzero(mask[:, 32]).tolist() == [*range(8), *range(18 - 9, 18 + 10), *range(HEIGHT - 8, HEIGHT)]
@@ -314,8 +324,8 @@ MOVING = frozenset({"pedestrian", "bicyclist", "car"})
 @pytest.mark.parametrize(
     "scene",
     [
-        pytest.param(ScenePrivacy(MOVING), id="hide"),
-        pytest.param(ScenePrivacy(show=frozenset(STREET_CLASSES) - MOVING), id="show"),
+        pytest.param(ScenePrivacy(MOVING, margin_ratio=0.0), id="hide"),
+        pytest.param(ScenePrivacy(show=frozenset(STREET_CLASSES) - MOVING, margin_ratio=0.0), id="show"),
     ],
 )
 @pytest.mark.parametrize("index", [10, 60, 110])
