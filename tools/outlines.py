@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
@@ -21,7 +20,7 @@ from pycocotools import mask as coco_mask
 from edged.errors import EXIT_CONFIG, EdgedError, InputError
 from tools.datasets.classes import hint_at, place_of, same_name
 from tools.datasets.coco import FILE, is_coco, load_coco, load_json
-from tools.datasets.encoding import decode_rgb
+from tools.datasets.encoding import decode_rgb, encode_indexes
 from tools.datasets.masks import CLASS_LIST
 from tools.datasets.masks import FILE as SPLIT_FILE
 from tools.datasets.pictures import Picture
@@ -73,7 +72,7 @@ def write_masks(folder: Path, *, classes: Sequence[str], out: Path) -> int:
             name = Path(picture.origin.file)
             mask = draw_mask(picture, by_file.get(picture.origin.file, ()), ids)
             (out / "images" / name.name).write_bytes(picture.encoded)
-            (out / "masks" / f"{name.stem}.png").write_bytes(cv2.imencode(".png", mask)[1].tobytes())
+            (out / "masks" / f"{name.stem}.png").write_bytes(encode_indexes(mask))
             rows.append([f"images/{name.name}", f"masks/{name.stem}.png", split])
     names = [BACKGROUND, *classes, VOID_NAME]
     (out / CLASS_LIST).write_text("".join(f"{number} {name}\n" for number, name in enumerate(names)), encoding="utf-8")

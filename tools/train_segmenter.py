@@ -25,6 +25,7 @@ from tools.datasets.choosing import choose_classes
 from tools.datasets.opening import load_set
 from tools.datasets.pictures import Part as Labelled
 from tools.datasets.pictures import PictureSet
+from tools.drawn import DRAWN, draw_masks
 from tools.mask_data import MaskBatch, TrainingMasks, collate_masks
 from tools.nets.convolution import convolutions, standardise
 from tools.nets.unet import UNet, UNetSettings
@@ -58,6 +59,8 @@ class SegmenterSettings(BaseModel):
         batch: pictures of a step, of all processes together.
         classes: what is told apart, by name; pixels of other classes count neither way.
         sets: how often each set's pictures are shown in an epoch, by folder.
+        drawn: so many pictures of the drawn street beside them; it knows the classes of `edged/street/surfaces.py`.
+        drawn_augmentation: how these are changed: little, they always come from the same kind of camera.
         design, width, decoder, dropout: of the network.
         backbone_rate: the backbone's share of the learning rate.
         frozen_rows: so many rows of the backbone, and its stem, are not trained.
@@ -76,6 +79,7 @@ class SegmenterSettings(BaseModel):
     batch: Annotated[int, Field(ge=1)] = 8
     classes: Annotated[tuple[str, ...], Field(min_length=2, max_length=255)]
     sets: dict[str, float]
+    drawn: Annotated[int, Field(ge=0)] = 0
     design: Design = "pan"
     width: float = 1.0
     decoder: tuple[int, int, int, int] = (96, 64, 48, 32)
@@ -84,6 +88,7 @@ class SegmenterSettings(BaseModel):
     frozen_rows: Annotated[int, Field(ge=0, le=7)] = 0
     schedule: ScheduleSettings = ScheduleSettings()
     augmentation: AugmentationSettings = AugmentationSettings(mosaic=0.0, scale=(0.75, 2.0))
+    drawn_augmentation: AugmentationSettings = AugmentationSettings(mosaic=0.0, light=0.5, scale=(0.9, 1.5), stretch=1.05)
     loss: SegmentationLossSettings = SegmentationLossSettings()
     history: tuple[str, ...] = ()
     data: tuple[DataSource, ...] = ()
@@ -129,7 +134,8 @@ def train(arguments: argparse.Namespace, settings: SegmenterSettings, processes:
     settings = prepare(arguments, settings, processes)
     sets = load_sets(arguments.data, settings, split="train")
     width, height = settings.input_px
-    pictures = TrainingMasks(sets, settings=[settings.augmentation] * len(sets), ratio=height / width, seed=settings.seed)
+    changes = [settings.drawn_augmentation if one.name == DRAWN else settings.augmentation for one in sets]
+    pictures = TrainingMasks(sets, settings=changes, ratio=height / width, seed=settings.seed)
     network = _begin(settings, pictures, init=arguments.init)
     network = network.to(processes.device, memory_format=torch.channels_last)
     freeze(network.backbone, rows=settings.frozen_rows)
@@ -180,6 +186,9 @@ def load_sets(data: Path, settings: SegmenterSettings, *, split: Literal["train"
         if found.part is not Labelled.MASK:
             raise InputError(f"{data / name}: has no masks: expected split.csv with image, mask and split, and classes.txt")
         sets.append(choose_classes(found, settings.classes))
+    if settings.drawn:
+        drawn = draw_masks(settings.drawn if split == "train" else settings.drawn // 8, split=split)
+        sets.append(choose_classes(drawn, settings.classes))
     known = np.any([one.labelled for one in sets], axis=0)
     if unknown := [name for name, is_known in zip(settings.classes, known, strict=True) if not is_known]:
         raise InputError(f"classes: no set labels {unknown[0]}: correct the name, or take it out")
@@ -189,7 +198,7 @@ def load_sets(data: Path, settings: SegmenterSettings, *, split: Literal["train"
 def _plan(sets: Sequence[PictureSet], settings: SegmenterSettings, processes: Processes) -> EpochPlan:
     plan = EpochPlan(
         counts=[len(one.pictures) for one in sets],
-        weights=list(settings.sets.values()),
+        weights=[*settings.sets.values(), 1.0][: len(sets)],
         sizes=settings.widths_px,
         batch=settings.batch,
         seed=settings.seed,
