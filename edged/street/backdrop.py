@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.street import geometry as place
+from edged.street import surfaces
 from edged.street.sprites import Canvas, Colour, Sprite, darker
 from edged.types import Pixels
+from edged.vision.label_maps import Labels
 
 _FACADES: tuple[Colour, ...] = (
     (190, 150, 122),
@@ -63,21 +65,29 @@ class Fixture:
     """Something that stands still and hides what passes behind it; `x`, `y` is its ground point, design pixels."""
 
     sprite: Sprite
+    label: int
     x: float
     y: float
 
 
 class _Painter:
-    """Paints in design pixels on a picture twice as large as asked for; `finish` shrinks it."""
+    """Paints in design pixels on a picture twice as large as asked for; `finish` shrinks it.
+
+    Attributes:
+        label: of what is painted from now on.
+    """
 
     def __init__(self, width: int, height: int) -> None:
         self._size = (width, height)
         self._scale = (2 * width / place.DESIGN_WIDTH, 2 * height / place.DESIGN_HEIGHT)
-        self.big = np.zeros((2 * height, 2 * width, 3), np.uint8)
+        self._big = np.zeros((2 * height, 2 * width, 3), np.uint8)
+        self._big_labels = np.zeros((2 * height, 2 * width), np.uint8)
+        self.label = surfaces.SKY
 
     def polygon(self, points: list[tuple[float, float]], colour: Colour) -> None:
         scaled = np.rint(np.asarray(points) * self._scale * 16).astype(np.int32)
-        cv2.fillPoly(self.big, [scaled], colour, cv2.LINE_8, 4)
+        cv2.fillPoly(self._big, [scaled], colour, cv2.LINE_8, 4)
+        cv2.fillPoly(self._big_labels, [scaled], self.label, cv2.LINE_8, 4)
 
     def box(self, x1: float, y1: float, x2: float, y2: float, colour: Colour) -> None:
         self.polygon([(x1, y1), (x2, y1), (x2, y2), (x1, y2)], colour)
@@ -85,14 +95,15 @@ class _Painter:
     def gradient(self, y1: float, y2: float, top: Colour, bottom: Colour) -> None:
         first, last = (round(y * self._scale[1]) for y in (y1, y2))
         share = np.linspace(0, 1, max(1, last - first))[:, None]
-        self.big[first:last] = ((1 - share) * np.array(top) + share * np.array(bottom)).astype(np.uint8)[:, None, :]
+        self._big[first:last] = ((1 - share) * np.array(top) + share * np.array(bottom)).astype(np.uint8)[:, None, :]
+        self._big_labels[first:last] = self.label
 
-    def finish(self) -> Pixels:
-        return cv2.resize(self.big, self._size, interpolation=cv2.INTER_AREA)
+    def finish(self) -> tuple[Pixels, Labels]:
+        return cv2.resize(self._big, self._size, interpolation=cv2.INTER_AREA), self._big_labels[::2, ::2].copy()
 
 
-def paint_backdrop(seed: int, *, sky: int, width: int, height: int) -> Pixels:
-    """Paint everything behind the actors: (height, width, 3) uint8 RGB."""
+def paint_backdrop(seed: int, *, sky: int, width: int, height: int) -> tuple[Pixels, Labels]:
+    """Paint everything behind the actors: (height, width, 3) uint8 RGB, and (height, width) uint8, what each pixel shows."""
     rng = np.random.default_rng([seed, 102])
     painter = _Painter(width, height)
     top, bottom = _SKIES[sky]
@@ -100,10 +111,12 @@ def paint_backdrop(seed: int, *, sky: int, width: int, height: int) -> Pixels:
     _paint_houses(painter, rng)
     _paint_ground(painter)
     _paint_markings(painter)
-    return _roughen(painter.finish(), rng)
+    pixels, labels = painter.finish()
+    return _roughen(pixels, rng), labels
 
 
 def _paint_houses(painter: _Painter, rng: np.random.Generator) -> None:
+    painter.label = surfaces.BUILDING
     x = -20.0
     while x < place.DESIGN_WIDTH:
         house_width, roof_y = float(rng.uniform(80, 150)), float(rng.uniform(-20, 42))
@@ -154,8 +167,11 @@ def _ground_x(x: float, y: float) -> float:
 
 
 def _paint_ground(painter: _Painter) -> None:
+    painter.label = surfaces.PAVEMENT
     painter.gradient(place.WALL_Y, place.FAR_KERB_Y, (150, 146, 140), (166, 162, 156))
+    painter.label = surfaces.ROAD
     painter.gradient(place.FAR_KERB_Y, place.NEAR_KERB_Y, (88, 90, 94), (104, 106, 110))
+    painter.label = surfaces.PAVEMENT
     painter.gradient(place.NEAR_KERB_Y, place.DESIGN_HEIGHT, (168, 164, 158), (182, 178, 170))
     for y1, y2, rows in ((place.WALL_Y, place.FAR_KERB_Y, (176, 186)), (place.NEAR_KERB_Y, 360.0, (322, 342))):
         for x in np.arange(-700, 1400, 42):
@@ -167,12 +183,16 @@ def _paint_ground(painter: _Painter) -> None:
             painter.box(0, y, 640, y + 0.8, (138, 134, 128))
     painter.box(0, place.WALL_Y, 640, place.WALL_Y + 2.5, (112, 108, 104))
     painter.box(0, place.FAR_KERB_Y - 1, 640, place.FAR_KERB_Y + 1, (196, 194, 190))
+    painter.label = surfaces.ROAD
     painter.box(0, place.FAR_KERB_Y + 1, 640, place.FAR_KERB_Y + 3.5, (74, 74, 76))
+    painter.label = surfaces.PAVEMENT
     painter.box(0, place.NEAR_KERB_Y, 640, place.NEAR_KERB_Y + 3.5, (204, 202, 198))
+    painter.label = surfaces.ROAD
     painter.box(0, place.NEAR_KERB_Y - 1.5, 640, place.NEAR_KERB_Y, (70, 70, 72))
 
 
 def _paint_markings(painter: _Painter) -> None:
+    painter.label = surfaces.ROAD
     white: Colour = (214, 214, 208)
     painter.box(0, 283, 640, place.NEAR_KERB_Y - 1.5, (128, 92, 86))
     painter.box(0, 282, 640, 283.5, white)
@@ -206,9 +226,9 @@ def make_fixtures(seed: int, *, scale: float) -> tuple[Fixture, ...]:
         return place.pixels_per_metre(y) * scale
 
     return (
-        Fixture(_draw_tree(rng, at(200.0), height=4.6), 232.0, 200.0),
-        Fixture(_draw_lamp(at(200.0)), 410.0, 200.0),
-        Fixture(_draw_tree(rng, at(351.0), height=6.2), 452.0, 351.0),
+        Fixture(_draw_tree(rng, at(200.0), height=4.6), surfaces.TREE, 232.0, 200.0),
+        Fixture(_draw_lamp(at(200.0)), surfaces.POLE, 410.0, 200.0),
+        Fixture(_draw_tree(rng, at(351.0), height=6.2), surfaces.TREE, 452.0, 351.0),
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.street import geometry as place
+from edged.street import surfaces
 from edged.street.backdrop import Light, make_fixtures, make_light, paint_backdrop
 from edged.street.blit import Rect, blend, warp
 from edged.street.people import STANDING, WALK_POSES, draw_person, draw_rider
@@ -19,6 +20,7 @@ from edged.street.plan import CYCLE_S, FUTURE_CYCLES, PAST_CYCLES, Actor, CycleP
 from edged.street.sprites import Shadow, Sprite, make_shadow, tinted
 from edged.street.vehicles import CRANK, GRIP, MOTOR_GRIP, MOTOR_PEDAL, MOTOR_SADDLE, PEDAL, SADDLE, draw_vehicle
 from edged.types import Pixels
+from edged.vision.label_maps import Labels
 
 _SPRITES_KEPT = 256
 _CYCLES_KEPT = 2 * (PAST_CYCLES + FUTURE_CYCLES + 1)
@@ -58,6 +60,7 @@ class _Placed:
     track_id: int
     group: int
     class_name: str
+    label: int
     sprite: Sprite
     shadow: Shadow
     x: float
@@ -75,6 +78,7 @@ class _Placed:
 class _Standing:
     """A fixture in the backdrop: `y` of its ground point, where it is, and (H, W) uint8 that is 255 where it hides."""
 
+    label: int
     y: float
     rect: Rect
     solid: NDArray[np.uint8]
@@ -121,7 +125,7 @@ class Street:
         self._picture = Rect(0, 0, width, height)
         self._light = light or make_light(seed)
         self._traffic = traffic or Traffic()
-        self._backdrop, self._fixtures = self._make_backdrop()
+        self._backdrop, self._backdrop_labels, self._fixtures = self._make_backdrop()
         self._noise_up, self._noise_down = self._make_noise()
         self._sprites: OrderedDict[tuple[int, str, View, int, int], tuple[Sprite, Shadow]] = OrderedDict()
         self._plans: OrderedDict[int, tuple[Actor, ...]] = OrderedDict()
@@ -156,6 +160,27 @@ class Street:
             np.array([one.track_id for one in placed], np.int64),
             np.array(visible, np.float32),
         )
+
+    def labels(self, index: int, *, only: Collection[int] | None = None) -> Labels:
+        """What each pixel of frame `index` shows: (height, width) uint8, see `surfaces`, the caller's own.
+
+        A pixel shows what covers at least half of it. Shadows are no things.
+
+        Args:
+            only: as for `frame`.
+        """
+        labels = self._backdrop_labels.copy()
+        waiting = list(self._fixtures)
+        for one in self._placed(index):
+            if only is not None and one.track_id not in only:
+                continue
+            while waiting and waiting[0].y < one.y:
+                self._label_fixture(labels, waiting.pop(0))
+            rect, opacity = self._opacity(one)
+            rect.of(labels)[opacity >= _HALF_OPAQUE] = one.label
+        for fixture in waiting:
+            self._label_fixture(labels, fixture)
+        return labels
 
     def _actors(self, time_s: float) -> Iterator[tuple[Actor, Leg]]:
         now = int(time_s // CYCLE_S)
@@ -195,7 +220,17 @@ class Street:
         )
         name = Kind.PERSON.value if part == "rider" else part
         scale = pixels_per_metre / sprite.pixels_per_metre
-        return _Placed(actor.track_id + number, actor.track_id, name, sprite, shadow, x * self._scale_x, y * self._scale, scale)
+        return _Placed(
+            actor.track_id + number,
+            actor.track_id,
+            name,
+            surfaces.label_of(actor.kind),
+            sprite,
+            shadow,
+            x * self._scale_x,
+            y * self._scale,
+            scale,
+        )
 
     def _draw_sprite(self, actor: Actor, part: str, view: View, pose: int, pixels_per_metre: float) -> tuple[Sprite, Shadow]:
         if part == Kind.PERSON.value:
@@ -223,9 +258,9 @@ class Street:
     def _is_inside(self, box: tuple[float, float, float, float]) -> bool:
         return box[0] < self.width - 1 and box[2] > 1 and box[1] < self.height - 1 and box[3] > 1
 
-    def _make_backdrop(self) -> tuple[Pixels, list[_Standing]]:
-        """Everything that stands still, and which of it can hide something."""
-        pixels = paint_backdrop(self.seed, sky=self._light.sky, width=self.width, height=self.height)
+    def _make_backdrop(self) -> tuple[Pixels, Labels, list[_Standing]]:
+        """Everything that stands still, what it is, and which of it can hide something."""
+        pixels, labels = paint_backdrop(self.seed, sky=self._light.sky, width=self.width, height=self.height)
         pixels = np.clip(pixels * np.array(self._light.tint), 0, 255).astype(np.uint8)
         fixtures = make_fixtures(self.seed, scale=self._scale)
         points = [(fixture.x * self._scale_x, fixture.y * self._scale) for fixture in fixtures]
@@ -239,8 +274,9 @@ class Street:
             blend(rect.of(pixels), warped)
             solid = np.zeros((self.height, self.width), np.uint8)
             rect.of(solid)[:] = np.where(warped[..., 3] >= _HALF_OPAQUE, 255, 0)
-            standing.append(_Standing(y, rect, solid))
-        return pixels, standing
+            standing.append(_Standing(fixture.label, y, rect, solid))
+            self._label_fixture(labels, standing[-1])
+        return pixels, labels, standing
 
     def _make_noise(self) -> tuple[Pixels, Pixels]:
         rng = np.random.default_rng([self.seed, 104])
@@ -277,6 +313,14 @@ class Street:
             if not part.is_empty:
                 cv2.copyTo(part.of(self._backdrop), part.of(fixture.solid), part.of(pixels))
 
+    def _label_fixture(self, labels: Labels, fixture: _Standing) -> None:
+        fixture.rect.of(labels)[fixture.rect.of(fixture.solid) > 0] = fixture.label
+
+    def _opacity(self, one: _Placed) -> tuple[Rect, NDArray[np.uint8]]:
+        """Where somebody is in the picture, and how much of each pixel there they cover, times 255."""
+        solid = np.ascontiguousarray(one.sprite.pixels[..., 3])
+        return warp(solid, one.sprite.origin, x=one.x, y=one.y, scale=one.scale, picture=self._picture)
+
     def _visible(self, placed: list[_Placed]) -> list[float]:
         """Share of each one's pixels that no nearer one, and no edge of the picture, hides."""
         hidden_by = np.zeros((self.height, self.width), np.int64)  # group of the nearest one drawn so far, from the front
@@ -287,15 +331,12 @@ class Street:
                 fixture = waiting.pop()
                 region = fixture.rect.of(hidden_by)
                 region[(fixture.rect.of(fixture.solid) > 0) & (region == 0)] = -1
-            solid = one.sprite.pixels[..., 3]
-            rect, opacity = warp(
-                np.ascontiguousarray(solid), one.sprite.origin, x=one.x, y=one.y, scale=one.scale, picture=self._picture
-            )
+            rect, opacity = self._opacity(one)
             region = rect.of(hidden_by)
             mask = opacity >= _HALF_OPAQUE
             seen = np.count_nonzero(mask & ((region == 0) | (region == one.group + 1)))
             region[mask & (region == 0)] = one.group + 1
-            shares.append(min(1.0, seen / max(1.0, np.count_nonzero(solid >= _HALF_OPAQUE) * one.scale**2)))
+            shares.append(min(1.0, seen / max(1.0, np.count_nonzero(one.sprite.pixels[..., 3] >= _HALF_OPAQUE) * one.scale**2)))
         return shares[::-1]
 
 

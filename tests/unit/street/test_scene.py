@@ -4,14 +4,18 @@ import hashlib
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 
+from edged.street import surfaces
 from edged.street.backdrop import Light
-from edged.street.plan import CYCLE_S
+from edged.street.plan import CYCLE_S, Kind
 from edged.street.scene import Street
 
 FPS = 15.0
+
+RIDDEN = ("bicycle", "motorcycle")
 
 HASH_PROGRAM = """
 import hashlib
@@ -195,3 +199,107 @@ def test_street_smallest_picture_can_be_drawn() -> None:
     pixels = Street(1, width=64, height=36).frame(0)
 
     assert pixels.shape == (36, 64, 3)
+
+
+def silhouette(street: Street, index: int, track_id: int) -> np.ndarray:
+    """The pixels (H, W) that somebody covers in a street where nobody else is."""
+    return street.labels(index, only=(track_id,)) != street.labels(index, only=())
+
+
+@pytest.mark.parametrize(("width", "height"), [(640, 360), (480, 270)])
+def test_labels_of_an_object_are_where_it_is_drawn(width: int, height: int) -> None:
+    """What an object changes in the picture it changes in the map, but for its soft edge of one pixel."""
+    street = Street(3, width=width, height=height, light=Light(sky=1, tint=(1, 1, 1), shadow_lean=0.5, shadow_opacity=0.0))
+    missed, beyond = [], []
+
+    for index in range(0, 1200, 150):
+        truth = street.truth(index)
+        empty = street.frame(index, only=()).astype(int)
+        for track_id in truth.track_ids[truth.visible > 0.3].tolist():
+            change = np.abs(street.frame(index, only=(track_id,)) - empty).max(axis=2)
+            labelled = silhouette(street, index, track_id)
+            edged = cv2.dilate(labelled.astype(np.uint8), np.ones((3, 3))) > 0
+            missed.append(np.count_nonzero(labelled & (change == 0)) / np.count_nonzero(labelled))
+            beyond.append(np.count_nonzero(~edged & (change > 25)) / np.count_nonzero(labelled))
+
+    assert len(missed) > 20
+    assert max(missed) < 0.01
+    assert max(beyond) < 0.01
+
+
+def test_labels_of_a_frame_show_what_is_nearest(street: Street) -> None:
+    """Where two cover the same pixel, the map names the nearer one, as the picture shows it."""
+    names = {
+        "person": "pedestrian",
+        "car": "car",
+        "bus": "car",
+        "truck": "car",
+        "bicycle": "bicyclist",
+        "motorcycle": "bicyclist",
+    }
+
+    for index in range(0, 1800, 200):
+        truth = street.truth(index)
+        expected = street.labels(index, only=())
+        riders = {track_id + 1 for track_id, name in zip(truth.track_ids, truth.class_names, strict=True) if name in RIDDEN}
+        trees = np.isin(expected, [surfaces.TREE, surfaces.POLE])
+        for track_id, name in zip(truth.track_ids.tolist(), truth.class_names, strict=True):  # far things first
+            label = surfaces.BICYCLIST if track_id in riders else surfaces.CLASSES.index(names.get(name, "car"))
+            expected[silhouette(street, index, track_id)] = label
+
+        labels = street.labels(index)
+
+        assert np.array_equal(labels[~trees], expected[~trees])
+
+
+def test_labels_of_the_empty_street_lie_in_its_order(street: Street) -> None:
+    """From the top down: sky or houses, far pavement, road, near pavement; all of it is something."""
+    labels = street.labels(0, only=())
+    column = labels[:, 20]
+
+    kinds = [int(label) for index, label in enumerate(column) if index == 0 or label != column[index - 1]]
+
+    expected = [surfaces.BUILDING, surfaces.PAVEMENT, surfaces.ROAD, surfaces.PAVEMENT]
+    assert kinds[-4:] == expected
+    assert kinds[:-4] in ([], [surfaces.SKY])
+    assert np.flatnonzero(column == surfaces.ROAD)[[0, -1]] == pytest.approx([203, 303], abs=1)
+    assert {surfaces.TREE, surfaces.POLE, surfaces.SKY} <= set(np.unique(labels).tolist())
+
+
+def test_labels_of_what_stands_in_front_hide_what_passes_behind(street: Street) -> None:
+    """Where a car passes behind the near tree, the map shows the trunk, and the car on both sides of it."""
+    y, left, trunk, right = 235, 425, 452, 480
+    passing = [
+        index
+        for index in range(0, 900, 30)
+        for box, name in zip(street.truth(index).boxes.tolist(), street.truth(index).class_names, strict=True)
+        if name == "car" and box[0] < left - 30 and box[2] > right + 30 and box[1] < y - 15 and y + 15 < box[3] < 300
+    ]
+
+    rows = [street.labels(index)[y, [left, trunk, right]].tolist() for index in passing]
+
+    assert [surfaces.CAR, surfaces.TREE, surfaces.CAR] in rows
+    assert {row[1] for row in rows} == {surfaces.TREE}
+
+
+def test_labels_are_the_callers_own(street: Street) -> None:
+    """Writing into a map changes no later one."""
+    street.labels(5)[:] = 99
+
+    assert street.labels(5).max() < len(surfaces.CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (Kind.PERSON, "pedestrian"),
+        (Kind.CAR, "car"),
+        (Kind.BUS, "car"),
+        (Kind.TRUCK, "car"),
+        (Kind.BICYCLE, "bicyclist"),
+        (Kind.MOTORCYCLE, "bicyclist"),
+    ],
+)
+def test_label_of_a_kind_is_camvids(kind: Kind, expected: str) -> None:
+    """Eleven names for everything."""
+    assert surfaces.CLASSES[surfaces.label_of(kind)] == expected
