@@ -24,9 +24,9 @@ from tools.datasets.pictures import Part, PictureSet
 from tools.label_boundaries import PUBLISHED, Tolerance, parse_tolerance
 from tools.report.figures import Estimate
 from tools.report.judged import shorten
-from tools.report.map_figures import SetFigures, measure_maps
+from tools.report.map_figures import MapClass, SetFigures, measure_maps
 from tools.report.map_page import draw_extremes, write_page
-from tools.report.map_run import Judge
+from tools.report.map_run import make_judges
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def evaluate_segmenter(arguments: argparse.Namespace) -> str:
     sets = load_masks(arguments.data, split=None if arguments.split == "all" else arguments.split or "val")
     with open_segmenter(arguments.engine, precision=arguments.precision, threads=arguments.threads) as segmenter:
         label = f"{segmenter.label}, {arguments.precision}"
-        judges = [Judge(segmenter, one) for one in sets]
+        judges = make_judges(segmenter, sets)
         found = [measure_maps(judge.run(tolerance), resamples=arguments.resamples, seed=arguments.seed) for judge in judges]
         if arguments.html:
             extremes = [draw_extremes(*each, limit=arguments.pictures) for each in zip(judges, found, strict=True)]
@@ -75,30 +75,18 @@ def load_masks(data: Path, *, split: str | None) -> list[PictureSet]:
     return with_masks
 
 
-def measure_engine(engine: Path, sets: Sequence[PictureSet], *, precision: Precision = "fp32") -> list[SetFigures]:
-    """Open an engine, run it over every set, and close it; without intervals.
+def measure_engine(
+    engine: Path, sets: Sequence[PictureSet], *, precision: Precision = "fp32", resamples: int = 0
+) -> list[SetFigures]:
+    """Open an engine, run it over every set that labels one of its classes, and close it; borders by the published tolerance.
 
     Raises:
         ModelError: the engine cannot be used.
-        InputError: it knows none of the classes of a set, or a picture cannot be decoded.
+        InputError: no set labels one of its classes, or a picture cannot be decoded.
     """
     with open_segmenter(engine, precision=precision) as segmenter:
-        return [measure_maps(Judge(segmenter, one).run(PUBLISHED), resamples=0, seed=0) for one in sets]
-
-
-def figures_json(one: SetFigures) -> dict[str, Any]:
-    """What is kept of the figures: of the means and of every class."""
-    classes = {
-        name: {"pixels": part.pixels, "iou": _estimate_json(part.iou), "boundary_f1": _estimate_json(part.boundary_f1)}
-        for name, part in one.classes.items()
-    }
-    return {
-        "pictures": len(one.run.counted),
-        "miou": _estimate_json(one.mean_iou),
-        "pixel_accuracy": _estimate_json(one.pixel_accuracy),
-        "boundary_f1": _estimate_json(one.boundary_f1),
-        "classes": classes,
-    }
+        runs = [judge.run(PUBLISHED) for judge in make_judges(segmenter, sets)]
+    return [measure_maps(run, resamples=resamples, seed=0) for run in runs]
 
 
 def _report(label: str, found: Sequence[SetFigures], tolerance: Tolerance) -> dict[str, Any]:
@@ -107,7 +95,11 @@ def _report(label: str, found: Sequence[SetFigures], tolerance: Tolerance) -> di
     for one in found:
         run = one.run
         sets[run.pictures.name] = {
-            **figures_json(one),
+            "pictures": len(run.counted),
+            "miou": estimate_json(one.mean_iou),
+            "pixel_accuracy": estimate_json(one.pixel_accuracy),
+            "boundary_f1": estimate_json(one.boundary_f1),
+            "classes": {name: _class_json(part) for name, part in one.classes.items()},
             "confusion": {"classes": list(run.classes), "pixels": run.counted.sum(axis=0).tolist()},
             "void_pixels": run.void,
             "lacking": dict(run.left_out),
@@ -117,7 +109,12 @@ def _report(label: str, found: Sequence[SetFigures], tolerance: Tolerance) -> di
     return {"engine": label, "boundary_tolerance": str(tolerance), "sets": sets}
 
 
-def _estimate_json(one: Estimate) -> dict[str, Any]:
+def _class_json(part: MapClass) -> dict[str, Any]:
+    return {"pixels": part.pixels, "iou": estimate_json(part.iou), "boundary_f1": estimate_json(part.boundary_f1)}
+
+
+def estimate_json(one: Estimate) -> dict[str, Any]:
+    """A figure and its interval as plain data, null where there is none."""
     interval = one.interval and [round(one.interval.low, 4), round(one.interval.high, 4)]
     return {"value": None if one.value is None else round(one.value, 4), "interval": interval}
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,9 @@ from edged.vision.confusion import confusion
 from edged.vision.label_maps import resized
 from tools.datasets.pictures import VOID, Picture, PictureSet
 from tools.label_boundaries import Tolerance, boundary_f1
-from tools.report.judged import labelled_names, match_classes, shorten
+from tools.report.judged import labelled_names, match_classes, shorten, tell_nothing_shared
+
+log = logging.getLogger(__name__)
 
 STAGES = ("letterbox", "network", "map")
 
@@ -48,14 +51,13 @@ class MapRun:
 
 
 class Judge:
-    """A segmenter's maps beside the masks of one set, both at the pictures' own size and with the segmenter's classes."""
+    """A segmenter's maps beside the masks of one set, both at the pictures' own size and with the segmenter's classes.
+
+    Attributes:
+        labelled: (n,) bool: the set labels the class of the segmenter; see `make_judges` for those that label none.
+    """
 
     def __init__(self, segmenter: Segmenter, pictures: PictureSet) -> None:
-        """Join both.
-
-        Raises:
-            InputError: the set labels none of the segmenter's classes.
-        """
         self.segmenter = segmenter
         self.pictures = pictures
         self.classes = segmenter.manifest.classes
@@ -65,9 +67,6 @@ class Judge:
         self._meaning[: len(places)] = np.where(is_judged, places, VOID)
         self.labelled = np.isin(np.arange(len(self.classes)), places[is_judged])
         self._strangers = np.flatnonzero(pictures.labelled & (places < 0))
-        if not self.labelled.any():
-            labelled, known = shorten(sorted(labelled_names(pictures))), shorten(sorted(self.classes))
-            raise InputError(f"{pictures.name}: labels {labelled}, and the engine knows none of these; it knows {known}")
 
     def look(self, picture: Picture) -> Judged:
         """What the segmenter says of a picture, and what is there.
@@ -147,3 +146,20 @@ class Judged:
     truth: NDArray[np.uint8]
     left_out: Mapping[str, int]
     stages_ms: NDArray[np.float64]
+
+
+def make_judges(segmenter: Segmenter, sets: Sequence[PictureSet]) -> list[Judge]:
+    """One for each set that labels a class of the segmenter. Others are passed over with a warning.
+
+    Raises:
+        InputError: there is none.
+    """
+    judges = [Judge(segmenter, one) for one in sets]
+    shared = [one for one in judges if one.labelled.any()]
+    if not shared:
+        raise InputError(f"{segmenter.manifest.name}: {tell_nothing_shared(segmenter.manifest.classes, sets)}")
+    for one in judges:
+        if one not in shared:
+            names = shorten(labelled_names(one.pictures))
+            log.warning("passed over: set %s labels no class of the engine, but %s", one.pictures.name, names)
+    return shared

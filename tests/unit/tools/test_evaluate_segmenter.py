@@ -241,5 +241,5 @@ def test_main_on_data_that_cannot_be_judged_says_why(tmp_path: Path, data: Path,
 
     assert "DATA is missing: name a folder of pictures and masks" in said[0]
     assert "no set there has masks in split 'val'" in said[1]
-    assert "other: labels grass, ice, snow, and the engine knows none of these; it knows car, person, road" in said[2]
+    assert "scene: finds car, person, road; none of the sets other labels one of these, they label grass, ice, snow" in said[2]
     assert "cut/masks/01.png: is 64x16, and its picture 64x32" in said[3]
