@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from edged.errors import InputError
 from edged.models.manifest import DataSource
 from edged.types import Pixels
+from edged.vision.confusion import confusion
 from edged.vision.letterbox import letterbox
 from tools.augmentation.settings import AugmentationSettings
 from tools.datasets.choosing import choose_classes
@@ -31,7 +32,7 @@ from tools.nets.convolution import convolutions, standardise
 from tools.nets.unet import UNet, UNetSettings
 from tools.nets.yolo import Design
 from tools.processes import Processes
-from tools.segmentation_figures import confusion, measure_confusion
+from tools.segmentation_figures import measure_confusion
 from tools.segmentation_loss import SegmentationLossSettings, class_weights, segmentation_loss
 from tools.settings_file import read_document, validate_settings
 from tools.training import Part, ScheduleSettings, StepLoss, Trainer
