@@ -34,8 +34,8 @@ from tools.report.run import Run, run_engine
 OPTIONS_OF = {
     "drawn": ("detector",),
     "coco": ("detector",),
-    "against": ("detector", "liveness"),
-    "against_precision": ("detector", "liveness"),
+    "against": ("detector", "liveness", "segmenter"),
+    "against_precision": ("detector", "liveness", "segmenter"),
     "html": ("detector", "face_encoder", "segmenter"),
     "points": ("face_encoder",),
     "imagenet": ("face_encoder",),

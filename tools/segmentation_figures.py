@@ -34,7 +34,7 @@ def measure_confusion(counted: NDArray[np.integer], classes: Sequence[str]) -> M
     """The figures of pixels that were counted, over however many pictures.
 
     Args:
-        counted: (n, n), a row for what they are, a column for what they are said to be: a sum of `edged.vision.confusion.confusion`.
+        counted: (n, n), a row for what they are, a column for what they are said to be; see `edged.vision.confusion`.
         classes: the n names.
 
     Raises:

@@ -156,6 +156,44 @@ def test_evaluate_of_many_pictures_gives_intervals_that_hold_the_figures(
     assert first == again
 
 
+def test_evaluate_against_another_gives_the_difference_by_the_same_pictures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What both see alike differs by nothing, whichever pictures are drawn."""
+    data = write_drawn(tmp_path / "yard", [draw_mask(4 + number, 4) for number in range(13)])
+    engines = write_engine(tmp_path / "scene"), data, "--against", write_engine(tmp_path / "blind", SEES_NO_CARS, name="blind")
+
+    report = evaluate_json(capsys, *engines, "--resamples", "100")
+
+    yard = report["sets"]["yard"]
+    ours, other = yard["miou"]["value"], yard["against"]["miou"]["value"]
+    assert report["against"].startswith("blind ")
+    assert yard["difference"]["miou"]["value"] == pytest.approx(ours - other, abs=1e-4)
+    assert yard["difference"]["miou"]["interval"][0] > 0
+    assert yard["difference"]["iou"]["person"] == {"value": 0.0, "interval": [0.0, 0.0]}
+    assert evaluate.main([str(each) for each in engines]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"yard +person .* 1\.0000 +\+0\.0000 +\+0\.000…\+0\.000\n", out)
+    assert re.search(r"yard +car .* 0\.0000 +\+1\.0000 +\+1\.000…\+1\.000\n", out)
+
+
+def test_evaluate_against_one_of_other_classes_compares_what_both_know(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Means over other classes are no match for each other."""
+    data = write_drawn(tmp_path / "yard", [draw_mask(4 + number, 4) for number in range(13)])
+    other = write_engine(tmp_path / "other", classes=["road", "van", "person"])
+    engines = write_engine(tmp_path / "scene"), data, "--against", other
+
+    yard = evaluate_json(capsys, *engines, "--resamples", "10")["sets"]["yard"]
+
+    assert yard["against"]["lacking"] == {"car": 32 * sum(range(5, 17))}
+    assert set(yard["difference"]["iou"]) == {"road", "person"}
+    assert yard["difference"]["miou"] is None
+    assert evaluate.main([str(each) for each in engines]) == 0
+    assert re.search(r"yard +mean of classes +1\.0000 +1\.000…1\.000 +1\.0000 +1\.000…1\.000\n", capsys.readouterr().out)
+
+
 def test_main_prints_a_row_for_every_class(tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Share of the pixels, IoU and boundary F1, then the means, the accuracy and what a picture took."""
     assert evaluate.main([str(write_engine(tmp_path / "scene", SEES_NO_CARS)), str(data)]) == 0
