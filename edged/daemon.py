@@ -31,7 +31,8 @@ from edged.face_assembly import (
     open_face_reader,
 )
 from edged.log import configure_logging
-from edged.models.manifest import DetectorManifest
+from edged.map_assembly import find_segmenter, make_map_rules, make_map_watch
+from edged.models.manifest import DetectorManifest, SegmenterManifest
 from edged.pipeline import CameraPipeline, FrameResult
 from edged.runtime.analysis import Analysis
 from edged.runtime.backoff import Backoff
@@ -46,6 +47,8 @@ from edged.runtime.gallery_commands import GalleryDesk, make_gallery_commands
 from edged.runtime.interpreter import settle_interpreter, yield_processor
 from edged.runtime.journal import Journal
 from edged.runtime.loop import Loop
+from edged.runtime.map_commands import make_map_commands
+from edged.runtime.maps import MapWatch
 from edged.runtime.pacing import Interval
 from edged.runtime.recorder import Recorder
 from edged.runtime.supervisor import LoopFailureError, Supervisor
@@ -70,6 +73,7 @@ ABSENT_S = 30.0
 ANALYSIS_LIMIT_S = 30.0
 FACES_LIMIT_S = 120.0
 """A gallery that has changed is decrypted as a whole, a million people at most."""
+MAPS_LIMIT_S = 120.0
 MQTT_LIMIT_S = 120.0
 """One try to connect may take three timeouts and a name look-up that nobody can cut short."""
 
@@ -152,6 +156,9 @@ class Daemon:
         self._analysis_ready = threading.Event()
         self._faces_ready = threading.Event()
         self._faces: FaceWatch | None = None
+        self._maps_ready = threading.Event()
+        self._maps: MapWatch | None = None
+        self._segmenter: Path | None = None
         self._fallback: str | None = None
         self._room: CommandRoom | None = None
         self._desk: GalleryDesk | None = None
@@ -168,6 +175,7 @@ class Daemon:
             state = stack.enter_context(StateDirectory(config.state_dir))
             engine, manifest = assembly.find_manifest(config)
             face_engines = self._make_face_watch(manifest) if config.faces.enabled else None
+            segmenter_manifest = self._make_map_watch() if config.segmentation.enabled else None
             store = CounterStore(state)
             counters = store.load()
             epoch = secrets.token_hex(6)
@@ -181,7 +189,13 @@ class Daemon:
                 sinks=sinks,
             )
             pipelines = {
-                name: assembly.make_pipeline(camera, config, manifest, counters=counters.get(name))
+                name: assembly.make_pipeline(
+                    camera,
+                    config,
+                    manifest,
+                    counters=counters.get(name),
+                    map_rules=make_map_rules(camera, config, segmenter_manifest),
+                )
                 for name, camera in config.cameras.items()
                 if camera.enabled
             }
@@ -203,6 +217,12 @@ class Daemon:
             self._config, manifest.classes, details=self._details, now_s=self._clock.now_s, on_answer=self._board.wake
         )
         return engines
+
+    def _make_map_watch(self) -> SegmenterManifest:
+        """Likewise for maps."""
+        self._segmenter, manifest = find_segmenter(self._config)
+        self._maps = make_map_watch(self._config, now_s=self._clock.now_s, on_map=self._board.wake)
+        return manifest
 
     def _start(
         self,
@@ -238,6 +258,10 @@ class Daemon:
             look = partial(self._look_at_faces, self._faces, face_engines)
             self._supervisor.run(self._loop("faces", look, FACES_LIMIT_S))
             self._await(self._faces_ready)
+        if self._maps is not None and self._segmenter is not None:
+            make_maps = partial(self._make_maps, self._maps, self._segmenter)
+            self._supervisor.run(self._loop("maps", make_maps, MAPS_LIMIT_S))
+            self._await(self._maps_ready)
         settle_interpreter()
         for name in pipelines:
             self._supervisor.run_replaceable(partial(self._make_capture_loop, name, config.cameras[name]))
@@ -274,6 +298,7 @@ class Daemon:
                 absent_s=ABSENT_S,
                 listeners=listeners,
                 faces=self._faces,
+                maps=self._maps,
             ).run(loop)
 
     def _make_command_room(self, sink: Sink, face_engines: FaceEngines | None, *, epoch: str) -> CommandRoom | None:
@@ -284,6 +309,8 @@ class Daemon:
         if face_engines is not None:
             self._desk = make_gallery_desk(config, face_engines, actor="mqtt", now=partial(now_at, self._clock))
             commands += make_gallery_commands(self._desk.operations)
+        if self._maps is not None:
+            commands += make_map_commands(self._maps.newest, cameras=self._maps.cameras, clock=clock)
         return assembly.make_command_room(config, with_describe(commands), sink=sink, clock=clock)
 
     def _do_commands(self, room: CommandRoom, loop: Loop) -> None:
@@ -305,6 +332,14 @@ class Daemon:
             logger.info("faces ready: %s, %s", engines.encoder[1].name, ", ".join(watch.cameras))
             self._faces_ready.set()
             watch.run(loop, reader, lambda: gallery.load(now_at(self._clock)))
+
+    def _make_maps(self, watch: MapWatch, engine: Path, loop: Loop) -> None:
+        """The maps thread opens, uses and closes a network of its own, and gives way to all others."""
+        yield_processor()
+        with assembly.open_segmenter(engine, threads=self._config.segmentation.threads) as segmenter:
+            logger.info("maps ready: %s, %s", segmenter.label, ", ".join(watch.cameras))
+            self._maps_ready.set()
+            watch.run(loop, segmenter)
 
     def _make_recorder(self, directory: Path, manifest: DetectorManifest) -> Recorder:
         cameras = self._config.cameras
@@ -403,7 +438,7 @@ class Daemon:
         """Captures first, then the analysis, which ends the objects, and the commands; then what is waiting is handed on."""
         cameras = self._config.cameras
         self._supervisor.stop([f"{kind} {name}" for kind in ("capture", "detail") for name in cameras], within_s=1.0)
-        self._supervisor.stop(["analysis", "faces", "recorder", "commands"], within_s=3.0)
+        self._supervisor.stop(["analysis", "faces", "maps", "recorder", "commands"], within_s=3.0)
         if self._room:
             self._room.close()
         store.save(self._journal.kept_counters)

@@ -6,17 +6,20 @@ frame → moved? → letterbox → infer → suppress → filter → track → r
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from edged.backends.base import Ticket
+from edged.events.areas import Areas
 from edged.events.counts import Counts
 from edged.events.event import Event, EventType, ObjectFacts
 from edged.models.detector import Detector, DetectorThresholds, SizeLimits, filter_detections
 from edged.rules.counters import CounterState
 from edged.rules.engine import Rules
+from edged.rules.scene import Grid, Moved, SceneState, SceneWatch
+from edged.rules.surfaces import AreaRules, AreaShares, Ground, MapMoment
 from edged.tracking.tracker import Tracker
-from edged.types import Detections, FaceDecision, Frame, Tracks, TrackState
+from edged.types import Detections, FaceDecision, Frame, SegmentationMap, Tracks, TrackState
 from edged.vision.letterbox import LetterboxTransform
 from edged.vision.masks import Polygon
 from edged.vision.motion import MotionGate
@@ -43,6 +46,28 @@ class StageTimer:
         self._began_s = now_s
 
 
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Mapped:
+    """What one picture of a camera is made of, found beside the fast loop.
+
+    Attributes:
+        camera: id of the camera.
+        map: of the whole picture.
+        captured_s, frame_seq: of that picture, as it was analysed.
+        shares: of the classes in the picture and in each zone.
+        grid: of the classes in each cell of a coarse grid.
+        stages_ms: how long it took, by stage.
+    """
+
+    camera: str
+    map: SegmentationMap
+    captured_s: float
+    frame_seq: int
+    shares: AreaShares
+    grid: Grid
+    stages_ms: Mapping[str, float] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameResult:
     """What one analysed frame gave.
@@ -53,6 +78,7 @@ class FrameResult:
         events: what it made happen, in order.
         stages_ms: stage name to milliseconds.
         objects: what is known of each confirmed track after it, by the track's number.
+        scene: the newest map of the camera, mostly of an earlier frame; None where there is none yet, or nobody makes maps.
     """
 
     frame: Frame
@@ -61,6 +87,7 @@ class FrameResult:
     events: tuple[Event, ...]
     stages_ms: Mapping[str, float]
     objects: Mapping[int, ObjectFacts] = field(default_factory=dict)
+    scene: Mapped | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,19 +127,45 @@ class DetectionSettings:
     ignore: Sequence[Polygon] = ()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class MapRules:
+    """What follows from the maps of one camera.
+
+    Attributes:
+        areas: what its zones are made of.
+        view: whether it still shows what it did; None where nobody asks.
+        surfaces: names of the classes that objects stand on.
+    """
+
+    areas: AreaRules
+    view: SceneWatch | None
+    surfaces: Collection[str]
+
+
 class CameraPipeline:
     """Everything that one camera remembers from frame to frame. Used by one thread.
 
     Args:
         gate: holds back still frames; None analyses every frame.
         detection, tracker, rules: as set for this camera.
+        map_rules: None where no maps are made of its pictures.
     """
 
-    def __init__(self, *, gate: MotionGate | None, detection: DetectionSettings, tracker: Tracker, rules: Rules) -> None:
+    def __init__(
+        self,
+        *,
+        gate: MotionGate | None,
+        detection: DetectionSettings,
+        tracker: Tracker,
+        rules: Rules,
+        map_rules: MapRules | None = None,
+    ) -> None:
         self.detection = detection
+        self.scene: Mapped | None = None
         self._gate = gate
         self._tracker = tracker
         self._rules = rules
+        self._map_rules = map_rules
         self._size: tuple[int, int] | None = None
         self._is_undecided = False
 
@@ -128,6 +181,26 @@ class CameraPipeline:
     def counters(self) -> CounterState:
         """The totals to keep over a restart."""
         return self._rules.counters()
+
+    @property
+    def area_changes(self) -> int:
+        """Rises whenever `areas` gives something new."""
+        return self._map_rules.areas.changes if self._map_rules else 0
+
+    def areas(self) -> Areas | None:
+        """What its picture and zones are made of; None where that is not known now."""
+        return self._map_rules.areas.areas() if self._map_rules else None
+
+    @property
+    def is_map_wanted(self) -> bool:
+        """Whether a rule about maps waits for the next one."""
+        rules = self._map_rules
+        return rules is not None and (rules.areas.is_undecided or (rules.view is not None and rules.view.is_undecided))
+
+    @property
+    def scene_state(self) -> SceneState | None:
+        """Whether it shows the view that was learnt; None where nobody asks."""
+        return self._map_rules.view.state if self._map_rules and self._map_rules.view else None
 
     def needs_detection(self, frame: Frame) -> bool:
         """Whether something may have changed since the last frame that the detector saw, or is not yet decided."""
@@ -163,9 +236,27 @@ class CameraPipeline:
             )
         )
 
+    def take_map(self, mapped: Mapped) -> tuple[Event, ...]:
+        """Take over what its picture is made of; a map of pictures of another size than the newest is passed over."""
+        rules, scene = self._map_rules, mapped.map
+        if rules is None or self._size != (scene.frame_width, scene.frame_height):
+            return ()
+        self.scene = mapped
+        self._rules.stand_on(Ground(scene, rules.surfaces))
+        moment = MapMoment(mapped.captured_s, mapped.frame_seq, scene.frame_width, scene.frame_height)
+        events = rules.areas.update(mapped.shares, moment)
+        moved = rules.view.update(mapped.grid, mapped.captured_s) if rules.view else None
+        return (*events, *([] if moved is None else [_moved_event(moved, moment)]))
+
     def end(self, *, now_s: float) -> tuple[Event, ...]:
-        """End every object: the camera is gone for long, or the daemon stops."""
+        """End every object and forget the map: the camera is gone for long, or the daemon stops."""
         self._tracker.reset()
+        self.scene = None
+        self._rules.stand_on(None)
+        if self._map_rules:
+            self._map_rules.areas.forget()
+            if self._map_rules.view:
+                self._map_rules.view.pause()
         return tuple(self._rules.finish(now_s=now_s))
 
     def _track(self, frame: Frame, detections: Detections | None) -> Tracks:
@@ -256,7 +347,8 @@ def finish(batch: BatchInFlight, cameras: Mapping[str, CameraPipeline], detector
         found = detections.get(frame.camera)
         tracks, events = cameras[frame.camera].follow(frame, found, timer)
         objects = cameras[frame.camera].objects()
-        results.append(FrameResult(frame, found, tracks, events, dict(timer.stages_ms), objects))
+        scene = cameras[frame.camera].scene
+        results.append(FrameResult(frame, found, tracks, events, dict(timer.stages_ms), objects, scene))
     return results
 
 
@@ -267,6 +359,11 @@ def has_pixels(frame: Frame) -> bool:
     except Exception as error:  # border to the decoder, whose conversion may raise whatever it likes
         logger.debug("picture cannot be converted: camera=%s seq=%d error=%s", frame.camera, frame.seq, error)
         return False
+
+
+def _moved_event(moved: Moved, moment: MapMoment) -> Event:
+    details = {"difference": round(moved.difference, 4), "usual": round(moved.usual, 4)}
+    return moment.event(EventType.CAMERA_MOVED, details=details)
 
 
 def _detect(batch: BatchInFlight, cameras: Mapping[str, CameraPipeline], detector: Detector) -> dict[str, Detections]:

@@ -23,9 +23,9 @@ from edged.events.event import Event
 from edged.events.golden import compare
 from edged.events.wire import REPLAY_EPOCH
 from edged.face_assembly import GalleryFollower, find_face_engines, make_face_watch, open_face_reader
+from edged.map_assembly import find_segmenter, make_map_rules, make_map_watch, makes_maps
 from edged.models.manifest import DetectorManifest
 from edged.pipeline import FrameResult, process
-from edged.privacy import PrivacySettings
 from edged.runtime.journal import Journal
 from edged.runtime.pacing import Pacer
 from edged.runtime.recorder import Overlay
@@ -81,6 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
         reports_weak=arguments.detections is not None,
         start_at=arguments.start,
         sinks=sinks,
+        draws=arguments.overlay is not None,
         shows_faces=arguments.show_faces,
     )
     with ExitStack() as stack:
@@ -141,6 +142,8 @@ class Replay:
         start_at: UTC seconds of the first frame.
         sinks: take the events.
         reports_weak: results hold detections that no track can use, too.
+        draws: results hold the map of their very picture where the camera hides by class, so that not all of it must be hidden.
+            Only those who draw see it: events are as they are without.
         shows_faces: nobody is hidden in the overlay, whatever the configuration says.
     """
 
@@ -153,20 +156,26 @@ class Replay:
         start_at: float,
         sinks: list[Sink],
         reports_weak: bool = False,
+        draws: bool = False,
         shows_faces: bool = False,
     ) -> None:
         self._camera = camera
         settings = config.cameras[camera]
         self._engine, manifest = assembly.find_manifest(config)
         self._settings, self._state_dir = config.detector, config.state_dir
-        self._pipeline = assembly.make_pipeline(settings, config, manifest, reports_weak=reports_weak)
+        self._segmenter, segmenter_manifest = find_segmenter(config) if config.segmentation.enabled else (None, None)
+        map_rules = make_map_rules(settings, config, segmenter_manifest)
+        self._pipeline = assembly.make_pipeline(settings, config, manifest, map_rules=map_rules, reports_weak=reports_weak)
         self._pacer = Pacer(None if every_frame else settings.fps)
         self._clock = StreamClock(start_at)
         self._config = config
         self._face_engines = find_face_engines(config) if config.faces.enabled and settings.faces else None
         self._class_names = manifest.classes
         self._journal = Journal(device=DEVICE, epoch=REPLAY_EPOCH, clock=self._clock, quality=lambda: None, sinks=sinks)
-        privacy = PrivacySettings(pixelate="nobody") if shows_faces else assembly.make_privacy(settings)
+        privacy = assembly.make_privacy(settings)
+        if shows_faces:
+            privacy = replace(privacy, pixelate="nobody", zones={})
+        self._maps_every_picture = draws and privacy.scene is not None
         self.overlay = assembly.make_overlay(settings, manifest.classes, caption=camera, privacy=privacy)
         self.outputs: list[Callable[[FrameResult], None]] = []
         self._n_frames = self._n_analysed = self._n_events = 0
@@ -182,12 +191,14 @@ class Replay:
         with ExitStack() as stack:
             detector = stack.enter_context(opened.network)
             look_at_faces = self._open_faces(stack)
+            make_map = self._open_maps(stack)
             for frame in self._frames(source):
                 last_s = frame.captured_s
                 (result,) = process([frame], {self._camera: self._pipeline}, detector, now_s=self._clock.now_s)
                 self._n_analysed += 1
                 self._publish(result.events)
                 look_at_faces(result)
+                result = make_map(result)
                 for output in self.outputs:
                     output(result)
         if not self._n_frames:
@@ -211,6 +222,25 @@ class Replay:
                 self._publish(self._pipeline.identify(answer))
 
         return look
+
+    def _open_maps(self, stack: ExitStack) -> Callable[[FrameResult], FrameResult]:
+        """Makes maps, inline, and puts them into the results: what one says comes before the next frame, in every run."""
+        if self._segmenter is None or not makes_maps(self._config.cameras[self._camera]):
+            return lambda result: result
+        watch = make_map_watch(self._config, now_s=self._clock.now_s)
+        segmenter = stack.enter_context(assembly.open_segmenter(self._segmenter, threads=self._config.segmentation.threads))
+
+        def make_map(result: FrameResult) -> FrameResult:
+            watch.put(result, is_undecided=self._pipeline.is_map_wanted)
+            watch.work(segmenter)
+            for mapped in watch.take():
+                self._publish(self._pipeline.take_map(mapped))
+            scene = self._pipeline.scene
+            if self._maps_every_picture and (scene is None or scene.frame_seq != result.frame.seq):
+                scene = watch.map_of(result.frame, segmenter)
+            return replace(result, scene=scene)
+
+        return make_map
 
     def summary(self) -> str:
         """What was done, for people."""

@@ -12,11 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from edged.clock import SystemClock
 from edged.config.schema import encode_schema
 from edged.events.command import make_command_schemas
 from edged.events.schema import make_schemas
 from edged.runtime.device_commands import describe_commands, make_ping, with_describe
 from edged.runtime.gallery_commands import make_gallery_commands
+from edged.runtime.map_commands import make_map_commands
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -24,7 +26,11 @@ ROOT = Path(__file__).resolve().parents[1]
 def make_files() -> dict[Path, str]:
     """The text of each schema by its path, from the root of the checkout."""
     files = {Path("configs", "edged.schema.json"): encode_schema()}
-    known = [make_ping(device="gate", epoch="3f9c0a1b2c4d"), *make_gallery_commands(_nobody)]
+    known = [
+        make_ping(device="gate", epoch="3f9c0a1b2c4d"),
+        *make_gallery_commands(_nobody),
+        *make_map_commands(_nobody, cameras=(), clock=SystemClock()),
+    ]
     commands = describe_commands(with_describe(known))
     schemas = {**make_schemas(), **make_command_schemas(), "commands.json": commands.model_dump(mode="json")}
     for name, schema in schemas.items():
@@ -32,7 +38,7 @@ def make_files() -> dict[Path, str]:
     return files
 
 
-def _nobody() -> NoReturn:
+def _nobody(*_: object) -> NoReturn:
     raise AssertionError("commands are described here, none is done")
 
 

@@ -1,6 +1,6 @@
 """The configuration: the YAML file as frozen models; the only reader of files and environment for settings."""
 
-from edged.config.classes import check_against_manifest
+from edged.config.classes import check_against_manifest, check_against_segmenter
 from edged.config.models import CameraConfig, Config
 from edged.config.reading import find_gallery_key, find_state_directory, load_config, parse_config
 from edged.config.secret import Secret
@@ -10,6 +10,7 @@ __all__ = [
     "Config",
     "Secret",
     "check_against_manifest",
+    "check_against_segmenter",
     "find_gallery_key",
     "find_state_directory",
     "load_config",

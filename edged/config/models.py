@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    BeforeValidator,
     PlainValidator,
     PrivateAttr,
     ValidationInfo,
@@ -25,6 +26,7 @@ from edged.config.commands import CommandsConfig
 from edged.config.context import ReadingContext, default_state_directory, mistake
 from edged.config.faces import FacesConfig
 from edged.config.rules import LineConfig, ObjectsConfig, SizeLimits, ZoneConfig
+from edged.config.segmentation import AreasConfig, SceneConfig, SegmentationConfig
 from edged.config.source import SOURCE_FORMS, SourceKey
 from edged.config.values import (
     EMPTY_IS_LIST,
@@ -45,7 +47,7 @@ from edged.config.values import (
 )
 from edged.errors import Mistake
 from edged.models.manifest import SCORE_FLOOR, Precision
-from edged.privacy import Pixelate, PrivacySettings
+from edged.privacy import Pixelate, PrivacySettings, ScenePrivacy
 from edged.rules.settings import (
     MAX_LINES,
     MAX_ZONES,
@@ -53,9 +55,11 @@ from edged.rules.settings import (
 from edged.strict_yaml import KeyPath, format_path
 from edged.tracking.tracker import TrackerSettings
 from edged.vision.motion import MotionSettings
+from edged.vision.redact import Style
 
 MAX_CAMERAS = 64
 MAX_IGNORED = 32
+MAX_PRIVATE = 32
 
 _Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 _DAYS: tuple[_Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -249,12 +253,53 @@ class TrackConfig(Section):
     )
 
 
+def _names_some(value: Any) -> Any:
+    """Who writes the key means to hide something: left empty it must not hide nothing."""
+    if not value:
+        raise mistake("config.length", "names no class: list at least one, or leave the key out")
+    return value
+
+
+PrivateClasses = Annotated[
+    tuple[Text, ...] | None,
+    BeforeValidator(_names_some),
+    WithJsonSchema({"type": "array", "items": {"type": "string"}, "minItems": 1}),
+]
+
+
 class PrivacyConfig(Section):
     """What its pictures show once they leave edged: clips and overlays."""
 
     pixelate: Pixelate = setting(
         default_of(PrivacySettings, "pixelate"),
         "Whose head is hidden: everybody's, that of unknown people (all but those whose face was recognised), or nobody's.",
+    )
+    polygons: Polygons = setting((), "Areas that are always hidden, whatever is in them.", max_length=MAX_PRIVATE)
+    hide: PrivateClasses = setting(None, "Classes of the segmenter: every pixel of them is hidden.")
+    show: PrivateClasses = setting(None, "Classes of the segmenter: every pixel of any other is hidden.")
+    style: Style = setting(
+        default_of(PrivacySettings, "style"), "How polygons and classes are hidden: as coarse blocks, or filled with one grey."
+    )
+    map_age_s: Number = setting(
+        default_of(ScenePrivacy, "most_age_s"),
+        "A map further from the picture's moment than this counts as none: with hide or show everything is hidden.",
+        unit="s",
+        ge=0,
+        le=60,
+    )
+    speed_ratio: Number = setting(
+        default_of(ScenePrivacy, "speed_ratio"),
+        "So far what is hidden may move in a second, as a share of the picture's width; as much more is hidden around it.",
+        unit="ratio",
+        ge=0,
+        le=10,
+    )
+    margin_ratio: Number = setting(
+        default_of(ScenePrivacy, "margin_ratio"),
+        "So much more is hidden around it in any case, as a share of the picture's width: maps are not exact along borders.",
+        unit="ratio",
+        ge=0,
+        le=1,
     )
 
 
@@ -276,6 +321,9 @@ class CameraConfig(Section):
     track: TrackConfig = setting(TrackConfig, "How objects are followed.")
     objects: ObjectsConfig = setting(ObjectsConfig, "Which objects make events.")
     faces: Flag = setting(True, "Whether faces are looked for in its pictures, where the section faces is enabled.")
+    segmentation: Flag = setting(True, "Whether maps are made of its pictures, where the section segmentation is enabled.")
+    areas: AreasConfig = setting(AreasConfig, "What is told of what its pictures are made of.")
+    scene: SceneConfig = setting(SceneConfig, "Notices that it shows another view.")
     privacy: PrivacyConfig = setting(PrivacyConfig, "What its pictures show.")
     zones: Annotated[dict[Name, ZoneConfig], EMPTY_IS_MAPPING] = setting(dict, "Areas, by name.", max_length=MAX_ZONES)
     lines: Annotated[dict[Name, LineConfig], EMPTY_IS_MAPPING] = setting(dict, "Lines, by name.", max_length=MAX_LINES)
@@ -296,6 +344,7 @@ class Config(Section):
     commands: CommandsConfig = setting(CommandsConfig, "What others may ask of this device through the broker.")
     detector: DetectorConfig = setting(DetectorConfig, "The network that sees objects.")
     faces: FacesConfig = setting(FacesConfig, "Whose faces the persons show.")
+    segmentation: SegmentationConfig = setting(SegmentationConfig, "What the pictures are made of.")
     cameras: Annotated[dict[CameraId, CameraConfig], EMPTY_IS_MAPPING] = setting(
         text="The cameras, by id.", min_length=1, max_length=MAX_CAMERAS
     )

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, ValidationInf
 from pydantic_core import CoreSchema
 
 from edged.config.context import mistake
+from edged.config.segmentation import BlockedConfig, ClassNames, CoverConfig, CoverRules, check_unique
 from edged.config.values import (
     MIN_LINE_LENGTH,
     AnchorName,
@@ -131,6 +132,23 @@ class ZoneConfig(Section):
     pixelate: Pixelate | None = setting(
         None, "Whose head is hidden in pictures while they are in it, as under privacy; the camera's own if left out."
     )
+
+    areas: ClassNames | None = setting(
+        None, "Classes whose shares of it are told; those of the camera's `areas` if left out, none if empty."
+    )
+    blocked: BlockedConfig | None = setting(None, "When it counts as a way that is blocked; never if left out.")
+    covered_by: CoverRules = setting((), "By what else it may be covered, each with a name.")
+
+    _are_unique = field_validator("areas")(check_unique)
+
+    @field_validator("covered_by")
+    @classmethod
+    def _have_names(cls, rules: tuple[CoverConfig, ...]) -> tuple[CoverConfig, ...]:
+        names = [rule.name for rule in rules]
+        for name in names:
+            if names.count(name) > 1:
+                raise mistake("config.duplicate_key", f"the name {name!r:.60} stands twice")
+        return rules
 
     @field_validator("dwell_repeat_s")
     @classmethod

@@ -23,9 +23,14 @@ class EventType(str, Enum):
     ZONE_DWELL = "zone.dwell"
     ZONE_CROWDED = "zone.crowded"
     ZONE_CLEARED = "zone.cleared"
+    ZONE_BLOCKED = "zone.blocked"
+    ZONE_FREE = "zone.free"
+    ZONE_COVERED_BY = "zone.covered_by"
+    ZONE_UNCOVERED = "zone.uncovered"
     LINE_CROSSED = "line.crossed"
     OBJECT_IDENTITY = "object.identity"
     CAMERA_FORMAT = "camera.format"
+    CAMERA_MOVED = "camera.moved"
     CLOCK_STEP = "clock.step"
 
 
@@ -68,6 +73,7 @@ class ObjectFacts:
         zones: names of the zones that it is in now, in configuration order.
         best: None before its first detection.
         identity: whose face it shows; None while that is not asked, or not yet known.
+        surface: class of the ground that it stands on; None while that is not asked, or not yet known.
     """
 
     number: int
@@ -80,6 +86,7 @@ class ObjectFacts:
     zones: tuple[str, ...]
     best: BestShot | None
     identity: FaceDecision | None = None
+    surface: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,7 +102,7 @@ class Event:
         zone, line: name of the rule concerned.
         direction: for line.crossed.
         dwell_s: seconds the object has been in the zone (zone.dwell, zone.leave).
-        count: objects in the zone after the event (zone.*).
+        count: objects in the zone after the event (zone.*, where it is about objects).
         identity: for object.identity: whose face the object shows.
         former: for object.identity: what was said of the object before; None where this is the first answer.
         details: further plain facts of rarer types, JSON values only.

@@ -30,6 +30,7 @@ PersonId = Annotated[str, Field(min_length=1, max_length=128)]
 Amount = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0)]
 ByClass = Annotated[dict[str, Amount], Field(description="class name to how many; `*` stands for all classes together")]
+ShareByClass = Annotated[dict[str, Share], Field(description="class name to its share of the area, largest first")]
 
 
 class WireModel(BaseModel):
@@ -96,6 +97,7 @@ class ObjectMessage(WireModel):
     zones: list[Name] = Field(max_length=MAX_NAMES, description="zones that it is in after the event")
     best: BestShotFacts | None = None
     identity: AnswerFacts | None = Field(None, description="whose face it shows; absent until that is known")
+    surface: str | None = Field(None, description="class of the ground that it stands on; absent until that is known")
 
 
 class ClockFacts(WireModel):
@@ -122,7 +124,7 @@ class EventMessage(WireModel):
     line: Name | None = None
     direction: Direction | None = Field(None, description="line.crossed: from left of the line to its right is in")
     dwell_s: Seconds | None = Field(None, description="zone.dwell, zone.leave: how long the object has been in the zone")
-    count: Amount | None = Field(None, description="zone.*: objects in the zone after the event")
+    count: Amount | None = Field(None, description="zone.* about objects: how many are in the zone after the event")
     identity: IdentityFacts | None = Field(None, description="object.identity: whose face it is, with the evidence")
     details: dict[str, Any] = Field(description="facts of single types of event")
     stages_ms: dict[str, Seconds] | None = Field(
@@ -164,6 +166,9 @@ class CameraStateMessage(WireModel):
     fallback: str | None = Field(
         None, max_length=300, description="why the processor computes instead of TensorRT; absent where it is as configured"
     )
+    scene: Literal["learning", "same", "changed"] | None = Field(
+        None, description="whether it shows a view that was learnt; absent where no maps are made"
+    )
 
 
 class LineTotals(WireModel):
@@ -193,9 +198,40 @@ class CountersMessage(WireModel):
     summed: bool = Field(False, description="there were too many classes for one message: only `*` is counted")
 
 
+class ZoneAreasMessage(WireModel):
+    """What one zone is made of."""
+
+    shares: ShareByClass
+    blocked: bool | None = Field(None, description="absent where the zone has no `blocked`")
+    covered_by: list[Name] | None = Field(
+        None, max_length=MAX_NAMES, description="names of the rules by which it is covered; absent where it has none"
+    )
+
+
+class AreasMessage(WireModel):
+    """What the picture and the zones of a camera are made of. Topic: <prefix>/<device>/<camera>/areas; retained."""
+
+    schema_version: Literal[1]
+    device: Name
+    camera: Name
+    epoch: Name
+    at: UtcTime = Field(description="when this was written")
+    captured_at: UtcTime | None = Field(None, description="when the picture was captured; absent where nothing is known now")
+    age_s: Seconds | None = Field(None, description="how old the picture was when this was written")
+    model: str | None = Field(None, max_length=64, description="SHA-256 of the network")
+    picture: ShareByClass | None = Field(None, description="shares of the whole picture")
+    zones: dict[Name, ZoneAreasMessage] = Field(max_length=MAX_NAMES)
+    cut: bool = Field(False, description="there was too much for one message: of each area the smallest shares are left out")
+
+
 def make_schemas() -> dict[str, dict[str, object]]:
     """The JSON Schema of each message but commands and answers, by the name of the file that holds it."""
-    models = {"event": EventMessage, "camera_state": CameraStateMessage, "counters": CountersMessage}
+    models = {
+        "event": EventMessage,
+        "camera_state": CameraStateMessage,
+        "counters": CountersMessage,
+        "areas": AreasMessage,
+    }
     return {f"{name}.schema.json": make_schema(model, mode="serialization") for name, model in models.items()}
 
 

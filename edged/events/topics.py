@@ -32,6 +32,11 @@ def counters_topic(camera: str) -> str:
     return f"{camera}/counters"
 
 
+def areas_topic(camera: str) -> str:
+    """Where it goes, retained, what a camera's picture and zones are made of."""
+    return f"{camera}/areas"
+
+
 def answer_topic(command: str) -> str:
     """Where the answer to a command goes that does not say where."""
     return f"{ANSWER_TREE}/{command}"

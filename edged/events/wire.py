@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +13,14 @@ from pydantic import ValidationError
 
 from edged.clock import ClockQuality
 from edged.errors import MessageError, SourceCause
+from edged.events.areas import Areas, Shares, ZoneAreas
 from edged.events.counts import Counts, Totals
 from edged.events.event import BestShot, Event, ObjectFacts
 from edged.events.schema import (
     MAX_NAMES,
     SCHEMA_VERSION,
     AnswerFacts,
+    AreasMessage,
     BestShotFacts,
     CameraStateMessage,
     ClockFacts,
@@ -30,6 +32,7 @@ from edged.events.schema import (
     LineTotals,
     ObjectMessage,
     WireModel,
+    ZoneAreasMessage,
     ZoneTotals,
 )
 from edged.types import FaceDecision, FaceDecisionKind
@@ -45,6 +48,10 @@ DEVICE_EVENTS = "event"
 
 REPLAY_EPOCH = "replay"
 """The epoch of every replay, so that two runs give equal bytes."""
+
+_ALL_CLASSES = 256
+_AREAS_CUTS = ((_ALL_CLASSES, True), (8, True), (4, True), (2, True), (1, True), (0, True), (0, False))
+"""Most classes of an area, and whether its rules are told: what is tried until a message is short enough."""
 
 _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -130,6 +137,7 @@ def encode_camera_state(
     reconnects: int,
     next_retry_s: float | None,
     fallback: str | None = None,
+    scene: Literal["learning", "same", "changed"] | None = None,
 ) -> bytes:
     """The body of a camera's state message.
 
@@ -147,6 +155,7 @@ def encode_camera_state(
         reconnects: connections made after the first.
         next_retry_s: seconds until the next try, None where none is due.
         fallback: why the processor computes instead of TensorRT; what is too long is cut.
+        scene: whether it shows a view that was learnt; None where nobody looks.
     """
     return _encode(
         CameraStateMessage(
@@ -168,6 +177,7 @@ def encode_camera_state(
             reconnects=reconnects,
             next_retry_s=None if next_retry_s is None else round(next_retry_s, 1),
             fallback=fallback and fallback[:MAX_MESSAGE_CHARACTERS],
+            scene=scene,
         )
     )
 
@@ -208,6 +218,54 @@ def decode_counters(body: bytes | str) -> CountersMessage:
     return _decode(CountersMessage, body)
 
 
+def encode_areas(
+    areas: Areas | None, *, device: str, camera: str, epoch: str, at: float, captured_at: Callable[[float], float]
+) -> bytes:
+    """The body of a camera's areas message, at most `MAX_BODY_BYTES`.
+
+    Where that is too little, of each area only the largest shares are said, and at last not by which rules a zone is covered.
+
+    Args:
+        areas: None where nothing is known now.
+        device, camera, epoch: whose areas they are.
+        at: now, UTC seconds since 1970.
+        captured_at: UTC seconds since 1970 of a moment on the events' clock.
+    """
+    message = AreasMessage(schema_version=SCHEMA_VERSION, device=device, camera=camera, epoch=epoch, at=utc_text(at), zones={})
+    if areas is None:
+        return _encode(message)
+    map_at = captured_at(areas.captured_s)
+    facts = {"captured_at": utc_text(map_at), "age_s": round(max(0.0, at - map_at), 3), "model": areas.model}
+    for most, tells_rules in _AREAS_CUTS:
+        zones = {name: _zone_areas(zone, most=most, tells_rules=tells_rules) for name, zone in areas.zones.items()}
+        picture = _largest(areas.picture, most)
+        is_cut = most < _ALL_CLASSES
+        body = _encode(message.model_copy(update={**facts, "picture": picture, "zones": zones, "cut": is_cut}))
+        if len(body) <= MAX_BODY_BYTES:
+            break
+    return body
+
+
+def decode_areas(body: bytes | str) -> AreasMessage:
+    """The areas that a message holds.
+
+    Raises:
+        MessageError: the body is not an areas message of ours.
+    """
+    return _decode(AreasMessage, body)
+
+
+def _zone_areas(zone: ZoneAreas, *, most: int, tells_rules: bool) -> ZoneAreasMessage:
+    covered_by = list(zone.covered_by) if tells_rules and zone.covered_by is not None else None
+    return ZoneAreasMessage(shares=_largest(zone.shares, most), blocked=zone.is_blocked, covered_by=covered_by)
+
+
+def _largest(shares: Shares, most: int) -> dict[str, float]:
+    """The largest shares, rounded, the largest first; of equal ones the one that comes first."""
+    ranked = sorted(shares.items(), key=lambda each: -each[1])
+    return {name: _share(share) for name, share in ranked[:most]}
+
+
 def _event_message(event: Event, stamp: Stamp) -> EventMessage:
     return EventMessage(
         schema_version=SCHEMA_VERSION,
@@ -244,6 +302,7 @@ def _object_message(facts: ObjectFacts, event: Event, stamp: Stamp) -> ObjectMes
         zones=list(facts.zones[:MAX_NAMES]),
         best=None if facts.best is None else _best_shot(facts.best, event, stamp),
         identity=None if facts.identity is None else _answer_facts(facts.identity),
+        surface=facts.surface,
     )
 
 

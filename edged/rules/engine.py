@@ -3,7 +3,7 @@
 Pure: no clock, no I/O, no chance. The same tracks at the same times give the same events in the same order: within one
 frame object.new, zone.*, line.crossed, object.update, object.end, and within each of these by the object's number and the
 order of the configuration; zone.crowded and zone.cleared follow the other zone events. Whose face an object shows comes
-between frames.
+between frames; so does what a map says (`surfaces.py`, `scene.py`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from edged.rules.counters import CounterState
 from edged.rules.lines import Line
 from edged.rules.objects import KnownObject, admits, is_same_answer
 from edged.rules.settings import MAX_LINES, MAX_ZONES, LineSettings, ObjectSettings, ZoneSettings
+from edged.rules.surfaces import Ground
 from edged.rules.zones import CrowdChange, Dwelt, Entered, Left, Zone
 from edged.types import FaceDecision, Track, Tracks
 from edged.vision.boxes import Anchor, anchor_point
@@ -80,6 +81,7 @@ class Rules:
             zones={zone.name: zone.classes or () for zone in zones},
         )
         self._count_changes = 0
+        self._ground: Ground | None = None
 
     @property
     def count_changes(self) -> int:
@@ -149,6 +151,10 @@ class Rules:
             return []
         return [_identity_event(thing, former, _Moment(now_s, frame_seq, width, height))]
 
+    def stand_on(self, ground: Ground | None) -> None:
+        """From the next frame on objects stand on this ground; None: nobody knows, and they keep what they have."""
+        self._ground = ground
+
     def objects(self) -> dict[int, ObjectFacts]:
         """What is known of every object, by the number of its track."""
         return {number: thing.facts() for number, thing in self._known.items()}
@@ -178,6 +184,8 @@ class Rules:
             if thing.zones and thing.class_name != class_name:
                 self._count_changes += 1
             thing.follow(track, class_name, now_s=moment.now_s, width=moment.width, height=moment.height)
+            if self._ground is not None:
+                thing.stand_on(self._ground.under(thing.corners), now_s=moment.now_s)
             seen.append(thing)
         return seen
 

@@ -23,6 +23,9 @@ FULL_SIZE_RATIO = 0.1
 CUT_QUALITY_RATIO = 0.5
 """What is left of the quality of a shot that the edge of the picture cuts."""
 
+SURFACE_SETTLE_S = 1.0
+"""An object on the border of two kinds of ground is on the other one once it has been for so long."""
+
 EDGE_PX = 1.0
 """A box that comes this near to the edge of the picture is taken as cut by it."""
 
@@ -34,6 +37,7 @@ class Change(str, Enum):
     BEST = "best"
     ZONES = "zones"
     STATIONARY = "stationary"
+    SURFACE = "surface"
     PERIODIC = "periodic"
 
 
@@ -46,6 +50,7 @@ class _Told:
     best_quality: float
     zones: tuple[str, ...]
     is_stationary: bool
+    surface: str | None
 
 
 @dataclass(slots=True, eq=False)
@@ -61,6 +66,7 @@ class KnownObject:
         zones: names of the zones that it is in; kept by the engine.
         best: its best shot, None until a detection was seen.
         identity: whose face it shows, as far as that is known.
+        surface: class of the ground that it stands on, as far as that is known.
     """
 
     number: int
@@ -78,6 +84,9 @@ class KnownObject:
     zones: tuple[str, ...] = ()
     best: BestShot | None = None
     identity: FaceDecision | None = None
+    surface: str | None = None
+    _other_surface: str | None = None
+    _other_since_s: float = 0.0
     _scores: float = 0.0
     _n_scores: int = 0
     _told: _Told | None = None
@@ -112,6 +121,17 @@ class KnownObject:
             if self.best is None or quality > self.best.quality:
                 self.best = BestShot(now_s, track.box, track.score, quality)
 
+    def stand_on(self, surface: str | None, *, now_s: float) -> None:
+        """Take over the ground below it; another one than before is believed after `SURFACE_SETTLE_S`, None never."""
+        if surface in (None, self.surface):
+            self._other_surface = None
+        elif surface != self._other_surface:
+            self._other_surface, self._other_since_s = surface, now_s
+        if self._other_surface is None:
+            return
+        if self.surface is None or now_s - self._other_since_s >= SURFACE_SETTLE_S - TIME_TOLERANCE_S:
+            self.surface, self._other_surface = self._other_surface, None
+
     def facts(self) -> ObjectFacts:
         """The object as an event tells it."""
         return ObjectFacts(
@@ -125,6 +145,7 @@ class KnownObject:
             zones=self.zones,
             best=self.best,
             identity=self.identity,
+            surface=self.surface,
         )
 
     def changes(self, settings: ObjectSettings, *, now_s: float) -> tuple[Change, ...]:
@@ -141,6 +162,8 @@ class KnownObject:
             found.append(Change.ZONES)
         if self.is_stationary != told.is_stationary:
             found.append(Change.STATIONARY)
+        if self.surface != told.surface:
+            found.append(Change.SURFACE)
         if not found and self._is_overdue(settings.update_every_s, now_s - told.at_s):
             found.append(Change.PERIODIC)
         return tuple(found)
@@ -151,7 +174,7 @@ class KnownObject:
     def tell(self, *, now_s: float) -> None:
         """Note that its present facts are being sent."""
         best_quality = 0.0 if self.best is None else self.best.quality
-        self._told = _Told(now_s, self.class_name, best_quality, self.zones, self.is_stationary)
+        self._told = _Told(now_s, self.class_name, best_quality, self.zones, self.is_stationary, self.surface)
 
 
 def is_same_answer(one: FaceDecision, other: FaceDecision) -> bool:

@@ -13,8 +13,12 @@ Point = tuple[float, float]
 
 MAX_ZONES = 32
 MAX_LINES = 32
+MAX_COVER_RULES = 4
 MAX_NAME_LENGTH = 64
 """Bounds of one camera's rules; they keep every message below its limit in bytes."""
+
+SHARE_TOLERANCE = 1e-9
+"""Sums of shares are not exact: one that misses its bound by so little has reached it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,68 @@ class CrowdSettings:
             raise ValueError(f"a crowd needs at least 1 object, got {self.at}")
         if self.for_s < 0:
             raise ValueError(f"for_s must be 0 or more, got {self.for_s}")
+
+
+@dataclass(frozen=True, slots=True)
+class ShareRule:
+    """When an area counts as covered by some classes, or no longer by enough of them.
+
+    Attributes:
+        classes: whose shares of the area are added.
+        above: it is so from this sum on; None: `below` says.
+        below: it is so up to this sum; None: `above` says.
+        for_s: how long it must be so, and how long it must be over, before it is said.
+        hysteresis_ratio: it is over once the sum is so far back beyond its bound.
+        name: of the rule; empty where there is but one.
+    """
+
+    classes: tuple[str, ...]
+    above: float | None = None
+    below: float | None = None
+    for_s: float = 10.0
+    hysteresis_ratio: float = 0.05
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.classes:
+            raise ValueError("a rule about shares needs at least 1 class")
+        if (self.above is None) == (self.below is None):
+            raise ValueError(f"a rule about shares needs above or below, got {self.above} and {self.below}")
+        if self.for_s < 0 or self.hysteresis_ratio < 0:
+            raise ValueError(f"for_s and hysteresis_ratio must be 0 or more, got {self.for_s} and {self.hysteresis_ratio}")
+        if self.above is not None and not self.hysteresis_ratio < self.above <= 1:
+            raise ValueError(f"above must exceed hysteresis_ratio {self.hysteresis_ratio}, up to 1, got {self.above}")
+        if self.below is not None and not 0 <= self.below < 1 - self.hysteresis_ratio:
+            raise ValueError(f"below must be 0 or more and less than 1 - {self.hysteresis_ratio}, got {self.below}")
+
+    def is_met(self, share: float, *, was_met: bool) -> bool:
+        """Whether the sum of the shares says that it is so; the bound itself does."""
+        slack = self.hysteresis_ratio if was_met else 0.0
+        if self.above is not None:
+            return share >= self.above - slack - SHARE_TOLERANCE
+        return share <= self.below + slack + SHARE_TOLERANCE
+
+
+@dataclass(frozen=True, slots=True)
+class AreaSettings:
+    """What is told of one area, be it a zone or the whole picture.
+
+    Attributes:
+        classes: those whose shares are published; None: all.
+        blocked: when it counts as blocked; None: never.
+        covered_by: by what else it may be covered, each with a name.
+    """
+
+    classes: tuple[str, ...] | None = None
+    blocked: ShareRule | None = None
+    covered_by: tuple[ShareRule, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [rule.name for rule in self.covered_by]
+        for name in names:
+            _check_name(name)
+        if len(set(names)) < len(names) or len(names) > MAX_COVER_RULES:
+            raise ValueError(f"expected at most {MAX_COVER_RULES} rules with different names, got {names}")
 
 
 @dataclass(frozen=True, slots=True)

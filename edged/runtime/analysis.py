@@ -14,6 +14,7 @@ from edged.runtime.camera_status import CameraStatus
 from edged.runtime.faces import FaceWatch
 from edged.runtime.journal import Journal
 from edged.runtime.loop import Loop
+from edged.runtime.maps import MapWatch
 from edged.types import Frame
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ class Analysis:
         absent_s: a camera without a frame for this long has lost its objects: they end.
         listeners: called with every result, e.g. a recorder; must not block.
         faces: looks at faces beside this loop; None: nobody does.
+        maps: has maps made of pictures beside this loop; None: nobody does.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Analysis:
         absent_s: float,
         listeners: Sequence[Callable[[FrameResult], None]] = (),
         faces: FaceWatch | None = None,
+        maps: MapWatch | None = None,
     ) -> None:
         self._board = board
         self._cameras = cameras
@@ -63,19 +66,23 @@ class Analysis:
         self._absent_s = absent_s
         self._listeners = listeners
         self._faces = faces
+        self._maps = maps
         self._seen_s: dict[str, float] = {}  # cameras that may have objects, with the time of their newest frame
         self._unreadable: set[str] = set()
         self._count_changes = dict.fromkeys(cameras, -1)
+        self._area_changes = dict.fromkeys(maps.cameras if maps else (), -1)
 
     def run(self, loop: Loop) -> None:
         """Analyse until the loop is asked to stop, then end every object."""
         for camera in self._cameras:
             self._publish_counts(camera)
+            self._publish_areas(camera)
         in_flight: deque[BatchInFlight] = deque()
         while not loop.stopping:
             loop.beat()
             frames = self._board.take(self._batch, timeout_s=0.0 if in_flight else POLL_S)
             self._take_answers()
+            self._take_maps()
             if frames:
                 in_flight.append(self._begin(frames))
             if in_flight and (not frames or len(in_flight) == self._most_in_flight):
@@ -106,6 +113,8 @@ class Analysis:
         self._publish_counts(camera)
         if self._faces is not None:
             self._faces.put(result)
+        if self._maps is not None:
+            self._maps.put(result, is_undecided=self._cameras[camera].is_map_wanted)
         for listener in self._listeners:
             listener(result)
 
@@ -114,6 +123,15 @@ class Analysis:
         for answer in self._faces.take() if self._faces is not None else ():
             events = self._cameras[answer.camera].identify(answer)
             self._journal.publish_events(answer.camera, events, stages_ms=answer.stages_ms)
+
+    def _take_maps(self) -> None:
+        """What the pictures are made of, as far as it was found meanwhile."""
+        for mapped in self._maps.take() if self._maps is not None else ():
+            camera = mapped.camera
+            events = self._cameras[camera].take_map(mapped)
+            self._journal.publish_events(camera, events, stages_ms=mapped.stages_ms)
+            self._publish_areas(camera)
+            self._statuses[camera].saw_scene(self._cameras[camera].scene_state)
 
     def _note_unreadable(self, cameras: set[str]) -> None:
         """Frames without a picture count as dropped; the first of a camera is logged."""
@@ -132,11 +150,20 @@ class Analysis:
         self._seen_s.pop(camera, None)
         if self._faces is not None:
             self._faces.drop(camera)
+        if self._maps is not None:
+            self._maps.drop(camera)
         self._journal.publish_events(camera, self._cameras[camera].end(now_s=self._clock.now_s()), stages_ms={})
         self._publish_counts(camera)
+        self._publish_areas(camera)
 
     def _publish_counts(self, camera: str) -> None:
         pipeline = self._cameras[camera]
         if pipeline.count_changes != self._count_changes[camera]:
             self._count_changes[camera] = pipeline.count_changes
             self._journal.publish_counts(camera, pipeline.counts(), kept=pipeline.counters())
+
+    def _publish_areas(self, camera: str) -> None:
+        pipeline = self._cameras[camera]
+        if self._area_changes.get(camera, pipeline.area_changes) != pipeline.area_changes:
+            self._area_changes[camera] = pipeline.area_changes
+            self._journal.publish_areas(camera, pipeline.areas())

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from edged.errors import SourceCause
+from edged.rules.scene import SceneState
 
 
 class CameraState(str, Enum):
@@ -57,6 +58,7 @@ class CameraSnapshot:
         reconnects: connections made after the first.
         next_try_s: monotonic time of the next try, None where none is due.
         frames: counts since the start.
+        scene: whether it shows the view that was learnt; None where nobody looks.
     """
 
     state: CameraState
@@ -69,6 +71,7 @@ class CameraSnapshot:
     reconnects: int = 0
     next_try_s: float | None = None
     frames: FrameCounts = FrameCounts()
+    scene: SceneState | None = None
 
 
 class CameraStatus:
@@ -82,7 +85,7 @@ class CameraStatus:
 
     @property
     def changes(self) -> int:
-        """How often state or cause has changed; a reader that sees a new number publishes."""
+        """How often state, cause or scene has changed; a reader that sees a new number publishes."""
         return self._changes
 
     def snapshot(self) -> CameraSnapshot:
@@ -119,6 +122,12 @@ class CameraStatus:
         """Note the newest captured frame."""
         with self._lock:
             self._snapshot = replace(self._snapshot, last_frame_s=captured_s, width=width, height=height)
+
+    def saw_scene(self, scene: SceneState | None) -> None:
+        """Note whether it shows the view that was learnt."""
+        with self._lock:
+            self._changes += self._snapshot.scene != scene
+            self._snapshot = replace(self._snapshot, scene=scene)
 
     def count(self, **added: int) -> None:
         """Add to the frame counts, e.g. `count(captured=1, skipped=1)`."""

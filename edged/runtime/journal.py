@@ -8,16 +8,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from edged.clock import Clock, ClockQuality, now_at
 from edged.events import wire
+from edged.events.areas import Areas
 from edged.events.counts import Counts
 from edged.events.event import Event
-from edged.events.topics import camera_state_topic, counters_topic, event_topic
+from edged.events.topics import areas_topic, camera_state_topic, counters_topic, event_topic
 from edged.rules.counters import CounterState
 from edged.runtime.camera_status import CameraSnapshot
 from edged.sinks.base import Message, MessageKind, Sink
 
 
 class Journal:
-    """Where events, camera states and counters become messages. Every method may be called from any thread.
+    """Where events, camera states, counters and areas become messages. Every method may be called from any thread.
 
     Args:
         device: id of this device.
@@ -67,6 +68,18 @@ class Journal:
         body = wire.encode_counters(counts, device=self._device, camera=camera, epoch=self._epoch, at=now_at(self._clock))
         self._send(Message(MessageKind.STATE, counters_topic(camera), body))
 
+    def publish_areas(self, camera: str, areas: Areas | None) -> None:
+        """Send what a camera's picture and zones are made of; None: nothing is known now."""
+        body = wire.encode_areas(
+            areas,
+            device=self._device,
+            camera=camera,
+            epoch=self._epoch,
+            at=now_at(self._clock),
+            captured_at=self._clock.at,
+        )
+        self._send(Message(MessageKind.STATE, areas_topic(camera), body))
+
     def publish_camera_state(
         self, camera: str, snapshot: CameraSnapshot, *, fps_captured: float, fps_analysed: float, fallback: str | None = None
     ) -> None:
@@ -97,6 +110,7 @@ class Journal:
             reconnects=snapshot.reconnects,
             next_retry_s=None if snapshot.next_try_s is None else max(0.0, snapshot.next_try_s - now_s),
             fallback=fallback,
+            scene=None if snapshot.scene is None else snapshot.scene.value,
         )
         self._send(Message(MessageKind.STATE, camera_state_topic(camera), body))
 

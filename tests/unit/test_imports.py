@@ -59,6 +59,7 @@ COMPOSERS = {
     "engine_building",
     "face_assembly",
     "face_commands",
+    "map_assembly",
     "engine_commands",
     "engine_opening",
     "engine_profiling",

@@ -28,6 +28,7 @@ def full_object():
         zones=("porch", "road"),
         best=BestShot(11.0, np.array([32, 36, 96, 180], np.float32), 0.95, 0.41),
         identity=MATCH,
+        surface="road",
     )
 
 

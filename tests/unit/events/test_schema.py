@@ -8,13 +8,14 @@ import jsonschema
 import pytest
 
 from edged.events import wire
+from edged.events.areas import Areas, ZoneAreas
 from edged.events.counts import Counts, LineCount, ZoneCount
 from edged.events.event import EventType
-from edged.events.schema import CameraStateMessage, CountersMessage, EventMessage
+from edged.events.schema import AreasMessage, CameraStateMessage, CountersMessage, EventMessage
 
 DOCS = Path(__file__).parents[3] / "docs"
 PAGE = (DOCS / "events.md").read_text(encoding="utf-8")
-MODELS = {"event": EventMessage, "camera_state": CameraStateMessage, "counters": CountersMessage}
+MODELS = {"event": EventMessage, "camera_state": CameraStateMessage, "counters": CountersMessage, "areas": AreasMessage}
 EXAMPLES = re.findall(r"^```json (\w+)\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
 
 
@@ -38,6 +39,17 @@ def test_schema_admits_counters():
     make_validator("counters").validate(json.loads(body))
 
 
+def test_schema_admits_areas():
+    """What we send is what we promise, also of a camera that is gone."""
+    areas = Areas(
+        captured_s=0.0, model="5" * 64, picture={"road": 1.0}, zones={"porch": ZoneAreas({"road": 1.0}, True, ("van",))}
+    )
+    facts = {"device": "gate", "camera": "door", "epoch": "0123456789ab", "at": 0.0, "captured_at": lambda captured_s: captured_s}
+
+    for each in (areas, None):
+        make_validator("areas").validate(json.loads(wire.encode_areas(each, **facts)))
+
+
 @pytest.mark.parametrize(
     ("kind", "field", "value"),
     [
@@ -47,6 +59,9 @@ def test_schema_admits_counters():
         pytest.param("event", "schema_version", 2, id="other version"),
         pytest.param("camera_state", "state", "asleep", id="unknown state"),
         pytest.param("camera_state", "cause", "unplugged", id="unknown cause"),
+        pytest.param("camera_state", "scene", "moved", id="unknown verdict"),
+        pytest.param("areas", "picture", {"road": 1.1}, id="more than all"),
+        pytest.param("areas", "zones", {"porch": {"blocked": True}}, id="half a zone"),
         pytest.param("counters", "lines", {"gate": {"in": {}}}, id="half a line"),
     ],
 )

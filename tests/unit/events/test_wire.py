@@ -9,10 +9,11 @@ import pytest
 from edged.clock import ClockQuality
 from edged.errors import MessageError, SourceCause
 from edged.events import wire
+from edged.events.areas import Areas, ZoneAreas
 from edged.events.counts import Counts, LineCount, ZoneCount
 from edged.events.event import Event, EventType
 from edged.events.schema import MAX_NAMES, EventMessage, ObjectMessage
-from edged.rules.settings import MAX_LINES, MAX_NAME_LENGTH, MAX_ZONES
+from edged.rules.settings import MAX_COVER_RULES, MAX_LINES, MAX_NAME_LENGTH, MAX_ZONES
 from edged.runtime.camera_status import CameraState, FrameCounts
 from edged.types import FaceDecisionKind
 
@@ -80,6 +81,7 @@ def test_event_with_every_field_is_encoded_as_documented(full_event, full_stamp)
                 "quality": 0.41,
             },
             "identity": {"kind": "match", "subject": "p4k2", "name": "Anna"},
+            "surface": "road",
         },
         "zone": "porch",
         "line": "gate",
@@ -113,7 +115,7 @@ def test_event_field_that_changes_changes_the_message(full_event, full_object, f
         "zone": "x", "line": "x", "direction": None, "dwell_s": 1.0, "count": 1, "details": {},
         "identity": None, "former": None,
         "number": 6, "class_name": "car", "score": 0.1, "top_score": 0.1, "box": np.zeros(4, np.float32),
-        "is_stationary": False, "first_s": 1.0, "zones": (), "best": None, "quality": 0.1,
+        "is_stationary": False, "first_s": 1.0, "zones": (), "best": None, "quality": 0.1, "surface": None,
         "device": "x", "epoch": "x", "camera": "x", "seq": 1, "captured_at": lambda captured_s: captured_s,
         "clock": ClockQuality(is_synchronised=False, max_error_ms=None), "stages_ms": {},
     }  # fmt: skip
@@ -345,6 +347,70 @@ def test_counters_of_too_many_classes_are_summed():
     message = wire.decode_counters(body)
     assert message.summed
     assert all(line.in_by_class == {"*": 80 * 10**9} for line in message.lines.values())
+
+
+def encode_areas(areas, **changed):
+    facts = {"device": "gate", "camera": "door", "epoch": "0123456789ab", "at": 1_700_000_010.5}
+    return wire.encode_areas(areas, **(facts | changed), captured_at=lambda captured_s: 1_700_000_000.0 + captured_s)
+
+
+def test_areas_say_everything():
+    """The largest share first, the age of the picture, and how the rules stand."""
+    zones = {
+        "way": ZoneAreas({"road": 0.58731, "car": 0.41269}, is_blocked=True),
+        "lawn": ZoneAreas({"car": 0.0, "road": 0.25}, covered_by=("van",)),
+        "yard": ZoneAreas({}),
+    }
+    body = encode_areas(Areas(captured_s=10.0, model="5" * 64, picture={"car": 0.1, "road": 0.9}, zones=zones))
+
+    assert json.loads(body) == {
+        "schema_version": 1,
+        "device": "gate",
+        "camera": "door",
+        "epoch": "0123456789ab",
+        "at": "2023-11-14T22:13:30.500Z",
+        "captured_at": "2023-11-14T22:13:30.000Z",
+        "age_s": 0.5,
+        "model": "5" * 64,
+        "picture": {"road": 0.9, "car": 0.1},
+        "zones": {
+            "way": {"shares": {"road": 0.5873, "car": 0.4127}, "blocked": True},
+            "lawn": {"shares": {"road": 0.25, "car": 0.0}, "covered_by": ["van"]},
+            "yard": {"shares": {}},
+        },
+        "cut": False,
+    }
+    assert list(json.loads(body)["picture"]) == ["road", "car"]
+    assert wire.decode_areas(body).model_dump_json(by_alias=True, exclude_none=True).encode() == body
+
+
+def test_areas_of_which_nothing_is_known_say_so():
+    """A camera that is gone leaves no old shares behind."""
+    message = json.loads(encode_areas(None))
+
+    assert message["zones"] == {}
+    assert not {"picture", "captured_at", "age_s", "model"} & message.keys()
+
+
+@pytest.mark.parametrize("n_classes", [20, 80, 255])
+def test_areas_of_too_many_classes_are_cut(n_classes):
+    """With the most zones and rules and longest names the message still fits; the largest share stays where it can."""
+    shares = {f"class {number}": 1 / (number + 2) for number in range(n_classes)}
+    rules = tuple(f"{number}" + LONG[1:] for number in range(MAX_COVER_RULES))
+    few = {f"zone{n}": ZoneAreas(shares, is_blocked=True, covered_by=("van",)) for n in range(MAX_ZONES)}
+    many = {f"{n:02d}" + LONG[2:]: ZoneAreas(shares, is_blocked=True, covered_by=rules) for n in range(MAX_ZONES)}
+
+    for zones in (few, many):
+        body = encode_areas(Areas(captured_s=0.0, model="5" * 64, picture=shares, zones=zones), device=LONG, camera=LONG)
+
+        assert len(body) <= wire.MAX_BODY_BYTES
+        message = wire.decode_areas(body)
+        assert message.cut
+        assert list(message.zones) == list(zones)
+        assert all(zone.blocked for zone in message.zones.values())
+        if zones is few:
+            assert message.picture["class 0"] == 0.5
+            assert all(zone.shares["class 0"] == 0.5 for zone in message.zones.values())
 
 
 def test_wire_bounds_cover_what_rules_allow():

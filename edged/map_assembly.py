@@ -1,0 +1,106 @@
+"""From the configuration to what makes maps of pictures and what follows from them: network, areas, views, the slow loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+import numpy as np
+
+from edged.config import CameraConfig, Config, check_against_segmenter
+from edged.config.rules import ZoneConfig
+from edged.config.segmentation import BlockedConfig, CoverConfig
+from edged.errors import ConfigError, ModelError
+from edged.models.manifest import SegmenterManifest, find_engine, load_manifest
+from edged.pipeline import MapRules
+from edged.rules.scene import SceneSettings, SceneWatch
+from edged.rules.settings import AreaSettings, ShareRule
+from edged.rules.surfaces import GROUND, MOVING, AreaRules
+from edged.runtime.maps import MapPace, MapWatch
+
+
+def find_segmenter(config: Config) -> tuple[Path, SegmenterManifest]:
+    """The directory and the manifest of the segmenter that a configuration asks for.
+
+    Raises:
+        ConfigError: there is none, it cannot be used, or the configuration names classes that it does not know.
+    """
+    try:
+        directory = find_engine(config.segmentation.engine, config_dir=config.directory, state_dir=config.state_dir)
+        manifest = load_manifest(directory, kind=SegmenterManifest)
+    except ModelError as error:
+        mistake = config.mistake_at("config.engine", ("segmentation", "engine"), str(error))
+        raise ConfigError(config.source, [mistake]) from error
+    mistakes = check_against_segmenter(config, manifest.classes)
+    if mistakes:
+        raise ConfigError(config.source, mistakes)
+    return directory, manifest
+
+
+def makes_maps(camera: CameraConfig) -> bool:
+    """Whether maps are made of a camera's pictures, where segmentation is enabled."""
+    return camera.enabled and camera.segmentation
+
+
+def make_map_watch(config: Config, *, now_s: Callable[[], float], on_map: Callable[[], None] = lambda: None) -> MapWatch:
+    """The slow loop of all cameras of whose pictures maps are asked for; `now_s` and `on_map` as `MapWatch` has them."""
+    settings = config.segmentation
+    return MapWatch(
+        zones={
+            name: {zone_name: zone.polygon for zone_name, zone in camera.zones.items()}
+            for name, camera in config.cameras.items()
+            if makes_maps(camera)
+        },
+        pace=MapPace(every_s=settings.every_s, min_s=settings.min_s, on_motion=settings.on_motion),
+        now_s=now_s,
+        on_map=on_map,
+    )
+
+
+def make_map_rules(camera: CameraConfig, config: Config, manifest: SegmenterManifest | None) -> MapRules | None:
+    """What follows from the maps of one camera; None where none are made.
+
+    Args:
+        manifest: of the segmenter; None: there is none.
+    """
+    if manifest is None or not makes_maps(camera):
+        return None
+    names, settings = manifest.classes, config.segmentation
+    areas = AreaRules(
+        zones={name: _make_area(zone, camera) for name, zone in camera.zones.items()},
+        picture=AreaSettings(classes=camera.areas.classes),
+        min_change_ratio=camera.areas.min_change_ratio,
+        class_names=names,
+        model=manifest.onnx.sha256,
+    )
+    surfaces = GROUND if settings.surfaces is None else frozenset(settings.surfaces)
+    return MapRules(areas, _make_view(camera, names, MOVING if settings.moving is None else settings.moving), surfaces)
+
+
+def _make_view(camera: CameraConfig, class_names: tuple[str, ...], moving: Collection[str]) -> SceneWatch | None:
+    """None where nobody asks, or where the network knows too few classes that stay where they are."""
+    is_static = np.array([name not in moving for name in class_names])
+    if not camera.scene.enabled or np.count_nonzero(is_static) < SceneWatch.LEAST_CLASSES:
+        return None
+    scene = camera.scene
+    settings = SceneSettings(for_s=scene.for_s, learn_s=scene.learn_s, min_difference_ratio=scene.min_difference_ratio)
+    return SceneWatch(settings, is_static)
+
+
+def _make_area(zone: ZoneConfig, camera: CameraConfig) -> AreaSettings:
+    return AreaSettings(
+        classes=camera.areas.classes if zone.areas is None else zone.areas,
+        blocked=None if zone.blocked is None else _make_rule(zone.blocked),
+        covered_by=tuple(_make_rule(rule) for rule in zone.covered_by),
+    )
+
+
+def _make_rule(rule: BlockedConfig | CoverConfig) -> ShareRule:
+    return ShareRule(
+        classes=rule.classes,
+        above=rule.above,
+        below=rule.below if isinstance(rule, BlockedConfig) else None,
+        for_s=rule.for_s,
+        hysteresis_ratio=rule.hysteresis_ratio,
+        name=rule.name if isinstance(rule, CoverConfig) else "",
+    )
