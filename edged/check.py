@@ -15,7 +15,8 @@ from edged.engine_opening import find_usable_engine
 from edged.errors import EXIT_CONFIG, ConfigError, DeviceMissingError, EngineMissingError, Mistake, ModelError
 from edged.face_assembly import FaceEngines, find_face_engines, make_decision_settings
 from edged.identity.gallery import GALLERY_NAME
-from edged.models.manifest import DetectorManifest
+from edged.map_assembly import find_segmenter, watches_views
+from edged.models.manifest import DetectorManifest, SegmenterManifest
 from edged.sources.url import redact
 
 
@@ -55,11 +56,13 @@ class Surroundings:
     Attributes:
         fallback: why the processor would compute though TensorRT should; None where it is as configured.
         faces: the networks for faces; None where they are not enabled.
+        segmenter: None where no maps are made.
     """
 
     manifest: DetectorManifest
     fallback: str | None = None
     faces: FaceEngines | None = None
+    segmenter: SegmenterManifest | None = None
 
 
 def check_surroundings(config: Config) -> Surroundings:
@@ -69,7 +72,7 @@ def check_surroundings(config: Config) -> Surroundings:
         ConfigError: an engine, a class or a recording is not there, or TensorRT could not compute and nothing else may.
     """
     mistakes = list(_missing_recordings(config))
-    fallback = faces = None
+    fallback = faces = segmenter = None
     try:
         directory, manifest = find_manifest(config)
         fallback = _find_fallback(config, directory)
@@ -79,9 +82,13 @@ def check_surroundings(config: Config) -> Surroundings:
         faces = find_face_engines(config) if config.faces.enabled else None
     except ConfigError as error:
         mistakes += error.mistakes
+    try:
+        segmenter = find_segmenter(config)[1] if config.segmentation.enabled else None
+    except ConfigError as error:
+        mistakes += error.mistakes
     if mistakes:
         raise ConfigError(config.source, sorted(mistakes, key=lambda found: found.line or 0))
-    return Surroundings(manifest, fallback, faces)
+    return Surroundings(manifest, fallback, faces, segmenter)
 
 
 def _find_fallback(config: Config, directory: Path) -> str | None:
@@ -119,6 +126,8 @@ def _summary(config: Config, surroundings: Surroundings) -> Iterator[str]:
     yield f"  its licence, from its training data: {manifest.licence}"
     if surroundings.faces is not None:
         yield from _describe_faces(config, surroundings.faces)
+    if surroundings.segmenter is not None:
+        yield from _describe_maps(config, surroundings.segmenter)
     for name, camera in config.cameras.items():
         parts = [f"{len(camera.zones)} zones" if len(camera.zones) != 1 else "1 zone"]
         parts.append(f"{len(camera.lines)} lines" if len(camera.lines) != 1 else "1 line")
@@ -142,6 +151,14 @@ def _describe_faces(config: Config, engines: FaceEngines) -> Iterator[str]:
     gallery, key = config.state_dir / GALLERY_NAME, find_gallery_key(config.state_dir).path
     there = "" if gallery.exists() else ", which is not there yet: nobody is known"
     yield f"  gallery {gallery}, key {key}{there}"
+
+
+def _describe_maps(config: Config, manifest: SegmenterManifest) -> Iterator[str]:
+    size = f"{manifest.input.width}x{manifest.input.height}"
+    yield f"maps by {manifest.name} ({size}): {', '.join(manifest.classes)}"
+    yield f"  its licence, from its training data: {manifest.licence}"
+    if not watches_views(config, manifest):
+        yield "  no view is watched: too few of its classes stay where they are"
 
 
 def _source_label(source: object) -> str:
