@@ -7,6 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edged.backends.base import Backend
 from edged.backends.onnx import open_onnx_backend
 from edged.clock import Clock
@@ -42,8 +45,8 @@ from edged.models.manifest import (
 )
 from edged.models.network import Network
 from edged.models.segmenter import Segmenter
-from edged.pipeline import CameraPipeline, DetectionSettings, FrameResult, MapRules
-from edged.privacy import PrivacySettings, hidden_areas, is_known
+from edged.pipeline import CameraPipeline, DetectionSettings, FrameResult, Mapped, MapRules
+from edged.privacy import PrivacySettings, ScenePrivacy, is_known, make_public
 from edged.rules.counters import CounterState
 from edged.rules.engine import Rules
 from edged.rules.settings import ClassLimits, CrowdSettings, LineSettings, ObjectSettings, ZoneSettings
@@ -66,7 +69,13 @@ from edged.types import Frame, Track
 from edged.vision.boxes import scaled
 from edged.vision.draw import draw_overlay
 from edged.vision.motion import MotionGate, MotionSettings
-from edged.vision.redact import PublicPicture, redact
+from edged.vision.redact import PublicPicture
+
+NOTED_CLASSES, NOTED_SHARE = 3, 0.01
+"""So many classes of a zone, from so large a share on, stand below its name in an overlay."""
+
+LEAST_NOTED_AGE_S = 0.1
+"""An overlay says how old its map is from here on."""
 
 PERSON = "person"
 """The class of the detector whose objects have faces."""
@@ -408,31 +417,68 @@ def make_overlay(camera: CameraConfig, class_names: tuple[str, ...], *, caption:
     person = class_names.index(PERSON) if PERSON in class_names else None
 
     def overlay(result: FrameResult, picture: Frame) -> PublicPicture:
-        public = redact(picture.pixels_rgb, hidden_areas(result, picture, privacy, person_class_id=person))
+        public = make_public(result, picture, privacy, person_class_id=person)
+        mapped = result.scene
         draw_overlay(
             public,
             tracks=_scale_tracks(result.tracks.live, result.frame, picture),
             class_names=class_names,
-            names=_names(result.objects),
+            object_notes=_note_objects(result.objects),
             zones=zones,
             lines=lines,
-            caption=caption,
+            zone_notes=_note_zones(mapped) if mapped else None,
+            scene=mapped and mapped.map,
+            caption=caption + (_age_note(picture.captured_s - mapped.captured_s) if mapped else ""),
         )
         return public
 
     return overlay
 
 
+def _age_note(age_s: float) -> str:
+    return f", map {age_s:.1f} s old" if age_s >= LEAST_NOTED_AGE_S else ""
+
+
+def _note_zones(mapped: Mapped) -> dict[str, list[str]]:
+    """Which classes most of each zone is."""
+    return {zone: _note_shares(mapped.map.classes, shares) for zone, shares in mapped.shares.zones.items()}
+
+
+def _note_shares(classes: tuple[str, ...], shares: NDArray[np.float64]) -> list[str]:
+    most = np.argsort(-shares, kind="stable")[:NOTED_CLASSES]
+    return [f"{classes[index]} {100 * shares[index]:.0f}%" for index in most if shares[index] >= NOTED_SHARE]
+
+
 def make_privacy(camera: CameraConfig) -> PrivacySettings:
-    """Whose faces a camera's pictures may show."""
-    zones = {name: zone.pixelate for name, zone in camera.zones.items() if zone.pixelate is not None}
-    return PrivacySettings(pixelate=camera.privacy.pixelate, zones=zones)
+    """What a camera's pictures may show."""
+    settings = camera.privacy
+    scene = None
+    if settings.hide or settings.show:
+        scene = ScenePrivacy(
+            hide=frozenset(settings.hide or ()),
+            show=None if settings.show is None else frozenset(settings.show),
+            most_age_s=settings.map_age_s,
+            speed_ratio=settings.speed_ratio,
+            margin_ratio=settings.margin_ratio,
+        )
+    return PrivacySettings(
+        pixelate=settings.pixelate,
+        zones={name: zone.pixelate for name, zone in camera.zones.items() if zone.pixelate is not None},
+        polygons=settings.polygons,
+        scene=scene,
+        style=settings.style,
+    )
 
 
-def _names(objects: Mapping[int, ObjectFacts]) -> dict[int, str]:
-    """Who is who, as far as it is known."""
-    known = {number: facts.identity for number, facts in objects.items() if facts.identity and is_known(facts)}
-    return {number: decision.name or decision.subject or "" for number, decision in known.items()}
+def _note_objects(objects: Mapping[int, ObjectFacts]) -> dict[int, str]:
+    """Who is who, and what they stand on, as far as it is known."""
+    return {number: _note_object(facts) for number, facts in objects.items()}
+
+
+def _note_object(facts: ObjectFacts) -> str:
+    decision = facts.identity if is_known(facts) else None
+    name = (decision.name or decision.subject or "") if decision else ""
+    return f"{name} on {facts.surface}".lstrip() if facts.surface else name
 
 
 def _scale_tracks(tracks: Iterable[Track], frame: Frame, picture: Frame) -> list[Track]:

@@ -26,7 +26,6 @@ from edged.face_assembly import GalleryFollower, find_face_engines, make_face_wa
 from edged.map_assembly import find_segmenter, make_map_rules, make_map_watch, makes_maps
 from edged.models.manifest import DetectorManifest
 from edged.pipeline import FrameResult, process
-from edged.privacy import PrivacySettings
 from edged.runtime.journal import Journal
 from edged.runtime.pacing import Pacer
 from edged.runtime.recorder import Overlay
@@ -82,6 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
         reports_weak=arguments.detections is not None,
         start_at=arguments.start,
         sinks=sinks,
+        draws=arguments.overlay is not None,
         shows_faces=arguments.show_faces,
     )
     with ExitStack() as stack:
@@ -142,6 +142,8 @@ class Replay:
         start_at: UTC seconds of the first frame.
         sinks: take the events.
         reports_weak: results hold detections that no track can use, too.
+        draws: results hold the map of their very picture where the camera hides by class, so that not all of it must be hidden.
+            Only those who draw see it: events are as they are without.
         shows_faces: nobody is hidden in the overlay, whatever the configuration says.
     """
 
@@ -154,6 +156,7 @@ class Replay:
         start_at: float,
         sinks: list[Sink],
         reports_weak: bool = False,
+        draws: bool = False,
         shows_faces: bool = False,
     ) -> None:
         self._camera = camera
@@ -169,7 +172,10 @@ class Replay:
         self._face_engines = find_face_engines(config) if config.faces.enabled and settings.faces else None
         self._class_names = manifest.classes
         self._journal = Journal(device=DEVICE, epoch=REPLAY_EPOCH, clock=self._clock, quality=lambda: None, sinks=sinks)
-        privacy = PrivacySettings(pixelate="nobody") if shows_faces else assembly.make_privacy(settings)
+        privacy = assembly.make_privacy(settings)
+        if shows_faces:
+            privacy = replace(privacy, pixelate="nobody", zones={})
+        self._maps_every_picture = draws and privacy.scene is not None
         self.overlay = assembly.make_overlay(settings, manifest.classes, caption=camera, privacy=privacy)
         self.outputs: list[Callable[[FrameResult], None]] = []
         self._n_frames = self._n_analysed = self._n_events = 0
@@ -229,7 +235,10 @@ class Replay:
             watch.work(segmenter)
             for mapped in watch.take():
                 self._publish(self._pipeline.take_map(mapped))
-            return replace(result, scene=self._pipeline.scene)
+            scene = self._pipeline.scene
+            if self._maps_every_picture and (scene is None or scene.frame_seq != result.frame.seq):
+                scene = watch.map_of(result.frame, segmenter)
+            return replace(result, scene=scene)
 
         return make_map
 

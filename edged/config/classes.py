@@ -54,6 +54,8 @@ def _mapped_classes(config: Config) -> Iterator[tuple[KeyPath, Collection[str] |
     for camera_id, camera in config.cameras.items():
         path: KeyPath = ("cameras", camera_id)
         yield (*path, "areas", "classes"), camera.areas.classes
+        yield (*path, "privacy", "hide"), camera.privacy.hide
+        yield (*path, "privacy", "show"), camera.privacy.show
         for name, zone in camera.zones.items():
             below = (*path, "zones", name)
             yield (*below, "areas"), zone.areas

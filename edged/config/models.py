@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    BeforeValidator,
     PlainValidator,
     PrivateAttr,
     ValidationInfo,
@@ -46,7 +47,7 @@ from edged.config.values import (
 )
 from edged.errors import Mistake
 from edged.models.manifest import SCORE_FLOOR, Precision
-from edged.privacy import Pixelate, PrivacySettings
+from edged.privacy import Pixelate, PrivacySettings, ScenePrivacy
 from edged.rules.settings import (
     MAX_LINES,
     MAX_ZONES,
@@ -54,9 +55,11 @@ from edged.rules.settings import (
 from edged.strict_yaml import KeyPath, format_path
 from edged.tracking.tracker import TrackerSettings
 from edged.vision.motion import MotionSettings
+from edged.vision.redact import Style
 
 MAX_CAMERAS = 64
 MAX_IGNORED = 32
+MAX_PRIVATE = 32
 
 _Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 _DAYS: tuple[_Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -250,12 +253,53 @@ class TrackConfig(Section):
     )
 
 
+def _names_some(value: Any) -> Any:
+    """Who writes the key means to hide something: left empty it must not hide nothing."""
+    if not value:
+        raise mistake("config.length", "names no class: list at least one, or leave the key out")
+    return value
+
+
+PrivateClasses = Annotated[
+    tuple[Text, ...] | None,
+    BeforeValidator(_names_some),
+    WithJsonSchema({"type": "array", "items": {"type": "string"}, "minItems": 1}),
+]
+
+
 class PrivacyConfig(Section):
     """What its pictures show once they leave edged: clips and overlays."""
 
     pixelate: Pixelate = setting(
         default_of(PrivacySettings, "pixelate"),
         "Whose head is hidden: everybody's, that of unknown people (all but those whose face was recognised), or nobody's.",
+    )
+    polygons: Polygons = setting((), "Areas that are always hidden, whatever is in them.", max_length=MAX_PRIVATE)
+    hide: PrivateClasses = setting(None, "Classes of the segmenter: every pixel of them is hidden.")
+    show: PrivateClasses = setting(None, "Classes of the segmenter: every pixel of any other is hidden.")
+    style: Style = setting(
+        default_of(PrivacySettings, "style"), "How polygons and classes are hidden: as coarse blocks, or filled with one grey."
+    )
+    map_age_s: Number = setting(
+        default_of(ScenePrivacy, "most_age_s"),
+        "A map further from the picture's moment than this counts as none: with hide or show everything is hidden.",
+        unit="s",
+        ge=0,
+        le=60,
+    )
+    speed_ratio: Number = setting(
+        default_of(ScenePrivacy, "speed_ratio"),
+        "So far what is hidden may move in a second, as a share of the picture's width; as much more is hidden around it.",
+        unit="ratio",
+        ge=0,
+        le=10,
+    )
+    margin_ratio: Number = setting(
+        default_of(ScenePrivacy, "margin_ratio"),
+        "So much more is hidden around it in any case, as a share of the picture's width: maps are not exact along borders.",
+        unit="ratio",
+        ge=0,
+        le=1,
     )
 
 

@@ -16,7 +16,7 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 def find_warnings(config: Config) -> list[Mistake]:
     """Everything unwise, in the order of the file."""
-    found = [*_broker(config), *_faces(config), *_cameras(config)]
+    found = [*_broker(config), *_faces(config), *_cameras(config), *_private_classes(config)]
     warnings = [config.mistake_at(code, path, message) for code, path, message in found]
     return sorted(warnings, key=lambda warning: warning.line or 0)
 
@@ -47,6 +47,23 @@ def _faces(config: Config) -> Iterator[_Warning]:
         yield "config.insecure", ("faces", "liveness"), "a photograph that is held up is taken for the person on it"
     if not any(camera.enabled and camera.faces for camera in config.cameras.values()):
         yield "config.idle", ("faces", "enabled"), "no camera that is enabled has faces: true"
+
+
+def _private_classes(config: Config) -> Iterator[_Warning]:
+    """Cameras of whose pictures more is hidden than somebody may have meant."""
+    pace_s = config.segmentation.every_s
+    for name, camera in config.cameras.items():
+        privacy = camera.privacy
+        if not camera.enabled or (privacy.hide is None and privacy.show is None):
+            continue
+        path = ("cameras", name, "privacy", "hide" if privacy.hide is not None else "show")
+        if not (config.segmentation.enabled and camera.segmentation):
+            yield "config.idle", path, "no maps are made of its pictures, so everything is hidden: set segmentation.enabled: true"
+        elif pace_s > privacy.map_age_s:
+            message = (
+                f"maps come every {pace_s:g} s and count for {privacy.map_age_s:g} s (map_age_s): in between everything is hidden"
+            )
+            yield "config.idle", path, message
 
 
 def _cameras(config: Config) -> Iterator[_Warning]:

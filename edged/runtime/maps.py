@@ -213,7 +213,7 @@ class MapWatch:
             job = self._jobs.pop(camera)
         if not has_pixels(job.frame):
             return
-        mapped = self._map(job.frame, segmenter)
+        mapped = self.map_of(job.frame, segmenter)
         with self._ready:
             if job.life != self._lives[camera]:
                 return
@@ -222,7 +222,12 @@ class MapWatch:
             self._newest[camera] = mapped
         self._on_map()
 
-    def _map(self, frame: Frame, segmenter: Segmenter) -> Mapped:
+    def map_of(self, frame: Frame, segmenter: Segmenter) -> Mapped:
+        """The map of one picture, now, whatever the pace; nothing waits for it, and `newest` does not know it.
+
+        Raises:
+            InferenceError: the network failed.
+        """
         timer = StageTimer(self._now_s)
         scene = segmenter.segment(frame.pixels_rgb)
         timer.end("segment")

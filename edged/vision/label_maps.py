@@ -13,13 +13,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.vision.masks import Polygon, polygon_mask
+from edged.vision.masks import Mask, Polygon, polygon_mask
 
 Labels = NDArray[np.uint8]
 """(h, w) uint8: a class id a pixel."""
-
-Mask = NDArray[np.bool_]
-"""(h, w): which pixels are meant."""
 
 Outline = tuple[tuple[float, float], ...]
 """At least three corners (x, y) in shares of the picture; the last joins the first."""

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+Mask = NDArray[np.bool_]
+"""(h, w): which pixels are meant."""
 
 Polygon = Sequence[tuple[float, float]]
 """At least three corners (x, y) in shares of the picture; the last joins the first."""
@@ -52,8 +56,30 @@ def points_inside_any(points_norm: NDArray[np.floating], polygons_norm: Sequence
     return inside
 
 
-def polygon_mask(polygons_norm: Sequence[Polygon], *, width: int, height: int) -> NDArray[np.bool_]:
+def polygon_mask(polygons_norm: Sequence[Polygon], *, width: int, height: int) -> Mask:
     """Which pixels have their centre in at least one of the polygons: (height, width). Make it once, it is slow."""
     y, x = np.mgrid[0:height, 0:width]
     centres_norm = np.column_stack([(x.ravel() + 0.5) / width, (y.ravel() + 0.5) / height])
     return points_inside_any(centres_norm, polygons_norm).reshape(height, width)
+
+
+def covering_mask(polygons_norm: Sequence[Polygon], *, width: int, height: int) -> Mask:
+    """Every pixel that one of the polygons touches, and a little around it: (height, width). Quick, for what must be covered."""
+    drawn = np.zeros((height, width), np.uint8)
+    for polygon in polygons_norm:
+        edges = np.asarray(polygon, np.float64) * (width, height) - 0.5  # OpenCV's pixels have their centres at whole numbers
+        cv2.fillPoly(drawn, [np.rint(edges).astype(np.int32)], 1)
+    return cv2.dilate(drawn, np.ones((3, 3), np.uint8)) > 0
+
+
+def spread(mask: Mask, *, width: int, height: int) -> Mask:
+    """A mask in another size: (height, width), each pixel that holds a part of one of the mask's."""
+    for axis, size in enumerate((height, width)):
+        n = mask.shape[axis]
+        if n == size:
+            continue
+        counts = np.insert(np.cumsum(mask, axis=axis, dtype=np.int32), 0, 0, axis=axis)
+        first = np.arange(size) * n // size
+        end = -(-np.arange(1, size + 1) * n // size)
+        mask = np.take(counts, end, axis=axis) > np.take(counts, first, axis=axis)
+    return mask

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from types import TracebackType
 
 import numpy as np
 
@@ -52,6 +53,12 @@ class StreetSegmenter:
     def close(self) -> None:
         """Nothing is held."""
         self.is_closed = True
+
+    def __enter__(self) -> StreetSegmenter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
 
     def _index_of(self, pixels_rgb: Pixels) -> int:
         wanted = _digest(pixels_rgb)

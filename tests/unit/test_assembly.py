@@ -17,7 +17,7 @@ from edged.config.rules import LineConfig, ObjectsConfig, ZoneConfig
 from edged.errors import InputError
 from edged.models.manifest import SCORE_FLOOR
 from edged.pipeline import FrameResult
-from edged.privacy import PrivacySettings
+from edged.privacy import PrivacySettings, ScenePrivacy
 from edged.runtime.pacing import is_on
 from edged.sinks.jsonl import JsonLinesSink
 from edged.sinks.mqtt import MqttSink
@@ -288,6 +288,28 @@ def test_privacy_of_camera_and_zones_reaches_its_settings():
     camera, _ = read_camera(json.dumps({"source": "street:", "privacy": {"pixelate": "unknown"}, "zones": zones}))
 
     assert assembly.make_privacy(camera) == PrivacySettings(pixelate="unknown", zones={"garden": "nobody"})
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        pytest.param({"hide": ["car"]}, {"hide": frozenset({"car"})}, id="hide some"),
+        pytest.param({"show": ["road"]}, {"show": frozenset({"road"})}, id="show some alone"),
+        pytest.param(
+            {"hide": ["car"], "show": ["car", "road"]},
+            {"hide": frozenset({"car"}), "show": frozenset({"car", "road"})},
+            id="both",
+        ),
+    ],
+)
+def test_privacy_by_class_and_polygon_reaches_its_settings(keys, expected):
+    """What is hidden by its class, and how far a map of another moment is trusted."""
+    privacy = {**keys, "polygons": [POLYGON], "style": "fill", "map_age_s": 0.5, "speed_ratio": 0.1, "margin_ratio": 0.02}
+    camera, _ = read_camera(json.dumps({"source": "street:", "privacy": privacy}))
+
+    scene = ScenePrivacy(**expected, most_age_s=0.5, speed_ratio=0.1, margin_ratio=0.02)
+    polygon = tuple(tuple(point) for point in POLYGON)
+    assert assembly.make_privacy(camera) == PrivacySettings(polygons=(polygon,), scene=scene, style="fill")
 
 
 def test_overlay_hides_heads_unless_the_camera_shows_everybody():

@@ -476,6 +476,28 @@ def _door(line: str) -> str:
             "did you mean from?",
             id="alias suggested",
         ),
+        pytest.param(
+            _door("privacy: {hide: []}"), "config.length", "cameras.door.privacy.hide", 4, "leave the key out", id="hide nothing"
+        ),
+        pytest.param(
+            _door("privacy: {show: null}"),
+            "config.length",
+            "cameras.door.privacy.show",
+            4,
+            "leave the key out",
+            id="show left empty",
+        ),
+        pytest.param(
+            _door("privacy: {polygons: [[[0, 0], [1, 1]]]}"),
+            "config.polygon",
+            "cameras.door.privacy.polygons[0]",
+            4,
+            "at least 3 corners",
+            id="private area of two corners",
+        ),
+        pytest.param(
+            _door("privacy: {style: blur}"), "config.choice", "cameras.door.privacy.style", 4, "fill", id="no such style"
+        ),
     ],
 )
 def test_config_mistake_has_code_place_line_and_mend(text: str, code: str, where: str, line: int | None, hint: str) -> None:
@@ -778,6 +800,26 @@ def test_config_insecure_broker_is_a_warning(mqtt: str, where: str) -> None:
     config = read(CAMERA + f"mqtt: {mqtt}", environ={"HOME": "/", "P": "x"})
 
     assert [(warning.code, warning.where) for warning in config.warnings] == [("config.insecure", where)]
+
+
+@pytest.mark.parametrize(
+    ("privacy", "segmentation", "camera", "hint"),
+    [
+        pytest.param("{hide: [car]}", "{}", "true", "segmentation.enabled", id="no maps"),
+        pytest.param("{show: [road]}", "{enabled: true}", "false", "segmentation.enabled", id="no maps of this camera"),
+        pytest.param("{hide: [car]}", "{enabled: true, every_s: 3}", "true", "every 3 s and count for 1 s", id="too seldom"),
+        pytest.param("{hide: [car], map_age_s: 3}", "{enabled: true, every_s: 3}", "true", None, id="often enough"),
+        pytest.param("{}", "{}", "true", None, id="nothing to hide"),
+    ],
+)
+def test_config_classes_hidden_without_maps_are_a_warning(privacy: str, segmentation: str, camera: str, hint: str | None) -> None:
+    """Then everything is hidden, which somebody may not have meant."""
+    door = f"{{source: 'street:', segmentation: {camera}, privacy: {privacy}}}"
+
+    warnings = read(f"segmentation: {segmentation}\ncameras: {{door: {door}}}").warnings
+
+    private = [warning for warning in warnings if warning.where.startswith("cameras.door.privacy.")]
+    assert [hint in warning.message for warning in private] == ([True] if hint else [])
 
 
 def test_config_camera_that_may_be_anybody_is_a_warning() -> None:

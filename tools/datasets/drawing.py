@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.types import Pixels
-from edged.vision.draw import colour_of
+from edged.vision.palette import colour_of
 from tools.datasets.pictures import VOID, Part, Picture, PictureSet
 
 Colour = tuple[int, int, int]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edged.types import Track, TrackState
-from edged.vision.draw import PALETTE, colour_of, draw_overlay
+from edged.types import SegmentationMap, Track, TrackState
+from edged.vision.draw import draw_overlay
+from edged.vision.palette import class_colours
 from edged.vision.redact import NOTHING, redact
 
 NAMES = ["person", "car"]
@@ -41,8 +42,8 @@ def test_draw_overlay_of_a_track_paints_its_box_in_the_colour_of_its_class() -> 
 
     drawn = draw(pixels, tracks=[make_track((200, 100, 260, 220), class_id=1)])
 
-    assert tuple(drawn[160, 200]) == colour_of(1)
-    assert tuple(drawn[219, 230]) == colour_of(1)
+    assert tuple(drawn[160, 200]) == class_colours(NAMES)[1]
+    assert tuple(drawn[219, 230]) == class_colours(NAMES)[1]
     assert tuple(drawn[160, 230]) == (100, 100, 100)
     assert (pixels == 100).all()
 
@@ -62,7 +63,7 @@ def test_draw_overlay_writes_who_an_object_is() -> None:
     """A name makes the label longer; a number that has none changes nothing."""
     track = make_track((200, 100, 260, 220))
 
-    plain, named, other = (draw(grey(), tracks=[track], names=names) for names in (None, {7: "anna"}, {8: "bert"}))
+    plain, named, other = (draw(grey(), tracks=[track], object_notes=notes) for notes in (None, {7: "anna"}, {8: "bert"}))
 
     assert (named != plain).any()
     np.testing.assert_array_equal(other, plain)
@@ -117,10 +118,38 @@ def test_draw_overlay_of_any_size_writes_its_caption(size: tuple[int, int]) -> N
     assert (drawn != 100).any()
 
 
-def test_colour_of_each_class_of_a_street_scene_is_its_own() -> None:
-    """Three shades of the palette, the first as it is; any further class has a colour, too."""
-    colours = [colour_of(class_id) for class_id in range(3 * len(PALETTE))]
+def test_draw_overlay_of_a_map_tints_the_picture_below_everything_else() -> None:
+    """Boxes and names lie on the tint, the legend below them all."""
+    scene = SegmentationMap(np.zeros((36, 64), np.uint8), ("grass",), 640, 360)
 
-    assert tuple(colours[: len(PALETTE)]) == PALETTE
-    assert len(set(colours)) == len(colours)
-    assert colour_of(1000) in colours
+    drawn = draw(grey(), tracks=[make_track((200, 100, 260, 220), class_id=1)], scene=scene)
+
+    (green,) = class_colours(("grass",))
+    np.testing.assert_allclose(drawn[60, 500], 0.6 * 100 + 0.4 * np.array(green), atol=1)
+    assert tuple(drawn[160, 200]) == class_colours(NAMES)[1]
+    assert drawn[350, 630].max() < 40
+
+
+def test_draw_overlay_keeps_the_names_of_zones_above_the_legend() -> None:
+    """A zone along the lower rim is named above what explains the colours."""
+    scene = SegmentationMap(np.zeros((36, 64), np.uint8), ("grass",), 640, 360)
+    zone = [(0.0, 0.99), (1.0, 0.99), (1.0, 1.0), (0.0, 1.0)]
+
+    named, unnamed = (draw(grey(), tracks=[], scene=scene, zones={name: zone}) for name in ("rim", ""))
+
+    changed = np.nonzero(np.any(named != unnamed, axis=2))[0]
+    assert 320 < changed.min() < changed.max() < 346
+
+
+@pytest.mark.parametrize(
+    ("bottom", "least", "most"),
+    [pytest.param(0.75, 40, 60, id="below each other"), pytest.param(0.3, 10, 20, id="beside each other")],
+)
+def test_draw_overlay_writes_notes_at_a_zone(bottom: float, least: int, most: int) -> None:
+    """Below its name where the zone is high enough, else in one line."""
+    zone = [(0.25, 0.25), (0.75, 0.25), (0.75, bottom), (0.25, bottom)]
+
+    plain, noted = (draw(grey(), tracks=[], zones={"a": zone}, zone_notes=notes) for notes in (None, {"a": ["b 1%", "c 2%"]}))
+
+    rows = np.nonzero(np.any(plain != noted, axis=2))[0]
+    assert least <= rows.max() - 90 <= most

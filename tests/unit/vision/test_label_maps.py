@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as coco_mask
@@ -77,6 +77,7 @@ def test_class_shares_with_a_mask_of_another_size_are_refused() -> None:
         class_shares(np.zeros((2, 4), np.uint8), 1, inside=np.ones((4, 2), np.bool_))
 
 
+@settings(max_examples=60, deadline=None)
 @given(labels=arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=9)))
 def test_class_shares_of_all_labels_sum_to_one(labels: np.ndarray) -> None:
     """Every pixel is in exactly one share."""
@@ -127,6 +128,7 @@ def test_mask_of_classes_is_where_they_are(class_ids: tuple[int, ...], expected:
     assert mask_of(np.array([[0, 1, VOID]], np.uint8), class_ids).astype(int).tolist() == [expected]
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     labels=arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9)),
     zoom=st.integers(min_value=1, max_value=4),
@@ -207,6 +209,7 @@ def test_find_regions_smaller_than_the_tolerance_are_rectangles() -> None:
     assert sorted(region.outline) == [(0.7, 0.3), (0.7, 0.4), (0.8, 0.3), (0.8, 0.4)]
 
 
+@settings(max_examples=60, deadline=None)
 @given(mask=MASKS)
 def test_find_regions_without_tolerance_hold_exactly_the_mask(mask: np.ndarray) -> None:
     """Nothing is lost, joined or closed, however ragged: a pixel is inside if and only if it is of the mask."""
@@ -217,6 +220,7 @@ def test_find_regions_without_tolerance_hold_exactly_the_mask(mask: np.ndarray) 
     assert np.array_equal(centres_inside(regions, width=width, height=height), mask)
 
 
+@settings(max_examples=60, deadline=None)
 @given(mask=MASKS)
 def test_run_lengths_equal_those_of_pycocotools(mask: np.ndarray) -> None:
     """Compressed runs are COCO's to the byte."""
@@ -228,6 +232,8 @@ def test_run_lengths_equal_those_of_pycocotools(mask: np.ndarray) -> None:
     assert expected["size"] == list(mask.shape)
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools 2.0.11 and NumPy 2
+@settings(max_examples=60, deadline=None)
 @given(mask=MASKS)
 def test_run_lengths_uncompressed_are_understood_by_pycocotools(mask: np.ndarray) -> None:
     """COCO's other form is the runs themselves."""
@@ -238,6 +244,7 @@ def test_run_lengths_uncompressed_are_understood_by_pycocotools(mask: np.ndarray
     assert np.array_equal(coco_mask.decode(encoded), mask)
 
 
+@settings(max_examples=60, deadline=None)
 @given(mask=MASKS)
 def test_mask_from_runs_turns_run_lengths_back(mask: np.ndarray) -> None:
     """There and back, through the compressed form too."""

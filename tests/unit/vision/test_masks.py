@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 
-from edged.vision.masks import points_inside, points_inside_any, polygon_area, polygon_mask
+from edged.vision.masks import covering_mask, points_inside, points_inside_any, polygon_area, polygon_mask, spread
 
 SQUARE = [(0.2, 0.2), (0.8, 0.2), (0.8, 0.8), (0.2, 0.8)]
 HOLLOW = [(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.4), (0.0, 1.0)]
@@ -90,3 +94,46 @@ def test_polygon_mask_of_two_areas_is_their_union_by_pixel_centres() -> None:
 def test_polygon_area_of_corners_is_that_inside(corners, expected):
     """Whatever the direction and the unit."""
     assert polygon_area(corners) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("polygon", [SQUARE, HOLLOW, DIAMOND])
+@pytest.mark.parametrize(("width", "height"), [(64, 36), (101, 57)])
+def test_covering_mask_holds_what_the_polygon_touches_and_little_more(polygon: list, width: int, height: int) -> None:
+    """A point anywhere in the polygon lies in a pixel of the mask; two pixels from it nothing is covered."""
+    y, x = np.mgrid[0 : 8 * height, 0 : 8 * width]
+    fine = np.column_stack([(x.ravel() + 0.5) / (8 * width), (y.ravel() + 0.5) / (8 * height)])
+    touched = points_inside(fine, polygon).reshape(height, 8, width, 8).any(axis=(1, 3))
+
+    covered = covering_mask([polygon], width=width, height=height)
+
+    near = cv2.dilate(touched.astype(np.uint8), np.ones((5, 5))) > 0
+    assert not np.any(touched & ~covered)
+    assert not np.any(covered & ~near)
+
+
+def test_covering_mask_of_a_polygon_smaller_than_a_pixel_covers_the_pixel() -> None:
+    """A small secret is one, too."""
+    assert covering_mask([[(0.31, 0.31), (0.32, 0.31), (0.32, 0.32)]], width=10, height=10)[3, 3]
+
+
+def test_covering_mask_of_two_polygons_covers_where_they_overlap() -> None:
+    """What both want hidden is hidden."""
+    assert covering_mask([SQUARE, SQUARE], width=20, height=20)[10, 10]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    mask=arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12)),
+    width=st.integers(min_value=1, max_value=30),
+    height=st.integers(min_value=1, max_value=30),
+)
+def test_spread_sets_every_pixel_that_overlaps(mask: np.ndarray, width: int, height: int) -> None:
+    """Equal to spreading each element over the pixels that share some area with it."""
+    rows, columns = mask.shape
+    expected = np.zeros((height, width), np.bool_)
+    for row, column in np.argwhere(mask):
+        top, bottom = row * height // rows, -(-(row + 1) * height // rows)
+        left, right = column * width // columns, -(-(column + 1) * width // columns)
+        expected[top:bottom, left:right] = True
+
+    assert np.array_equal(spread(mask, width=width, height=height), expected)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis.extra.numpy import array_shapes, arrays
 
-from edged.vision.redact import BLOCKS, LEAST_BLOCK_PX, NOTHING, PublicPicture, redact
+from edged.vision.masks import spread
+from edged.vision.redact import BLOCKS, FILL_COLOUR, LEAST_BLOCK_PX, NOTHING, Cover, PublicPicture, redact
 
 PACKAGE = Path(__file__).parents[3] / "edged"
 
@@ -70,6 +74,60 @@ def test_redact_hides_what_is_inside_the_picture(box: tuple[float, float, float,
 def test_redact_of_an_area_that_is_none_changes_nothing(box: tuple[float, float, float, float]) -> None:
     """Outside the picture, without width, turned inside out."""
     np.testing.assert_array_equal(redact(noise(), boxes(box)).pixels_rgb, noise())
+
+
+MASKS = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=16))
+
+
+@settings(max_examples=60, deadline=None)
+@given(mask=MASKS, other=MASKS)
+def test_redact_filled_leaves_no_trace_of_what_was_there(mask: np.ndarray, other: np.ndarray) -> None:
+    """Two pictures that differ only where a cover fills are the same picture outside, whatever else is pixelated."""
+    hidden = spread(mask, width=160, height=120)
+    picture, twin = noise(), noise()
+    twin[hidden] = 255 - twin[hidden]
+    covers = [Cover(other, "pixelate"), Cover(mask, "fill")]
+
+    public, public_twin = (redact(pixels, boxes((30, 30, 90, 90)), covers) for pixels in (picture, twin))
+
+    np.testing.assert_array_equal(public.pixels_rgb, public_twin.pixels_rgb)
+
+
+@settings(max_examples=60, deadline=None)
+@given(mask=MASKS)
+def test_redact_covers_what_the_mask_says_and_nothing_else(mask: np.ndarray) -> None:
+    """One grey inside, the picture outside."""
+    hidden = spread(mask, width=160, height=120)
+
+    pixels = redact(noise(), NOTHING, [Cover(mask, "fill")]).pixels_rgb
+
+    assert np.all(pixels[hidden] == FILL_COLOUR)
+    np.testing.assert_array_equal(pixels[~hidden], noise()[~hidden])
+
+
+@settings(max_examples=60, deadline=None)
+@given(mask=MASKS)
+def test_redact_pixelated_leaves_few_colours_of_every_part(mask: np.ndarray) -> None:
+    """Of each connected part so many as of an area as large; outside nothing changes."""
+    hidden = spread(mask, width=160, height=120)
+
+    pixels = redact(noise(), NOTHING, [Cover(mask, "pixelate")]).pixels_rgb
+
+    np.testing.assert_array_equal(pixels[~hidden], noise()[~hidden])
+    n_parts, parts = cv2.connectedComponents(hidden.astype(np.uint8))
+    for part in range(1, n_parts):
+        rows, columns = np.nonzero(parts == part)
+        sides = np.array([np.ptp(rows) + 1, np.ptp(columns) + 1])
+        block = max(LEAST_BLOCK_PX, sides.min() / BLOCKS)
+        colours = np.unique(pixels[rows, columns], axis=0)
+        assert len(colours) <= np.prod(np.maximum(1, sides // block))
+
+
+def test_redact_of_a_cover_of_everything_leaves_blocks_of_a_quarter_of_the_height() -> None:
+    """Where nothing may be shown, hardly anything is."""
+    pixels = redact(noise(), NOTHING, [Cover(np.ones((1, 1), bool), "pixelate")]).pixels_rgb
+
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) <= BLOCKS * 5
 
 
 def test_public_pictures_come_from_redact_alone() -> None:
