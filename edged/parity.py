@@ -12,11 +12,21 @@ from edged.errors import InputError
 from edged.models.detector import Detector, is_sure
 from edged.models.face import FaceEncoder
 from edged.models.liveness import Liveness
-from edged.models.manifest import DetectorLimits, EncoderLimits, LivenessLimits, Manifest, ParityLimits, Precision
+from edged.models.manifest import (
+    DetectorLimits,
+    EncoderLimits,
+    LivenessLimits,
+    Manifest,
+    ParityLimits,
+    Precision,
+    SegmenterLimits,
+)
 from edged.models.network import Network
+from edged.models.segmenter import Segmenter
 from edged.street.scene import Street
 from edged.types import Detections, Pixels
 from edged.vision.boxes import iou_matrix
+from edged.vision.confusion import class_ious, confusion
 from edged.vision.crops import cut_square
 
 STREETS = (0, 1, 2, 3)
@@ -40,6 +50,11 @@ LIMITS: Mapping[str, Mapping[Precision, ParityLimits]] = {
         "fp32": LivenessLimits(mean_agreement=0.999),
         "fp16": LivenessLimits(mean_agreement=0.99),
         "int8": LivenessLimits(mean_agreement=0.95),
+    },
+    "segmenter": {
+        "fp32": SegmenterLimits(miou=0.99, pixel_agreement=0.999),
+        "fp16": SegmenterLimits(miou=0.95, pixel_agreement=0.99),
+        "int8": SegmenterLimits(miou=0.8, pixel_agreement=0.93),
     },
 }
 """By task and by what an engine computes in; the reference is always the network in float. In ONNX Runtime on the drawn street
@@ -91,7 +106,8 @@ def draw_pictures() -> Iterator[Pixels]:
 def check_parity(reference: Network[Manifest], candidate: Network[Manifest], pictures: Sequence[Pixels], *, batch: int) -> Parity:
     """Show the same pictures to both networks, which are for the same task.
 
-    Of a detector is compared what it finds, of the others what they answer to the middle square of each picture.
+    Of a detector is compared what it finds, of a segmenter its maps, of the others what they answer to the middle square of each
+    picture.
 
     Args:
         pictures: (H, W, 3) uint8 RGB each, of any sizes.
@@ -112,6 +128,8 @@ def check_parity(reference: Network[Manifest], candidate: Network[Manifest], pic
             exact, close = _answer_squares(reference.score_squares, candidate.score_squares, pictures, reference, batch=batch)
             figures = {"mean_agreement": 1 - float(np.abs(exact - close).mean())}
             return Parity(figures, f"scores of {len(pictures)} pictures", len(pictures))
+        case Segmenter():
+            return _check_maps(reference, candidate, pictures, batch=batch)
     return _check_detections(reference, candidate, pictures, batch=batch)
 
 
@@ -133,6 +151,22 @@ def _middle_square(pixels_rgb: Pixels, *, side_px: int) -> Pixels:
     height, width = pixels_rgb.shape[:2]
     margin = min(width, height) / max(width, height)
     return cut_square(pixels_rgb, np.array([0, 0, width, height]), margin=margin, side_px=side_px)
+
+
+def _check_maps(reference: Segmenter, candidate: Segmenter, pictures: Sequence[Pixels], *, batch: int) -> Parity:
+    """What the reference says of a pixel is the truth; a class that neither sees counts neither way."""
+    n_classes = len(reference.manifest.classes)
+    counted = np.zeros((n_classes, n_classes), np.int64)
+    for start in range(0, len(pictures), batch):
+        shown = pictures[start : start + batch]
+        for picture, found in zip(shown, candidate.segment_all(shown), strict=True):
+            counted += confusion(found.labels, reference.segment(picture).labels, n_classes)
+    figures = {
+        "miou": float(np.nanmean(class_ious(counted))),
+        "pixel_agreement": float(np.trace(counted) / counted.sum()),
+    }
+    n_seen = int(np.count_nonzero(counted.sum(axis=0) + counted.sum(axis=1)))
+    return Parity(figures, f"{n_seen} of {n_classes} classes on {len(pictures)} pictures", len(pictures))
 
 
 def _check_detections(reference: Detector, candidate: Detector, pictures: Sequence[Pixels], *, batch: int) -> Parity:

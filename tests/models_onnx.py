@@ -239,7 +239,7 @@ def save_mean_colour_engine(
 def save_pixel_colour_engine(directory: Path, manifest: SegmenterManifest, *, weights: np.ndarray) -> SegmenterManifest:
     """Write an engine that answers of each pixel the class whose colour, a column of weights (3, C), it has most of.
 
-    It has two convolutions of single pixels, `stem` and `head`, and ends as an exported U-Net does.
+    It has a convolution of single pixels, `stem`, and ends as an exported U-Net does, with a transposed one, `head`.
 
     Returns:
         The manifest as written, its digest that of the network.
@@ -250,7 +250,7 @@ def save_pixel_colour_engine(directory: Path, manifest: SegmenterManifest, *, we
         helper.make_node("Mul", ["numbers", "scale"], ["picture"]),
         helper.make_node("Conv", ["picture", "stem_weight"], ["stem_conv"], "stem"),
         helper.make_node("Relu", ["stem_conv"], ["stem"]),
-        helper.make_node("Conv", ["stem", "head_weight"], ["logits"], "head"),
+        helper.make_node("ConvTranspose", ["stem", "head_weight"], ["logits"], "head"),
         helper.make_node("ArgMax", ["logits"], ["indexes"], axis=1, keepdims=0),
         helper.make_node("Cast", ["indexes"], ["index_numbers"], to=TensorProto.FLOAT),
         helper.make_node("Cast", ["index_numbers"], [outputs.labels], to=TensorProto.UINT8),
@@ -258,7 +258,7 @@ def save_pixel_colour_engine(directory: Path, manifest: SegmenterManifest, *, we
     constants = {
         "scale": np.array(1 / 255, np.float32),
         "stem_weight": np.eye(3, dtype=np.float32)[..., None, None],
-        "head_weight": np.ascontiguousarray(weights.T)[..., None, None],
+        "head_weight": weights[..., None, None],
     }
     if outputs.confidence is not None:
         nodes += [

@@ -1,7 +1,8 @@
 """Choose an engine's thresholds and measure it, on the val split: `python -m tools.calibrate engines/detector --data DATA`.
 
 Judged is every class that the manifest names; one of which the sets label too few objects reads `not measured`. What is done for
-face encoders and liveness networks stands in `calibrate_encoder.py` and `calibrate_liveness.py`.
+face encoders and liveness networks stands in `calibrate_encoder.py` and `calibrate_liveness.py`. A segmenter has no thresholds
+and is measured only.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from edged.models.manifest import (
     DetectorManifest,
     EncoderManifest,
     LivenessManifest,
+    SegmenterManifest,
     Thresholds,
     dump_manifest,
     load_manifest,
@@ -35,6 +37,8 @@ from tools.datasets.checking import FEWEST
 from tools.datasets.choosing import choose_classes
 from tools.drawn import DRAWN, draw_set
 from tools.engines import write_manifest
+from tools.evaluate_segmenter import estimate_json, load_masks, measure_engine
+from tools.label_boundaries import PUBLISHED
 from tools.metrics import ClassScore, Matches, collect_matches, score_class
 from tools.report.judged import judged_classes, labelled_names, load_boxes, shorten, tell_nothing_shared
 from tools.report.points import PointErrors, point_errors
@@ -44,6 +48,8 @@ log = logging.getLogger(__name__)
 
 NOT_MEASURED = "not measured"
 DRAWN_PICTURES = 160
+RESAMPLES = 1000
+"""Of the intervals of a segmenter's figures."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -61,13 +67,15 @@ def main(argv: list[str] | None = None) -> int:
                 manifest = calibrate_liveness(arguments.engine, arguments.data)
             case EncoderManifest():
                 manifest = calibrate_encoder(arguments.engine, arguments.data, points=arguments.points)
+            case SegmenterManifest():
+                manifest = measure_segmenter(arguments.engine, arguments.data)
             case _:
                 manifest = calibrate(arguments.engine, arguments.data, drawn=arguments.drawn)
     except EdgedError as error:
         print(f"error: {error}", file=sys.stderr)
         return 78
     told = dump_manifest(manifest.model_copy(update={"trained": {}}))
-    print(told[told.index("thresholds:") :], end="")
+    print(told[told.index("measured:" if manifest.task == "segmenter" else "thresholds:") :], end="")
     return 0
 
 
@@ -92,6 +100,24 @@ def calibrate(engine: Path, data: Path, *, drawn: int | None) -> DetectorManifes
     thresholds = _choose(sets, found, manifest)
     manifest = manifest.model_copy(update={"thresholds": thresholds, "measured": _measured(sets, found, thresholds, manifest)})
     return write_manifest(engine, manifest)
+
+
+def measure_segmenter(engine: Path, data: Path) -> SegmenterManifest:
+    """Measure the engine in a directory on every set's val split and write that into its manifest; it has no thresholds.
+
+    Raises:
+        ModelError, InputError: the engine or the data cannot be used.
+    """
+    measured: dict[str, Any] = {"on": f"val split, at the pictures' own size; borders within {PUBLISHED}"}
+    for one in measure_engine(engine, load_masks(data, split="val"), resamples=RESAMPLES):
+        measured[one.run.pictures.name] = {
+            "pictures": len(one.run.counted),
+            "miou": estimate_json(one.mean_iou),
+            "pixel_accuracy": estimate_json(one.pixel_accuracy),
+            "boundary_f1": estimate_json(one.boundary_f1),
+            "iou": {name: estimate_json(part.iou)["value"] for name, part in one.classes.items()},
+        }
+    return write_manifest(engine, load_manifest(engine, kind=SegmenterManifest).model_copy(update={"measured": measured}))
 
 
 def _choose_sets(sets: Sequence[PictureSet], manifest: DetectorManifest) -> list[PictureSet]:

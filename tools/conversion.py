@@ -13,6 +13,7 @@ from edged.backends.onnx_file import read_onnx
 from edged.errors import InputError
 from tools.engines import IR_VERSION
 
+CONVOLUTIONS = ("Conv", "ConvTranspose")
 FEWEST_STORED = 1024
 """Numbers of a weight that is worth storing in half its size."""
 
@@ -90,7 +91,7 @@ def choose_float(network: onnx.ModelProto, prefixes: Sequence[str], path: Path) 
         InputError: it is no network in float, a prefix fits no layer, or nothing would be left to convert.
     """
     nodes = network.graph.node
-    names = [node.name for node in nodes if node.op_type == "Conv"]
+    names = [node.name for node in nodes if node.op_type in CONVOLUTIONS]
     halves = any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in network.graph.initializer)
     if halves or any(node.op_type == "QuantizeLinear" for node in nodes):
         raise InputError(f"{path}: holds layers in FP16 or INT8 already: start from the network in float")
@@ -111,7 +112,7 @@ def _heads_and_behind(graph: onnx.GraphProto) -> list[str]:
     for node in reversed(graph.node):  # against the order of computing
         if leads_on.intersection(node.output):
             leads_on.update(node.input)
-        elif node.op_type == "Conv":
+        elif node.op_type in CONVOLUTIONS:
             heads.add(node.name)
             leads_on.update(node.input)
     answers: set[str] = set()

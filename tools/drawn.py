@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
+from edged.street import surfaces
 from edged.street.plan import Traffic
 from edged.street.scene import Street, StreetTruth
 from edged.types import Pixels
 from tools.datasets import CLASSES, Picture, PictureSet
-from tools.datasets.encoding import encode_jpeg
+from tools.datasets.encoding import encode_indexes, encode_jpeg
+from tools.datasets.pictures import Mask, Part, make_picture
 
 DRAWN = "drawn"
 """Name of the set."""
@@ -24,13 +28,30 @@ LEAST_VISIBLE = 0.3
 
 def draw_set(count: int, *, split: str) -> PictureSet:
     """So many frames of streets of the split's own seeds, `PICTURES_PER_SEED` of each, seconds apart."""
+    pictures = [
+        _picture(f"drawn/{street.seed}/{frame}", street.frame(frame), street.truth(frame))
+        for street, frame in _draw(count, split=split)
+    ]
+    return PictureSet(DRAWN, np.ones(len(CLASSES), np.bool_), tuple(pictures))
+
+
+def draw_masks(count: int, *, split: str) -> PictureSet:
+    """The same frames with what every pixel shows, in the names of `edged/street/surfaces.py`."""
     pictures = []
+    for street, frame in _draw(count, split=split):
+        name = f"drawn/{street.seed}/{frame}"
+        mask = Mask(f"{name}, mask", encode_indexes(street.labels(frame)))
+        pictures.append(make_picture(name, encode_jpeg(street.frame(frame)), [], mask=mask))
+    return PictureSet(DRAWN, np.ones(len(surfaces.CLASSES), np.bool_), tuple(pictures), surfaces.CLASSES, Part.MASK)
+
+
+def _draw(count: int, *, split: str) -> Iterator[tuple[Street, int]]:
+    """Streets and the frames of them that are shown."""
     for number in range(0, count, PICTURES_PER_SEED):
         seed = FIRST_SEED[split] + number // PICTURES_PER_SEED
         street = Street(seed, fps=1.0, traffic=RARE_TRAFFIC if split == "train" and seed % 2 else None)
         for frame in _choose_frames(street, min(PICTURES_PER_SEED, count - number), split=split):
-            pictures.append(_picture(f"drawn/{seed}/{frame}", street.frame(frame), street.truth(frame)))
-    return PictureSet(DRAWN, np.ones(len(CLASSES), np.bool_), tuple(pictures))
+            yield street, frame
 
 
 def _choose_frames(street: Street, count: int, *, split: str) -> list[int]:

@@ -4,8 +4,8 @@
     python -m tools.evaluate engines/detector DATA --against engines/other --html report.html
 
 It needs the ONNX file and its manifest only, and calls the daemon's own letterbox, decoding and suppression. Judged is every
-class that the manifest names and a set labels. Engines of other tasks are judged by `evaluate_encoder.py` and
-`evaluate_liveness.py`.
+class that the manifest names and a set labels. Engines of other tasks are judged by `evaluate_encoder.py`,
+`evaluate_liveness.py` and `evaluate_segmenter.py`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from tools.datasets import PictureSet
 from tools.drawn import draw_set
 from tools.evaluate_encoder import evaluate_encoder
 from tools.evaluate_liveness import evaluate_liveness
+from tools.evaluate_segmenter import evaluate_segmenter
 from tools.report.figures import Estimate, Group, Settings, as_json, compare_runs, missing_classes, unlabelled_classes
 from tools.report.judged import in_terms_of, judged_classes, load_boxes, shorten
 from tools.report.page import write_page
@@ -33,12 +34,13 @@ from tools.report.run import Run, run_engine
 OPTIONS_OF = {
     "drawn": ("detector",),
     "coco": ("detector",),
-    "against": ("detector", "liveness"),
-    "against_precision": ("detector", "liveness"),
-    "html": ("detector", "face_encoder"),
+    "against": ("detector", "liveness", "segmenter"),
+    "against_precision": ("detector", "liveness", "segmenter"),
+    "html": ("detector", "face_encoder", "segmenter"),
     "points": ("face_encoder",),
     "imagenet": ("face_encoder",),
     "live": ("liveness",),
+    "tolerance": ("segmenter",),
 }
 """Options that engines of some tasks alone are judged with."""
 
@@ -47,7 +49,8 @@ def main(argv: list[str] | None = None) -> int:
     """Print how good an engine is at its task, for every set.
 
     A detector: average precision at overlap 0.5, recall and precision at the shipped thresholds, by class. A face encoder: how
-    well pairs of one person are told from pairs of two. A liveness network: both errors, by kind of attack.
+    well pairs of one person are told from pairs of two. A liveness network: both errors, by kind of attack. A segmenter: IoU and
+    boundary F1 of each class, pixel accuracy.
     """
     parser = argparse.ArgumentParser(prog="python -m tools.evaluate", description=main.__doc__)
     parser.add_argument("engine", type=Path, help="directory with model.yaml and model.onnx")
@@ -69,6 +72,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--points", type=Path, metavar="ENGINE", help="face encoder: finds faces where a set knows no points")
     parser.add_argument("--imagenet", type=Path, metavar="NPZ", help="face encoder: MobileNetV2's own weights to compare with")
     parser.add_argument("--live", action="store_true", help="liveness: every face of these sets is live")
+    parser.add_argument(
+        "--tolerance", metavar="T", help="segmenter: how far borders may be off, 3px or a share of the diagonal (default: 0.75%%)"
+    )
     arguments = parser.parse_args(argv)
     try:
         text = _evaluate(arguments, parser)
@@ -90,6 +96,8 @@ def _evaluate(arguments: argparse.Namespace, parser: argparse.ArgumentParser) ->
             return evaluate_encoder(arguments)
         case "liveness":
             return evaluate_liveness(arguments)
+        case "segmenter":
+            return evaluate_segmenter(arguments)
         case _:
             return _evaluate_detector(arguments)
 

@@ -22,6 +22,7 @@ from edged.models.manifest import (
     EmbeddingOutput,
     EncoderManifest,
     InputSpec,
+    LabelOutputs,
     LivenessManifest,
     LivenessThresholds,
     Manifest,
@@ -29,6 +30,7 @@ from edged.models.manifest import (
     OnnxFile,
     OutputNames,
     ScoresOutput,
+    SegmenterManifest,
     Thresholds,
     digest_file,
 )
@@ -36,10 +38,12 @@ from tools.engines import IR_VERSION, ONNX_NAME, OPSET, parse_size, write_manife
 from tools.nets.classifier import ExportedClassifier
 from tools.nets.convolution import convolutions
 from tools.nets.embedding import ExportedEmbedding, encoder_weights
+from tools.nets.unet import ExportedUNet
 from tools.nets.yolo import STRIDES, ExportedYolo
 from tools.train_detector import TrainSettings
 from tools.train_encoder import EncoderSettings
 from tools.train_liveness import LivenessSettings
+from tools.train_segmenter import SegmenterSettings
 from tools.training import load_checkpoint
 
 TOLD_ELSEWHERE = {"data", "anchors", "points", "task", "template", "dimension", "margin"}
@@ -79,7 +83,7 @@ class _Engine:
     """
 
     network: Exported
-    settings: TrainSettings | EncoderSettings | LivenessSettings
+    settings: TrainSettings | EncoderSettings | LivenessSettings | SegmenterSettings
     form: type[Manifest]
     own: dict[str, Any]
     weights: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = lambda state: state
@@ -119,12 +123,15 @@ def _describe(recipe: dict[str, Any], size: str | None) -> _Engine:
             return _describe_encoder(EncoderSettings.model_validate(recipe), size)
         case "liveness":
             return _describe_liveness(LivenessSettings.model_validate(recipe), size)
+        case "segmenter":
+            return _describe_segmenter(SegmenterSettings.model_validate(recipe), size)
         case _:
-            raise InputError(f"the checkpoint is of a network for {task!r}: expected one for detector, face_encoder or liveness")
+            known = "detector, face_encoder, liveness or segmenter"
+            raise InputError(f"the checkpoint is of a network for {task!r}: expected one for {known}")
 
 
 def _describe_detector(settings: TrainSettings, size: str | None) -> _Engine:
-    width, height = _choose_size(size, settings.input_px)
+    width, height = _choose_size(size, (settings.input_px, settings.input_px))
     network = ExportedYolo(settings.network(), width=width, height=height)
     own = {
         "task": "detector",
@@ -153,7 +160,7 @@ def _describe_encoder(settings: EncoderSettings, size: str | None) -> _Engine:
 
 
 def _describe_liveness(settings: LivenessSettings, size: str | None) -> _Engine:
-    width, height = _choose_size(size, settings.input_px)
+    width, height = _choose_size(size, (settings.input_px, settings.input_px))
     if width != height:
         raise InputError(f"--input {size}: a liveness network is shown squares; expected one side, such as {settings.input_px}")
     network = ExportedClassifier(settings.network(), width=width, height=height)
@@ -167,9 +174,20 @@ def _describe_liveness(settings: LivenessSettings, size: str | None) -> _Engine:
     return _Engine(network, settings, LivenessManifest, own)
 
 
-def _choose_size(size: str | None, trained_px: int) -> tuple[int, int]:
+def _describe_segmenter(settings: SegmenterSettings, size: str | None) -> _Engine:
+    width, height = _choose_size(size, settings.input_px)
+    network = ExportedUNet(settings.network(), width=width, height=height)
+    own = {
+        "task": "segmenter",
+        "outputs": LabelOutputs(labels="labels", confidence="confidence"),
+        "classes": settings.classes,
+    }
+    return _Engine(network, settings, SegmenterManifest, own)
+
+
+def _choose_size(size: str | None, trained_px: tuple[int, int]) -> tuple[int, int]:
     """Width and height of the input."""
-    width, height = parse_size(size) if size else (trained_px, trained_px)
+    width, height = parse_size(size) if size else trained_px
     if not (width and height) or width % STRIDES[-1] or height % STRIDES[-1]:
         raise InputError(f"--input {size}: expected multiples of {STRIDES[-1]}, e.g. 320 or 416x256")
     return width, height

@@ -21,7 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edged.errors import EXIT_CONFIG, EdgedError, InputError
 from edged.models.manifest import Manifest, OnnxFile, digest_file, load_manifest
-from tools.conversion import choose_float, name_nodes, read_float, tidy
+from tools.conversion import CONVOLUTIONS, choose_float, name_nodes, read_float, tidy
 from tools.engines import FP16_NAME, ONNX_NAME, write_manifest, write_whole
 from tools.onnx_graph import OF_SHAPES_ONLY
 from tools.onnx_shapes import node_constants
@@ -103,7 +103,7 @@ def _from_convolutions_on(graph: onnx.GraphProto) -> set[str]:
     reached: set[str] = set()
     names = set()
     for node in graph.node:
-        if node.op_type == "Conv" or reached.intersection(node.input):
+        if node.op_type in CONVOLUTIONS or reached.intersection(node.input):
             names.add(node.name)
             if node.op_type not in OF_SHAPES_ONLY:
                 reached.update(node.output)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tools.nets.classifier import Classifier
 from tools.nets.convolution import Conv
 from tools.nets.mobilenet_v2 import TAP_ROWS, WIDENED_TAP_ROWS
+from tools.nets.unet import UNet
 from tools.nets.yolo import POOLS, Yolo
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ Passage = tuple[tuple[str, ...], str]
 """What a convolution reads, groups of channels side by side as they are joined, and the group that it makes."""
 
 
-def narrow(network: Yolo | Classifier, weights: Weights) -> Weights:
+def narrow(network: Yolo | Classifier | UNet, weights: Weights) -> Weights:
     """Cut weights of the same architecture down to the network's widths; what is as wide stays as it is, to the last bit.
 
     With the dropped channels at zero the narrow network computes on the kept ones what the wide one does. One shortcut is not the
@@ -88,11 +89,14 @@ def _importance(groups: dict[str, Passage], weights: Weights, sizes: dict[str, i
     return {group: norms for group, norms in total.items() if group not in (PICTURE, ANSWERS, POINTS)}
 
 
-def channel_groups(network: Yolo | Classifier) -> dict[str, Passage]:
+def channel_groups(network: Yolo | Classifier | UNet) -> dict[str, Passage]:
     """For every convolution, the groups of its input channels and that of its outputs: channels that are added are one group.
 
     A filter a channel has the same group on both sides; what reads features that were joined has several groups of inputs.
+    Of a `UNet` only the way down is told: from a wider one, the way up cannot be taken.
     """
+    if isinstance(network, UNet):
+        return _backbone_groups(network)
     if isinstance(network, Classifier):
         return _backbone_groups(network) | {"head": _passage(f"row {len(network.backbone.rows) - 1}", ANSWERS)}
     heads = _spp_groups() if network.settings.design == "spp" else _pan_neck_groups() | _pan_head_groups()
@@ -108,7 +112,7 @@ def _point_groups(heads: dict[str, Passage]) -> dict[str, Passage]:
     return groups
 
 
-def _backbone_groups(network: Yolo | Classifier) -> dict[str, Passage]:
+def _backbone_groups(network: Yolo | Classifier | UNet) -> dict[str, Passage]:
     groups = {"backbone.stem": _passage(PICTURE, "stem")}
     stream = "stem"
     for r, blocks in enumerate(network.backbone.rows):

@@ -60,7 +60,7 @@ def choose_evenly(sets: Sequence[PictureSet], count: int) -> list[PictureSet]:
 
 
 def show(network: Network[Manifest], pictures: PictureSet) -> Iterator[Pixels]:
-    """What a network is shown of each picture: a detector all of it, an encoder the aligned face, a liveness network its square.
+    """What a network is shown of each picture: an encoder the aligned face, a liveness network its square, others all of it.
 
     Of a picture without points the face is taken from about its middle; of one without a box the whole is the face.
     """

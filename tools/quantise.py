@@ -35,7 +35,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from edged.assembly import open_network
 from edged.errors import EXIT_CONFIG, EdgedError, InputError
-from edged.models.manifest import DetectorManifest, Manifest, QuantisedFile, digest_file, load_manifest
+from edged.models.manifest import DetectorManifest, Manifest, QuantisedFile, SegmenterManifest, digest_file, load_manifest
 from edged.models.network import Network
 from edged.parity import check_parity, limits_of
 from edged.types import Pixels
@@ -43,6 +43,7 @@ from tools.conversion import choose_float, name_nodes, read_float, tidy
 from tools.datasets import PictureSet
 from tools.datasets.checking import FEWEST
 from tools.engines import INT8_NAME, write_manifest, write_whole
+from tools.evaluate_segmenter import load_masks, measure_engine
 from tools.metrics import ClassScore, score_class
 from tools.network_inputs import choose_evenly, load_faces, show
 from tools.report.judged import in_terms_of, judged_classes, load_boxes
@@ -126,7 +127,8 @@ def quantise(engine: Path, data: Path, settings: QuantiseSettings) -> Quantised:
 
     Args:
         engine: directory with model.yaml and model.onnx; a former INT8 network is replaced.
-        data: a set of any layout, or a folder of sets: with boxes for a detector, for other networks with a face each picture.
+        data: a set of any layout, or a folder of sets: with boxes for a detector, with masks for a segmenter, for other networks
+            with a face each picture.
 
     Raises:
         ModelError, InputError: the engine, the data or the installed packages cannot be used, or nothing would be left to
@@ -134,8 +136,11 @@ def quantise(engine: Path, data: Path, settings: QuantiseSettings) -> Quantised:
     """
     refuse_old_quantiser()
     manifest = load_manifest(engine)
-    if isinstance(manifest, DetectorManifest):
-        return _quantise_detector(engine, data, settings)
+    match manifest:
+        case DetectorManifest():
+            return _quantise_detector(engine, data, settings)
+        case SegmenterManifest():
+            return _quantise_segmenter(engine, data, settings)
     judges = load_faces(data, split="val")
     _write_int8(engine, load_faces(data, split="train"), settings)
     with open_network(engine) as exact, open_network(engine, precision="int8") as rough:
@@ -161,6 +166,26 @@ def _quantise_detector(engine: Path, data: Path, settings: QuantiseSettings) -> 
     if scores:
         manifest = _note_measured(engine, _measured(judges, scores))
     return Quantised(manifest, tuple(_score_lines(scores)), (_network_ms(before), _network_ms(after)))
+
+
+def _quantise_segmenter(engine: Path, data: Path, settings: QuantiseSettings) -> Quantised:
+    """Judged by IoU of both."""
+    pictures, judges = (load_masks(data, split=split) for split in ("train", "val"))
+    before = measure_engine(engine, judges)
+    _write_int8(engine, pictures, settings)
+    after = measure_engine(engine, judges, precision="int8")
+    measured: dict[str, Any] = {"on": "val split, at the pictures' own size"}
+    lines = []
+    for exact, rough in zip(before, after, strict=True):
+        name, n_pictures = exact.run.pictures.name, len(exact.run.counted)
+        pairs = {kind: (part.iou.value, rough.classes[kind].iou.value) for kind, part in exact.classes.items()}
+        known = {kind: pair for kind, pair in pairs.items() if None not in pair}
+        mean = exact.mean_iou.value, rough.mean_iou.value
+        measured[name] = {"pictures": n_pictures, "miou": _pair_json(mean), "iou": {k: _pair_json(v) for k, v in known.items()}}
+        lines += [f"IoU on {n_pictures} pictures of {name}", f"{'':18}{'float':>8}{'INT8':>8}{'lost':>8}"]
+        lines += [_row(kind, *pair) for kind, pair in {**known, "mean": mean}.items()]
+    network_ms = tuple(float(np.concatenate([one.run.stages_ms for one in runs])[:, 1].mean()) for runs in (before, after))
+    return Quantised(_note_measured(engine, measured), tuple(lines), network_ms)
 
 
 def _write_int8(engine: Path, sets: Sequence[PictureSet], settings: QuantiseSettings) -> Manifest:
@@ -335,6 +360,10 @@ def _pooled(run: Run, class_id: int) -> ClassScore:
     truths = [truth for one in run.found if one for truth in one.truths]
     detections = [each for one in run.found if one for each in one.detections]
     return score_class(truths, detections, class_id, threshold=FLOOR)
+
+
+def _pair_json(pair: tuple[float, float]) -> dict[str, float]:
+    return {"fp32": round(pair[0], 4), "int8": round(pair[1], 4)}
 
 
 def _network_ms(run: Run) -> float:

@@ -12,9 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.vision.confusion import class_ious, confusion
-
-__all__ = ["MapFigures", "confusion", "measure_confusion"]
+from edged.vision.confusion import class_ious
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,7 @@ def measure_confusion(counted: NDArray[np.integer], classes: Sequence[str]) -> M
     """The figures of pixels that were counted, over however many pictures.
 
     Args:
-        counted: (n, n), a row for what they are, a column for what they are said to be: a sum of `confusion`.
+        counted: (n, n), a row for what they are, a column for what they are said to be; see `edged.vision.confusion`.
         classes: the n names.
 
     Raises:

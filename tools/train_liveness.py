@@ -30,7 +30,7 @@ from tools.settings_file import read_document, validate_settings
 from tools.training import Part, ScheduleSettings, StepLoss, Trainer
 from tools.training_data import EpochPlan, remaining_batches
 from tools.training_run import freeze, make_parser, open_journal, parameter_groups, prepare, run_command, run_epochs
-from tools.weights import initialise_classifier
+from tools.weights import initialise_on_backbone
 
 log = logging.getLogger("tools.train_liveness")
 
@@ -147,7 +147,7 @@ def train(arguments: argparse.Namespace, settings: LivenessSettings, processes: 
     settings = prepare(arguments, settings, processes)
     network = Classifier(settings.network())
     if arguments.init:
-        initialise_classifier(network, arguments.init)
+        initialise_on_backbone(network, arguments.init)
     network = network.to(processes.device, memory_format=torch.channels_last)
     freeze(network.backbone, rows=settings.frozen_rows)
     learnt, others = load_training(arguments.data, settings)

@@ -275,7 +275,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except IsADirectoryError as error:
         raise InputError(f"{path}: a directory; expected a file in it, such as last.pt or an engine's model.onnx") from error
     except Exception as error:  # torch raises pickle, zip, runtime and value errors for a file of another kind
-        raise InputError(f"{path}: not a checkpoint of tools.train_detector: {error}") from error
+        raise InputError(f"{path}: not a checkpoint of our trainings: {error}") from error
     if not isinstance(state, dict) or not {"network", "averaged", "settings"} <= state.keys():
-        raise InputError(f"{path}: not a checkpoint of tools.train_detector: expected network, averaged and settings in it")
+        raise InputError(f"{path}: not a checkpoint of our trainings: expected network, averaged and settings in it")
     return state

@@ -20,6 +20,7 @@ from tools.nets.classifier import Classifier
 from tools.nets.convolution import convolutions
 from tools.nets.embedding import Embedding, encoder_weights
 from tools.nets.mobilenet_v2 import ROWS, MobileNetV2
+from tools.nets.unet import UNet
 from tools.nets.yolo import Yolo, YoloSettings
 from tools.training import load_checkpoint
 from tools.transfer import read_darknet
@@ -71,8 +72,8 @@ def initialise_encoder(network: Embedding, path: Path) -> list[str]:
     return missing
 
 
-def initialise_classifier(network: Classifier, path: Path) -> list[str]:
-    """Take over what the file holds for this classifier: the backbone of a detector's or of ImageNet's, or all of one of its own.
+def initialise_on_backbone(network: Classifier | UNet, path: Path) -> list[str]:
+    """Take over what the file holds for this network: the backbone of a detector's or of ImageNet's, or all of one of its own.
 
     A file of a wider network gives its strongest channels (`tools/narrowing.py`), one with more rows its first ones. Returns, and
     logs, what the file lacks: that keeps its random start.

@@ -9,7 +9,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from models_onnx import make_encoder_manifest, make_liveness_manifest, make_manifest, save_engine, save_mean_colour_engine
+from models_onnx import (
+    make_encoder_manifest,
+    make_liveness_manifest,
+    make_manifest,
+    make_segmenter_manifest,
+    save_engine,
+    save_mean_colour_engine,
+    save_pixel_colour_engine,
+)
 
 from edged.assembly import open_detector, open_network
 from edged.errors import InputError
@@ -225,8 +233,28 @@ def test_parity_of_liveness_networks_is_how_near_their_scores_are(tmp_path: Path
     assert other.figures == pytest.approx({"mean_agreement": 1 - (sure[0] - sure[2] + sure[1] - sure[3]) / 2}, abs=1e-4)
 
 
+def test_parity_of_segmenters_is_that_of_their_maps(tmp_path: Path) -> None:
+    """Pixel by pixel over all pictures; the candidate here takes green for red, and neither sees anything blue."""
+    colours = 8 * np.eye(3)
+    save_pixel_colour_engine(tmp_path / "exact", make_segmenter_manifest(), weights=colours)
+    save_pixel_colour_engine(tmp_path / "blind", make_segmenter_manifest(), weights=colours[[0, 0, 2]])
+    red, green = (np.full((32, 64, 3), colour, np.uint8) for colour in ((255, 0, 0), (0, 255, 0)))
+    green[:, :16] = red[:, :16]
+
+    with open_network(tmp_path / "exact") as exact, open_network(tmp_path / "blind") as blind:
+        same = check_parity(exact, exact, [red, green, green], batch=2)
+        other = check_parity(exact, blind, [red, green, green], batch=2)
+
+    assert same == Parity({"miou": 1.0, "pixel_agreement": 1.0}, "2 of 3 classes on 3 pictures", 3)
+    assert other.figures == pytest.approx({"miou": (0.5 + 0) / 2, "pixel_agreement": 0.5})
+    assert same.reaches(limits_of(exact.manifest, "fp32"))
+    assert not other.reaches(limits_of(exact.manifest, "int8"))
+
+
 @pytest.mark.parametrize(
-    "manifest", [make_manifest(), make_encoder_manifest(), make_liveness_manifest()], ids=lambda one: one.task
+    "manifest",
+    [make_manifest(), make_encoder_manifest(), make_liveness_manifest(), make_segmenter_manifest()],
+    ids=lambda one: one.task,
 )
 def test_limits_of_every_task_fall_with_the_precision(manifest: Manifest) -> None:
     """Every task has limits for all precisions; fewer bits may differ more."""

@@ -37,6 +37,12 @@ def encode_jpeg(pixels_rgb: Pixels, *, quality: int = 95) -> bytes:
     return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
+def encode_indexes(indexes: NDArray[np.uint8]) -> bytes:
+    """(H, W) as the bytes of a PNG of one 8-bit channel."""
+    _, encoded = cv2.imencode(".png", indexes)
+    return encoded.tobytes()
+
+
 def decode_indexes(encoded: bytes) -> NDArray[np.uint8] | None:
     """(H, W) uint8: the numbers in a PNG of one channel, of grey or of places in a palette; None where it is none."""
     if not encoded.startswith(_PNG) or len(encoded) < 26 or encoded[25] not in (_GREY, _PALETTE):

@@ -40,13 +40,13 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Estimate:
-    """AP50 with what the bootstrap says of it.
+    """A figure, such as AP50, with what the bootstrap says of it.
 
     Attributes:
-        value: None without objects.
+        value: None where there is nothing that it could be of, such as objects.
         interval: None where it would mislead; see `interval_of`.
-        samples: (resamples,) NaN where a resample holds no object.
-        n_pictures: that hold an object.
+        samples: (resamples,) NaN where a resample holds nothing of the kind.
+        n_pictures: that hold something.
     """
 
     value: float | None

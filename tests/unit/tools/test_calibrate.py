@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 from coco_folder import write_coco_folder
-from labelled_folders import write_table
-from models_onnx import make_manifest, save_engine
+from labelled_folders import write_masks, write_table
+from models_onnx import make_manifest, make_segmenter_manifest, save_engine, save_pixel_colour_engine
 
 from edged.models.manifest import DetectorManifest, load_manifest
 from tools import calibrate
@@ -177,3 +177,23 @@ def test_calibrate_of_an_engine_with_points_measures_how_far_they_are_off(tmp_pa
     measured = run(tmp_path / "faces", data).measured
 
     assert measured["points"] == {"face": {"n": 24, "found": 24, "by_eyes": 0.1, "by_box": round(1 / np.sqrt(14 * 15), 4)}}
+
+
+def test_calibrate_of_a_segmenter_measures_it_and_has_no_thresholds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Figures by set, of the val split, with intervals where there are pictures enough; everything here is road to it."""
+    save_pixel_colour_engine(tmp_path / "scene", make_segmenter_manifest(trained={"epochs": 7}), weights=np.eye(3)[:, [0, 0, 0]])
+    half = np.zeros((64, 80), np.uint8)
+    half[:, 32:] = 1
+    write_masks(tmp_path / "data" / "yard", {str(number): half for number in range(13)}, classes="0 road\n1 car\n")
+
+    assert calibrate.main([str(tmp_path / "scene"), "--data", str(tmp_path / "data")]) == 0
+
+    measured = load_manifest(tmp_path / "scene").measured
+    share = 32 / 80
+    assert measured["on"] == "val split, at the pictures' own size; borders within 0.75 % of the diagonal"
+    assert measured["yard"]["pictures"] == 12
+    assert measured["yard"]["iou"] == {"road": share, "car": 0.0}
+    assert measured["yard"]["miou"] == {"value": share / 2, "interval": [share / 2, share / 2]}
+    out = capsys.readouterr().out
+    assert out.startswith("measured:")
+    assert "epochs" not in out

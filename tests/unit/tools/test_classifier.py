@@ -18,7 +18,7 @@ from tools.nets.classifier import Classifier, ClassifierSettings, ExportedClassi
 from tools.nets.convolution import convolutions  # noqa: E402
 from tools.nets.yolo import Yolo, YoloSettings  # noqa: E402
 from tools.training import save_checkpoint  # noqa: E402
-from tools.weights import initialise_classifier  # noqa: E402
+from tools.weights import initialise_on_backbone  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -67,7 +67,7 @@ def test_classifier_with_the_weights_of_a_detector_sees_what_that_sees(tmp_path:
     detector, path = write_detector(tmp_path)
     network = make_classifier()
 
-    missing = initialise_classifier(network, path)
+    missing = initialise_on_backbone(network, path)
 
     assert missing == ["head"]
     pictures = IMAGES.float() / 127.5 - 1
@@ -82,7 +82,7 @@ def test_classifier_of_fewer_rows_begins_with_the_first_rows_of_a_detector(tmp_p
     detector, path = write_detector(tmp_path)
     network = make_classifier(rows=2)
 
-    assert initialise_classifier(network, path) == ["head"]
+    assert initialise_on_backbone(network, path) == ["head"]
     for name, conv in convolutions(network.backbone).items():
         torch.testing.assert_close(conv.plain_weight(), convolutions(detector.backbone)[name].plain_weight())
 
@@ -91,7 +91,7 @@ def test_classifier_narrower_than_a_detector_takes_its_strongest_channels(tmp_pa
     """Also a width that no file has can begin with something."""
     _, path = write_detector(tmp_path, width=0.5)
 
-    assert initialise_classifier(make_classifier(width=0.25), path) == ["head"]
+    assert initialise_on_backbone(make_classifier(width=0.25), path) == ["head"]
 
 
 def test_classifier_takes_all_of_a_checkpoint_of_its_own(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_classifier_takes_all_of_a_checkpoint_of_its_own(tmp_path: Path) -> None
     weights = first.state_dict()
     save_checkpoint(tmp_path / "last.pt", {"network": weights, "averaged": weights, "settings": {}, "epoch": 1})
 
-    assert initialise_classifier(second, tmp_path / "last.pt") == []
+    assert initialise_on_backbone(second, tmp_path / "last.pt") == []
     torch.testing.assert_close(second(IMAGES), first(IMAGES))
 
 
@@ -110,7 +110,7 @@ def test_classifier_of_another_design_than_the_first_weights_is_refused(tmp_path
     _, path = write_detector(tmp_path, design=theirs)
 
     with pytest.raises(InputError, match="another design"):
-        initialise_classifier(make_classifier(design=ours), path)
+        initialise_on_backbone(make_classifier(design=ours), path)
 
 
 @pytest.mark.parametrize("rows", [None, 2])

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from models_onnx import make_manifest, save_colour_engine, save_engine
+from models_onnx import make_manifest, make_segmenter_manifest, save_colour_engine, save_engine, save_pixel_colour_engine
 from onnx import TensorProto, helper, numpy_helper
 
-from edged.assembly import open_detector
+from edged.assembly import open_detector, open_segmenter
 from edged.errors import InputError
 from edged.models.manifest import OnnxFile, digest_file, load_manifest
 from tools import halve
@@ -277,3 +277,18 @@ def test_make_fp16_of_a_shipped_network_has_every_layer_but_the_heads_in_half(na
     assert (kinds.count(HALF), kinds.count(FLOAT)) == (62, 3)
     assert (types["images"], types["boxes"], types["scores"]) == (TensorProto.UINT8, FLOAT, FLOAT)
     assert len(network.SerializeToString()) < 0.56 * path.stat().st_size
+
+
+def test_main_of_a_segmenter_halves_all_but_its_transposed_head(tmp_path: Path) -> None:
+    """What is computed from the head's answers stays in float with it; labels and confidence are bytes as before."""
+    save_pixel_colour_engine(tmp_path, make_segmenter_manifest(), weights=8 * np.eye(3))
+
+    assert halve.main([str(tmp_path)]) == 0
+
+    types = types_by_tensor(onnx.load(tmp_path / FP16_NAME))
+    assert (types["stem"], types["logits"], types["shares"], types["labels"]) == (HALF, FLOAT, FLOAT, TensorProto.UINT8)
+    pixels = np.kron(np.uint8([[[255, 0, 0], [0, 0, 255]]]), np.ones((32, 32, 1), np.uint8))
+    with open_segmenter(tmp_path) as exact, open_segmenter(tmp_path, precision="fp16") as close:
+        expected, found = exact.segment(pixels), close.segment(pixels)
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    np.testing.assert_array_equal(found.confidence, expected.confidence)

@@ -11,14 +11,16 @@ import onnx
 import onnxruntime
 import pytest
 from coco_folder import write_coco_folder
-from labelled_folders import write_table
+from labelled_folders import write_masks, write_table
 from models_onnx import (
     make_encoder_manifest,
     make_liveness_manifest,
     make_manifest,
+    make_segmenter_manifest,
     save_colour_engine,
     save_engine,
     save_mean_colour_engine,
+    save_pixel_colour_engine,
 )
 from onnx import numpy_helper
 
@@ -121,6 +123,27 @@ def test_main_of_a_network_for_faces_measures_how_like_both_are(
     assert f"beside float: {figure} {int8.measured[figure]:.4f}" in capsys.readouterr().out
     with open_network(engine, precision="int8") as network:
         network.warm_up()
+
+
+def test_main_of_a_segmenter_measures_iou_of_both(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same command: calibrated on pictures of train, judged by masks of val; the transposed head stays in float."""
+    save_pixel_colour_engine(tmp_path / "scene", make_segmenter_manifest(), weights=8 * np.eye(3))
+    masks = {str(number): np.random.default_rng(number).integers(0, 3, (64, 80), np.uint8) for number in range(4)}
+    data = write_masks(tmp_path / "yard", masks, classes="0 road\n1 car\n2 water\n")
+
+    assert quantise.main([str(tmp_path / "scene"), "--data", str(data)]) == 0
+
+    int8 = load_manifest(tmp_path / "scene", precision="int8").int8
+    yard = int8.measured["yard"]
+    assert (int8.calibration, int8.symmetric, yard["pictures"]) == ("1 pictures of the train split", True, 3)
+    assert set(yard["iou"]) == {"road", "car"}
+    for figures in (yard["miou"], *yard["iou"].values()):
+        assert figures["int8"] == pytest.approx(figures["fp32"], abs=0.05)
+        assert figures["fp32"] > 0
+    network = onnx.load(tmp_path / "scene" / INT8_NAME)
+    assert "head_weight" in constants(network)
+    assert readers_of_float(network) == set()
+    assert re.search(r"IoU on 3 pictures of yard\n +float +INT8 +lost\nroad +0\.\d{3} ", capsys.readouterr().out)
 
 
 def test_main_of_a_network_for_faces_without_labelled_pictures_gives_78(
