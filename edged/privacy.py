@@ -111,18 +111,18 @@ def make_public(result: FrameResult, picture: Frame, settings: PrivacySettings, 
 def hidden_scene(result: FrameResult, picture: Frame, settings: ScenePrivacy) -> Mask:
     """What is to be hidden by its class: (h, w), equal parts of the picture.
 
-    The map is of the result's newest one; around what it says is hidden, and along the rim of the picture, so is what that could
-    have moved to since. Everything is hidden where there is no map, where it is too old, and where it does not know a class that
-    is to be hidden.
+    The result's newest map says where that is. Around it, and along the rim of the picture, so is what it could have moved to
+    since. Everything is hidden where there is no map, where it is too old or of pictures of another size, and where it does not
+    know a class that is to be hidden.
     """
     mapped = result.scene
-    age_s = abs(picture.captured_s - mapped.captured_s) if mapped else np.inf
-    if mapped is None or age_s > settings.most_age_s:
+    if mapped is None:
         return _EVERYTHING
-    classes = mapped.map.classes
-    if not settings.hide <= set(classes):
+    scene, age_s = mapped.map, abs(picture.captured_s - mapped.captured_s)
+    is_of_this_view = (scene.frame_width, scene.frame_height) == (result.frame.width, result.frame.height)
+    if age_s > settings.most_age_s or not is_of_this_view or not settings.hide <= set(scene.classes):
         return _EVERYTHING
-    hidden = mask_of(mapped.map.labels, [index for index, name in enumerate(classes) if settings.hides(name)])
+    hidden = mask_of(scene.labels, [index for index, name in enumerate(scene.classes) if settings.hides(name)])
     height, width = hidden.shape
 
     def elements(ratio: float) -> tuple[int, int]:

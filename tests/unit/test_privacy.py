@@ -256,6 +256,17 @@ def test_hidden_scene_of_an_old_map_is_everything(age_s: float, everything: bool
     assert mask.all() == everything
 
 
+def test_hidden_scene_of_a_map_of_pictures_of_another_size_is_everything() -> None:
+    """A camera that changes its size may show another part of the view; a larger picture of the same moment shows the same."""
+    frame, larger = make_picture(), make_frame(width=2 * WIDTH, height=2 * HEIGHT)
+    scene = ScenePrivacy(frozenset({"person"}))
+
+    of_another = FrameResult(larger, None, Tracks((), ()), (), {}, scene=make_result(frame, make_labels()).scene)
+
+    assert hidden_scene(of_another, larger, scene).all()
+    assert not hidden_scene(make_result(frame, make_labels()), larger, scene).any()
+
+
 @pytest.mark.parametrize(
     ("labels", "scene"),
     [

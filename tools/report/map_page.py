@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from edged.models.manifest import SegmenterManifest
 from edged.types import Pixels
-from edged.vision.draw import colour_of
+from edged.vision.draw_map import BACKGROUND
+from edged.vision.palette import class_colours
 from tools.label_boundaries import Tolerance
 from tools.report.bootstrap import FEWEST_PICTURES
 from tools.report.charts import draw_interval
@@ -28,8 +29,6 @@ from tools.report.markup import Element, element
 PANEL_PX = 320
 """Longer side of one of the three drawings of a picture."""
 _TINT = 0.55
-_GROUND = "background"
-"""The class that is what no other is: it has no colour."""
 _DARK, _GREY = 0.35, 0.5
 _WRONG = (213, 94, 0)
 _NOTES = """\
@@ -174,10 +173,10 @@ def _draw(judge: Judge, run: MapRun, place: int, iou: float) -> Element:
 def draw_judged(one: Judged, classes: Sequence[str]) -> list[Pixels]:
     """Three drawings of a picture, (H, W, 3) uint8 each: what is said, what is, and what of it is wrong."""
     is_void = one.truth >= len(classes)
-    colours = np.array([colour_of(class_id) for class_id in range(256)], np.uint8)
+    colours = np.array(class_colours(classes), np.uint8)
     drawings = []
     for labels in (one.labels, np.where(is_void, 0, one.truth)):
-        is_plain = np.isin(labels, [class_id for class_id, name in enumerate(classes) if name == _GROUND])
+        is_plain = np.isin(labels, [class_id for class_id, name in enumerate(classes) if name == BACKGROUND])
         tinted = cv2.addWeighted(colours[labels], _TINT, one.pixels_rgb, 1 - _TINT, 0)
         drawings.append(np.where(is_plain[..., None], one.pixels_rgb, tinted))
     grey = cv2.cvtColor(cv2.cvtColor(one.pixels_rgb, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
@@ -197,9 +196,8 @@ def _shrink(drawing: NDArray[np.uint8]) -> Pixels:
 
 def _key(classes: Sequence[str]) -> Element:
     parts: list[Element | str] = []
-    for class_id, name in enumerate(classes):
-        red, green, blue = colour_of(class_id)
-        colour = "transparent" if name == _GROUND else f"rgb({red}, {green}, {blue})"
+    for name, (red, green, blue) in zip(classes, class_colours(classes), strict=True):
+        colour = "transparent" if name == BACKGROUND else f"rgb({red}, {green}, {blue})"
         parts += [element("span", class_="key", style=f"border-top: 0.8rem solid {colour}"), name]
     return element("p", *parts)
 
