@@ -23,8 +23,11 @@ from waiting import wait_until
 from edged import assembly, replay
 from edged.brokers import find_mosquitto, open_mosquitto
 from edged.config import parse_config
+from edged.rules.scene import SceneSettings, SceneWatch, class_grid
+from edged.rules.surfaces import MOVING
 from edged.sinks.video import VideoWriter
 from edged.sources.street import StreetSource
+from edged.street.scene import Street
 from edged.street.surfaces import CLASSES
 from edged.vision.redact import NOTHING, redact
 
@@ -225,14 +228,7 @@ def fixture_true_site(tmp_path, monkeypatch):
     manifest = make_segmenter_manifest(classes=list(CLASSES))
     save_pixel_colour_engine(tmp_path / "engines" / "truth", manifest, weights=np.zeros((3, len(CLASSES))))
 
-    class ClosingSegmenter(StreetSegmenter):
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            self.close()
-
-    monkeypatch.setattr(assembly, "open_segmenter", lambda directory, *, threads: ClosingSegmenter(STREET, width=160, height=90))
+    monkeypatch.setattr(assembly, "open_segmenter", lambda directory, *, threads: StreetSegmenter(STREET, width=160, height=90))
     text = {
         "state_dir": str(tmp_path / "state"),
         "detector": {"engine": "detector-wide"},
@@ -255,3 +251,30 @@ def test_objects_of_the_street_stand_on_what_they_truly_stand_on(true_site):
     assert stood[False, "road"] >= 1
     assert stood[True, "pavement"] + stood[True, "road"] >= 1
     assert all(surface in ("road", "pavement") for _, surface in stood)
+
+
+def watch_street(seed: int, *, shift: tuple[float, float]) -> list[tuple[int, float]]:
+    """Ten minutes of true maps through a window that is shifted after 350 s; when that is said, and how much differs."""
+    street = Street(seed, width=240, height=136, fps=1.0)
+    watch = SceneWatch(SceneSettings(), np.array([name not in MOVING for name in CLASSES]))
+    said = []
+    for second in range(0, 600, 10):
+        x, y = (30 + round(180 * shift[0]), 17 + round(102 * shift[1])) if second >= 350 else (30, 17)
+        moved = watch.update(class_grid(street.labels(second)[y : y + 102, x : x + 180], len(CLASSES)), float(second))
+        said += [] if moved is None else [(second, moved.difference)]
+    return said
+
+
+@pytest.mark.parametrize(("seed", "shift"), [(0, (0.075, 0.0)), (1, (0.0, 0.05)), (2, (0.15, 0.15))])
+def test_view_of_the_street_that_is_shifted_is_another_one(seed, shift):
+    """A fourteenth sideways, a twentieth up or down: said once, after its minute."""
+    ((second, difference),) = watch_street(seed, shift=shift)
+
+    print(f"street:{seed} shifted by {shift}: difference {difference:.3f}")
+    assert second == 350 + 60
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_view_of_the_street_is_the_same_whatever_passes(seed):
+    """Buses, trucks, people."""
+    assert watch_street(seed, shift=(0.0, 0.0)) == []
