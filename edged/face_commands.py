@@ -151,9 +151,9 @@ def run(arguments: argparse.Namespace) -> int:
         return EXIT_CONFIG if isinstance(error, FaceError) else 1
 
 
-def open_reader(engines: FaceEngines, *, threads: int) -> ReadsFaces:
+def open_reader(engines: FaceEngines, faces: FacesConfig, *, state_dir: Path) -> ReadsFaces:
     """The networks, warm."""
-    return open_face_reader(engines, threads=threads)
+    return open_face_reader(engines, faces, state_dir=state_dir).reader
 
 
 def _add(
@@ -210,7 +210,7 @@ def _open(arguments: argparse.Namespace, *, needs_networks: bool) -> FaceOperati
         print(f"edged: nobody can match at present: {error}", file=sys.stderr)
     return FaceOperations(
         open_gallery=lambda: open_gallery(site.state_dir, find_gallery_key(site.state_dir)),
-        open_reader=lambda: open_reader(engines or site.find_engines(), threads=site.faces.threads),
+        open_reader=lambda: open_reader(engines or site.find_engines(), site.faces, state_dir=site.state_dir),
         model_digest=digest,
         settings=settings,
         actor=f"cli:{_user()}",

@@ -164,6 +164,7 @@ class CameraStateMessage(WireModel):
     fallback: str | None = Field(
         None, max_length=300, description="why the processor computes instead of TensorRT; absent where it is as configured"
     )
+    faces_fallback: str | None = Field(None, max_length=300, description="the same of the networks that look at faces")
 
 
 class LineTotals(WireModel):

@@ -130,6 +130,7 @@ def encode_camera_state(
     reconnects: int,
     next_retry_s: float | None,
     fallback: str | None = None,
+    faces_fallback: str | None = None,
 ) -> bytes:
     """The body of a camera's state message.
 
@@ -147,6 +148,7 @@ def encode_camera_state(
         reconnects: connections made after the first.
         next_retry_s: seconds until the next try, None where none is due.
         fallback: why the processor computes instead of TensorRT; what is too long is cut.
+        faces_fallback: the same of the networks for faces.
     """
     return _encode(
         CameraStateMessage(
@@ -168,6 +170,7 @@ def encode_camera_state(
             reconnects=reconnects,
             next_retry_s=None if next_retry_s is None else round(next_retry_s, 1),
             fallback=fallback and fallback[:MAX_MESSAGE_CHARACTERS],
+            faces_fallback=faces_fallback and faces_fallback[:MAX_MESSAGE_CHARACTERS],
         )
     )
 

@@ -26,7 +26,7 @@ def edged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Captur
     engines = FaceEngines((tmp_path, None), (tmp_path, encoder), (tmp_path, liveness))
     monkeypatch.setattr(face_commands.Site, "find_engines", lambda site: engines)
     reader = StandInFaceReader(look_alikes={7: (3, 0.8)}, model_digest=encoder.onnx.sha256)
-    monkeypatch.setattr(face_commands, "open_reader", lambda engines, *, threads: reader)
+    monkeypatch.setattr(face_commands, "open_reader", lambda engines, faces, *, state_dir: reader)
 
     def run(*arguments: object) -> SimpleNamespace:
         status = cli.main(["faces", *map(str, arguments), "--state-dir", str(tmp_path / "state")])
