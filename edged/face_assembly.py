@@ -166,6 +166,7 @@ def make_gallery_desk(config: Config, engines: FaceEngines, *, actor: str, now: 
             actor=actor,
             now=now,
             traces=[RetainedMessages(broker)] if broker else [],
+            keeps_crops=config.faces.keep_crops,
             follows_calibration=config.faces.match is None,
         )
     )

@@ -54,6 +54,9 @@ class FacesConfig(ComputingConfig):
         ge=1,
         le=86_400,
     )
+    keep_crops: Flag = setting(
+        False, "Whether enrolment keeps the aligned faces, encrypted, for another encoder, where it is not told otherwise."
+    )
 
     @property
     def networks(self) -> tuple[str, ...]:

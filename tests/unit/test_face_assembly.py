@@ -7,11 +7,13 @@ import logging
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 from models_onnx import make_encoder_manifest, make_liveness_manifest, make_manifest
+from stand_ins.faces import StandInFaceReader, draw_portrait
 
-from edged import engine_opening
+from edged import engine_opening, face_assembly
 from edged.assembly import open_network
 from edged.config import Config, find_gallery_key, parse_config
 from edged.config.computing import ComputingConfig
@@ -20,13 +22,16 @@ from edged.errors import ConfigError, DeviceMissingError, EngineMissingError, Mo
 from edged.face_assembly import (
     FaceEngines,
     GalleryFollower,
+    OpenedFaceReader,
     find_face_engines,
     make_decision_settings,
     make_face_watch,
+    make_gallery_desk,
     open_face_reader,
 )
 from edged.identity.calibration import Calibration
 from edged.identity.gallery import open_gallery
+from edged.identity.requests import EnrolArguments, ShowArguments
 from edged.models.manifest import Manifest, load_manifest
 from edged.models.network import Network
 
@@ -165,6 +170,22 @@ def test_decision_settings_without_a_liveness_network_ask_for_no_life(tmp_path: 
     engines = FaceEngines(ENGINES.detector, ENGINES.encoder, None)
 
     assert make_decision_settings(read(tmp_path, live=0.9).faces, engines).live_threshold is None
+
+
+@pytest.mark.parametrize(("keep_crops", "crops"), [(False, 0), (True, 1)])
+def test_enrolment_by_command_keeps_crops_as_configured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep_crops: bool, crops: int
+) -> None:
+    """Where the command says nothing of them."""
+    opened = OpenedFaceReader(StandInFaceReader(model_digest=DIGEST), "a stand-in", None)
+    monkeypatch.setattr(face_assembly, "open_face_reader", lambda engines, faces, *, state_dir: opened)
+    _, picture = cv2.imencode(".png", draw_portrait(3))
+    desk = make_gallery_desk(read(tmp_path, keep_crops=keep_crops), ENGINES, actor="mqtt", now=lambda: 0.0)
+
+    desk.operations().enrol(EnrolArguments(pictures=[picture.tobytes()], name="Anna", consent="form 12"))
+
+    assert desk.operations().show(ShowArguments(person="Anna")).crops == crops
+    desk.close()
 
 
 def test_face_watch_looks_at_the_cameras_that_are_asked_for(tmp_path: Path) -> None:
