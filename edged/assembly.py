@@ -14,6 +14,7 @@ from edged.backends.base import Backend
 from edged.backends.onnx import open_onnx_backend
 from edged.clock import Clock
 from edged.config import CameraConfig, Config, check_against_manifest
+from edged.config.computing import ComputingConfig
 from edged.config.models import OnTimeConfig
 from edged.config.rules import ClassLimitsConfig
 from edged.config.rules import SizeLimits as SizeLimitsConfig
@@ -111,7 +112,7 @@ def find_manifest(config: Config) -> tuple[Path, DetectorManifest]:
         raise ConfigError(config.source, [config.mistake_at("config.engine", ("detector", "engine"), str(error))]) from error
     mistakes = check_against_manifest(config, manifest.classes)
     try:
-        _check_precision(config, manifest)
+        check_precision(config.detector, manifest)
     except ModelError as error:
         mistakes = [config.mistake_at("config.precision", ("detector", "precision"), str(error)), *mistakes]
     if mistakes:
@@ -119,9 +120,12 @@ def find_manifest(config: Config) -> tuple[Path, DetectorManifest]:
     return directory, manifest
 
 
-def _check_precision(config: Config, manifest: DetectorManifest) -> None:
-    """Refuse a precision that the engine lacks, or that is nothing for what computes."""
-    settings = config.detector
+def check_precision(settings: ComputingConfig, manifest: Manifest) -> None:
+    """See that a network can be computed as configured.
+
+    Raises:
+        ModelError: the engine lacks the precision, or it is nothing for what computes.
+    """
     if settings.precision == "fp16" and settings.backend == "cpu":
         raise ModelError("a processor gains nothing by fp16: choose fp32, or int8, or backend: tensorrt [model.precision]")
     if settings.precision == "auto" and settings.backend == "tensorrt":

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edged.assembly import find_manifest, parse_overrides
 from edged.config import Config, find_gallery_key, load_config
+from edged.config.computing import ComputingConfig
 from edged.config.source import FolderSourceConfig, source_path
 from edged.engine_opening import find_usable_engine
 from edged.errors import EXIT_CONFIG, ConfigError, DeviceMissingError, EngineMissingError, Mistake, ModelError
 from edged.face_assembly import FaceEngines, find_face_engines, make_decision_settings
 from edged.identity.gallery import GALLERY_NAME
-from edged.models.manifest import DetectorManifest
+from edged.map_assembly import find_segmenter, watches_views
+from edged.models.manifest import DetectorManifest, SegmenterManifest
 from edged.sources.url import redact
 
 
@@ -41,8 +43,9 @@ def run(arguments: argparse.Namespace) -> int:
     for warning in config.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     print(f"{arguments.file}: ok")
-    if surroundings.fallback:
-        print(f"warning: detector.backend: the processor would compute: {surroundings.fallback}", file=sys.stderr)
+    for section, reason in (("detector", surroundings.fallback), ("faces", surroundings.faces_fallback)):
+        if reason:
+            print(f"warning: {section}.backend: the processor would compute: {reason}", file=sys.stderr)
     for line in _summary(config, surroundings):
         print(f"  {line}")
     return 0
@@ -55,11 +58,15 @@ class Surroundings:
     Attributes:
         fallback: why the processor would compute though TensorRT should; None where it is as configured.
         faces: the networks for faces; None where they are not enabled.
+        segmenter: None where no maps are made.
+        faces_fallback: the same of these.
     """
 
     manifest: DetectorManifest
     fallback: str | None = None
     faces: FaceEngines | None = None
+    segmenter: SegmenterManifest | None = None
+    faces_fallback: str | None = None
 
 
 def check_surroundings(config: Config) -> Surroundings:
@@ -69,33 +76,48 @@ def check_surroundings(config: Config) -> Surroundings:
         ConfigError: an engine, a class or a recording is not there, or TensorRT could not compute and nothing else may.
     """
     mistakes = list(_missing_recordings(config))
-    fallback = faces = None
+    fallback = faces = faces_fallback = segmenter = None
     try:
         directory, manifest = find_manifest(config)
-        fallback = _find_fallback(config, directory)
+        fallback = _find_fallback(config, "detector", config.detector, [directory])
     except ConfigError as error:
         mistakes += error.mistakes
     try:
-        faces = find_face_engines(config) if config.faces.enabled else None
+        if config.faces.enabled:
+            faces = find_face_engines(config)
+            directories = [directory for directory, _ in faces.networks]
+            faces_fallback = _find_fallback(config, "faces", config.faces, directories)
+    except ConfigError as error:
+        mistakes += error.mistakes
+    try:
+        segmenter = find_segmenter(config)[1] if config.segmentation.enabled else None
     except ConfigError as error:
         mistakes += error.mistakes
     if mistakes:
         raise ConfigError(config.source, sorted(mistakes, key=lambda found: found.line or 0))
-    return Surroundings(manifest, fallback, faces)
+    return Surroundings(manifest, fallback, faces, segmenter, faces_fallback)
 
 
-def _find_fallback(config: Config, directory: Path) -> str | None:
-    settings = config.detector
+def _find_fallback(config: Config, section: str, settings: ComputingConfig, directories: Sequence[Path]) -> str | None:
+    """Why the processor would compute some of a section's networks though TensorRT should.
+
+    Raises:
+        ConfigError: TensorRT could not compute one, and nothing else may.
+    """
     if settings.backend == "cpu":
         return None
-    try:
-        find_usable_engine(directory, settings, state_dir=config.state_dir)
-    except ModelError as error:
-        if settings.fallback == "cpu" and isinstance(error, DeviceMissingError | EngineMissingError):
-            return str(error)
-        mistake = config.mistake_at("config.backend", ("detector", "backend"), str(error))
-        raise ConfigError(config.source, [mistake]) from error
-    return None
+    reasons, mistakes = [], []
+    for directory in directories:
+        try:
+            find_usable_engine(directory, settings, state_dir=config.state_dir)
+        except ModelError as error:
+            if settings.fallback == "cpu" and isinstance(error, DeviceMissingError | EngineMissingError):
+                reasons.append(str(error))
+            else:
+                mistakes.append(config.mistake_at("config.backend", (section, "backend"), str(error)))
+    if mistakes:
+        raise ConfigError(config.source, list(dict.fromkeys(mistakes)))
+    return "; ".join(dict.fromkeys(reasons)) or None
 
 
 def _missing_recordings(config: Config) -> Iterator[Mistake]:
@@ -114,11 +136,12 @@ def _summary(config: Config, surroundings: Surroundings) -> Iterator[str]:
     manifest = surroundings.manifest
     yield f"device {config.device}, state in {config.state_dir}"
     size = f"{manifest.input.width}x{manifest.input.height}"
-    computing = f"{config.detector.precision} on TensorRT" if config.detector.backend == "tensorrt" else config.detector.precision
-    yield f"engine {manifest.name} ({size}, {computing}): {', '.join(manifest.classes)}"
+    yield f"engine {manifest.name} ({size}, {_describe_computing(config.detector)}): {', '.join(manifest.classes)}"
     yield f"  its licence, from its training data: {manifest.licence}"
     if surroundings.faces is not None:
         yield from _describe_faces(config, surroundings.faces)
+    if surroundings.segmenter is not None:
+        yield from _describe_maps(config, surroundings.segmenter)
     for name, camera in config.cameras.items():
         parts = [f"{len(camera.zones)} zones" if len(camera.zones) != 1 else "1 zone"]
         parts.append(f"{len(camera.lines)} lines" if len(camera.lines) != 1 else "1 line")
@@ -133,8 +156,8 @@ def _summary(config: Config, surroundings: Surroundings) -> Iterator[str]:
 
 def _describe_faces(config: Config, engines: FaceEngines) -> Iterator[str]:
     settings = make_decision_settings(config.faces, engines)
-    networks = [manifest for _, manifest in filter(None, (engines.detector, engines.encoder, engines.liveness))]
-    yield f"faces by {', '.join(f'{each.name} ({each.licence})' for each in networks)}"
+    networks = ", ".join(f"{manifest.name} ({manifest.licence})" for _, manifest in engines.networks)
+    yield f"faces by {networks}: {_describe_computing(config.faces)}"
     if engines.liveness is None:
         yield "  liveness: nothing tells a living face from a picture of one"
     rate = "not measured" if settings.false_match_rate is None else f"{settings.false_match_rate:g}"
@@ -142,6 +165,18 @@ def _describe_faces(config: Config, engines: FaceEngines) -> Iterator[str]:
     gallery, key = config.state_dir / GALLERY_NAME, find_gallery_key(config.state_dir).path
     there = "" if gallery.exists() else ", which is not there yet: nobody is known"
     yield f"  gallery {gallery}, key {key}{there}"
+
+
+def _describe_maps(config: Config, manifest: SegmenterManifest) -> Iterator[str]:
+    size = f"{manifest.input.width}x{manifest.input.height}"
+    yield f"maps by {manifest.name} ({size}): {', '.join(manifest.classes)}"
+    yield f"  its licence, from its training data: {manifest.licence}"
+    if not watches_views(config, manifest):
+        yield "  no view is watched: too few of its classes stay where they are"
+
+
+def _describe_computing(settings: ComputingConfig) -> str:
+    return f"{settings.precision} on TensorRT" if settings.backend == "tensorrt" else settings.precision
 
 
 def _source_label(source: object) -> str:

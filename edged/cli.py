@@ -9,18 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import edged
-from edged.errors import (
-    EXIT_CANCELLED,
-    EXIT_CONFIG,
-    EXIT_DEVICE,
-    BuildCancelledError,
-    ConfigError,
-    DeviceError,
-    EdgedError,
-    FaceError,
-    InputError,
-    ModelError,
-)
+from edged.errors import EXIT_CANCELLED, EdgedError, exit_status
 
 EPILOG = "exit status: 0 done, 1 failed, 70 CUDA device lost, 78 wrong configuration, network or input, 130 cancelled"
 
@@ -68,13 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `edged watch | head`: done, and Python must not complain when it flushes at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ConfigError, ModelError, InputError, FaceError) as error:
-        print(f"edged: {error}", file=sys.stderr)
-        return EXIT_CONFIG
     except EdgedError as error:
         print(f"edged: {error}", file=sys.stderr)
-        if isinstance(error, DeviceError):
-            return EXIT_DEVICE
-        return EXIT_CANCELLED if isinstance(error, BuildCancelledError) else 1
+        return exit_status(error)
     except KeyboardInterrupt:
         return EXIT_CANCELLED

@@ -160,6 +160,7 @@ class Daemon:
         self._maps: MapWatch | None = None
         self._segmenter: Path | None = None
         self._fallback: str | None = None
+        self._faces_fallback: str | None = None
         self._room: CommandRoom | None = None
         self._desk: GalleryDesk | None = None
 
@@ -325,11 +326,10 @@ class Daemon:
     def _look_at_faces(self, watch: FaceWatch, engines: FaceEngines, loop: Loop) -> None:
         """The faces thread opens, uses and closes networks and gallery of its own, and gives way to all others."""
         yield_processor()
-        with (
-            open_face_reader(engines, threads=self._config.faces.threads) as reader,
-            GalleryFollower(self._config, engines) as gallery,
-        ):
-            logger.info("faces ready: %s, %s", engines.encoder[1].name, ", ".join(watch.cameras))
+        opened = open_face_reader(engines, self._config.faces, state_dir=self._config.state_dir)
+        with opened.reader as reader, GalleryFollower(self._config, engines) as gallery:
+            logger.info("faces ready: %s, %s: %s", opened.label, self._config.faces.precision, ", ".join(watch.cameras))
+            self._faces_fallback = opened.fallback
             self._faces_ready.set()
             watch.run(loop, reader, lambda: gallery.load(now_at(self._clock)))
 
@@ -427,6 +427,7 @@ class Daemon:
                 fps_captured=(snapshot.frames.captured - last.captured) / passed_s,
                 fps_analysed=(snapshot.frames.analysed - last.analysed) / passed_s,
                 fallback=self._fallback,
+                faces_fallback=self._faces_fallback if self._faces and name in self._faces.cameras else None,
             )
 
     def _on_clock_step(self, step_s: float) -> None:

@@ -26,7 +26,7 @@ from edged.backends.tensorrt.cuda import open_cuda
 from edged.backends.tensorrt.driver import DeviceFacts
 from edged.backends.tensorrt.layers import Layer, count_types
 from edged.backends.tensorrt.library import Library, import_library
-from edged.config.models import TensorrtConfig
+from edged.config.computing import TensorrtConfig
 from edged.errors import BuildCancelledError, EdgedError, EngineMissingError, ModelError
 from edged.models.manifest import Manifest, Precision, load_manifest
 

@@ -10,8 +10,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO, get_args
@@ -22,7 +23,9 @@ from edged.backends.tensorrt.driver import Binding, DeviceFacts
 from edged.backends.tensorrt.layers import Layer
 from edged.backends.tensorrt.library import Library, LibraryName, import_library
 from edged.config import find_state_directory, load_config
-from edged.config.models import DetectorConfig, TensorrtConfig
+from edged.config.computing import ComputingConfig, TensorrtConfig
+from edged.config.faces import FacesConfig
+from edged.config.models import DetectorConfig
 from edged.cpu_choice import measure_cpu, store_choice
 from edged.engine_building import BuildResult, build_engine, make_cache, make_options, make_target, target_of
 from edged.engine_profiling import profile_layers
@@ -55,18 +58,36 @@ class Site:
 
     Attributes:
         cache: the built engines of its state directory.
-        settings: of the detector; the defaults without a configuration.
+        detector, faces: these sections; the defaults without a configuration.
         config_dir: where the configuration lies.
     """
 
     state_dir: Path
     cache: EngineCache
-    settings: DetectorConfig
+    detector: DetectorConfig
+    faces: FacesConfig
     config_dir: Path | None
 
     def find(self, name: str) -> Path:
         """The directory of an engine; see `find_engine`."""
         return find_engine(name, config_dir=self.config_dir, state_dir=self.state_dir)
+
+    @property
+    def configured(self) -> list[str]:
+        """The engines that the configuration names and uses."""
+        return [self.detector.engine, *(self.faces.networks if self.faces.enabled else ())]
+
+    def settings_of(self, directory: Path) -> ComputingConfig:
+        """By which settings an engine is computed: those of `faces` where it is one of their networks, else the detector's."""
+        for name in self.faces.networks:
+            with suppress(ModelError):  # what is not there is not this one
+                if self.find(name).resolve() == directory.resolve():
+                    return self.faces
+        return self.detector
+
+    def tensorrt_of(self, record: EngineRecord) -> TensorrtConfig:
+        """The same for a built engine: how TensorRT computes it."""
+        return self.settings_of(Path(record.directory)).tensorrt
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,19 +217,18 @@ def _find_site(arguments: argparse.Namespace) -> Site:
     """Where to work and with which settings: those of the command line before those of the configuration."""
     config = load_config(arguments.config, reads_secrets=False) if arguments.config else None
     state_dir = arguments.state_dir or (config.state_dir if config else find_state_directory())
-    settings = config.detector if config else DetectorConfig()
     given = {name: getattr(arguments, name, None) for name in TensorrtConfig.model_fields}
     changes = {name: value for name, value in given.items() if value is not None}
-    tensorrt = settings.tensorrt.model_copy(update=changes)
-    settings = settings.model_copy(update={"tensorrt": tensorrt})
-    return Site(state_dir, make_cache(state_dir), settings, config.directory if config else None)
+    sections = (config.detector, config.faces) if config else (DetectorConfig(), FacesConfig())
+    detector, faces = (each.model_copy(update={"tensorrt": each.tensorrt.model_copy(update=changes)}) for each in sections)
+    return Site(state_dir, make_cache(state_dir), detector, faces, config.directory if config else None)
 
 
 def _find_directories(arguments: argparse.Namespace, site: Site) -> list[Path]:
     """The engines that a command is about."""
     if arguments.all:
         return list_engines(state_dir=site.state_dir)
-    names = arguments.engines or ([site.settings.engine] if arguments.config else [])
+    names = arguments.engines or (site.configured if arguments.config else [])
     if not names:
         raise InputError("which engine? Name it, e.g. detector; or give --all, or --config with a file that names it")
     return [site.find(name) for name in names]
@@ -221,17 +241,18 @@ def _run_build(arguments: argparse.Namespace) -> int:
     """Build one after the other; what cannot be built is told, and the others are built all the same."""
     site = _find_site(arguments)
     jobs = [
-        (directory, options)
+        (directory, settings.tensorrt, options)
         for directory in _find_directories(arguments, site)
-        for options in _make_all_options(arguments, site, load_manifest(directory))
+        for settings in [site.settings_of(directory)]
+        for options in _make_all_options(arguments, settings, load_manifest(directory))
     ]
-    settings = site.settings.tensorrt
-    library = import_library(settings.library)
-    target = make_target(library, None if library.differences.portable else find_device(settings))
-    print(f"{library.label} for {target}, into {site.cache.path}")
+    find_place = cache(_find_place)
+    for line in dict.fromkeys(_describe_place(*find_place(settings), site.cache) for _, settings, _ in jobs):
+        print(line)
     status = n_built = 0
     with _cancelling() as cancelled:
-        for directory, options in jobs:
+        for directory, settings, options in jobs:
+            library, target = find_place(settings)
             try:
                 with ProgressLine(f"{directory.name} {options.precision}", sys.stderr) as line:
                     result = build_engine(
@@ -256,11 +277,25 @@ def _run_build(arguments: argparse.Namespace) -> int:
     return status
 
 
-def _make_all_options(arguments: argparse.Namespace, site: Site, manifest: Manifest) -> list[BuildOptions]:
+def _find_place(settings: TensorrtConfig) -> tuple[Library, Target]:
+    """What builds, and what for.
+
+    Raises:
+        DeviceMissingError: there is no TensorRT, or no device that its engines could be for.
+    """
+    library = import_library(settings.library)
+    return library, make_target(library, None if library.differences.portable else find_device(settings))
+
+
+def _describe_place(library: Library, target: Target, into: EngineCache) -> str:
+    return f"{library.label} for {target}, into {into.path}"
+
+
+def _make_all_options(arguments: argparse.Namespace, settings: ComputingConfig, manifest: Manifest) -> list[BuildOptions]:
     """What to build of one engine."""
-    wanted = arguments.precision or site.settings.named_precision
+    wanted = arguments.precision or settings.named_precision
     precisions = list(manifest.networks) if wanted == "all" else [wanted]
-    options = [make_options(site.settings.tensorrt, precision) for precision in precisions]
+    options = [make_options(settings.tensorrt, precision) for precision in precisions]
     if arguments.batch is None:
         return options
     return [
@@ -352,11 +387,11 @@ def _cancelling() -> Iterator[threading.Event]:
 def _run_list(arguments: argparse.Namespace) -> int:
     """One line an engine, in words for its state; why it is so is `verify`'s to tell."""
     site = _find_site(arguments)
-    cache, surroundings = site.cache, Surroundings.find(site.settings.tensorrt)
+    find_here = cache(Surroundings.find)
     rows = [("ENGINE", "PRECISION", "BATCH", "BUILT WITH", "FOR", "MB", "STATE")]
-    for stem in cache.stems():
+    for stem in site.cache.stems():
         try:
-            record = cache.load(stem)
+            record = site.cache.load(stem)
         except ModelError:
             rows.append((stem, "?", "?", "?", "?", "?", "damaged"))
             continue
@@ -369,11 +404,11 @@ def _run_list(arguments: argparse.Namespace) -> int:
                 f"{key.library} {key.library_version}",
                 str(key.target),
                 f"{record.plan_bytes / 1e6:.1f}",
-                _state(record, surroundings),
+                _state(record, find_here(site.tensorrt_of(record))),
             )
         )
     if len(rows) == 1:
-        print(f"no engines in {cache.path}: edged engines build --all builds them")
+        print(f"no engines in {site.cache.path}: edged engines build --all builds them")
         return 0
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -399,23 +434,22 @@ def _state(record: EngineRecord, here: Surroundings) -> str:
 def _run_verify(arguments: argparse.Namespace) -> int:
     """Check every engine, newest first; one that is stale is no mistake beside a newer one in its place."""
     site = _find_site(arguments)
-    asked = arguments.engines or ([site.settings.engine] if arguments.config else [])
+    asked = arguments.engines or (site.configured if arguments.config else [])
     names = {load_manifest(site.find(name)).name for name in asked}
-    here = Surroundings.find(site.settings.tensorrt)
+    find_here = cache(Surroundings.find)
+    here = find_here(site.detector.tensorrt)
     if here.library is None:
         raise DeviceMissingError(here.missing)
-    pictures: list[Pixels] = []
-    if arguments.pictures:
-        pictures = _read_pictures(arguments.pictures)
-    elif here.device is not None:
-        pictures = list(draw_pictures())
+    pictures = _read_pictures(arguments.pictures) if arguments.pictures else list(draw_pictures())
     seen: set[str] = set()
+    not_compared: dict[str, None] = {}
     status = 0
     for stem in reversed(site.cache.stems()):
         try:
             record = site.cache.load(stem)
             if names and record.key.name not in names:
                 continue
+            here = find_here(site.tensorrt_of(record))
             _verify(record, site, here, pictures)
         except (ModelError, InputError) as error:
             if isinstance(error, EngineMissingError) and record.key.label in seen:
@@ -425,8 +459,10 @@ def _run_verify(arguments: argparse.Namespace) -> int:
             status = EXIT_CONFIG
             continue
         seen.add(record.key.label)
-    if seen and here.device is None:
-        print(f"parity: not run, {here.missing}")
+        if here.device is None:
+            not_compared[here.missing] = None
+    for reason in not_compared:
+        print(f"parity: not run, {reason}")
     if not seen and not status:
         what = " ".join(sorted(names)) or "--all"
         raise EngineMissingError(f"no engine in {site.cache.path}: run edged engines build {what} [engine.missing]")
@@ -439,13 +475,16 @@ def _verify(record: EngineRecord, site: Site, here: Surroundings, pictures: Sequ
     Raises:
         ModelError: something is wrong with it.
     """
+    if here.library is None:
+        raise DeviceMissingError(here.missing)
     label = record.key.label
     plan = site.cache.read(record)
     manifest = check_fresh(record, library=here.library, target=here.target)
     print(f"{label}: engine, record and network are what was built with {here.library.label} for {record.key.target}")
     if here.device is None:
         return
-    parity = compare_on_device(record, plan, manifest, pictures, library=here.library, settings=site.settings.tensorrt)
+    settings = site.tensorrt_of(record)
+    parity = compare_on_device(record, plan, manifest, pictures, library=here.library, settings=settings)
     limits = limits_of(manifest, record.key.options.precision)
     outcome = ParityRecord(target_of(here.device), parity.figures, parity.pictures, parity.reaches(limits))
     with site.cache.lock(_wait):
@@ -485,15 +524,19 @@ def _wait() -> None:
 def _run_prune(arguments: argparse.Namespace) -> int:
     """What went, and why."""
     site = _find_site(arguments)
-    cache, here = site.cache, Surroundings.find(site.settings.tensorrt)
+    find_here = cache(Surroundings.find)
+
+    def why_stale(record: EngineRecord) -> str | None:
+        return _why_stale(record, find_here(site.tensorrt_of(record)))
+
     removed: list[Removed] = []
-    if os.path.lexists(cache.path):
-        with cache.lock(_wait):
-            removed = cache.clear() if arguments.all else cache.prune(lambda record: _why_stale(record, here))
+    if os.path.lexists(site.cache.path):
+        with site.cache.lock(_wait):
+            removed = site.cache.clear() if arguments.all else site.cache.prune(why_stale)
     for each in removed:
         print(f"removed {each.name} ({each.n_bytes / 1e6:.1f} MB): {each.reason}")
     if not removed:
-        print(f"nothing to remove in {cache.path}")
+        print(f"nothing to remove in {site.cache.path}")
     return 0
 
 
@@ -513,7 +556,7 @@ def _run_bench(arguments: argparse.Namespace) -> int:
     site = _find_site(arguments)
     directories = _find_directories(arguments, site)
     if arguments.layers:
-        return _bench_layers(site, {load_manifest(directory).name for directory in directories})
+        return _bench_layers(site, directories)
     most_threads = arguments.threads or min(_MOST_THREADS, len(os.sched_getaffinity(0)))
     with StateDirectory(site.state_dir) as state:
         for directory in directories:
@@ -526,18 +569,24 @@ def _run_bench(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _bench_layers(site: Site, names: set[str]) -> int:
+def _bench_layers(site: Site, directories: Sequence[Path]) -> int:
     """Of every built engine that fits this device, for the usual batch that it was built for."""
-    library = import_library(site.settings.tensorrt.library)
-    target = make_target(library, find_device(site.settings.tensorrt))
+    find_here = cache(Surroundings.find)
+    for directory in directories:
+        here = find_here(site.settings_of(directory).tensorrt)
+        if here.device is None:
+            raise DeviceMissingError(here.missing)
+    names = {load_manifest(directory).name for directory in directories}
     records = [record for record in map(site.cache.load, site.cache.stems()) if record.key.name in names]
     if not records:
         raise EngineMissingError(f"no engine in {site.cache.path}: run edged engines build {' '.join(names)} [engine.missing]")
     for record in records:
+        settings = site.tensorrt_of(record)
+        here = find_here(settings)
         plan = site.cache.read(record)
-        check_fresh(record, library=library, target=target)
+        check_fresh(record, library=here.library, target=here.target)
         batch = record.key.options.batch[1]
-        layers = profile_layers(record, plan, library=library, settings=site.settings.tensorrt, batch=batch)
+        layers = profile_layers(record, plan, library=here.library, settings=settings, batch=batch)
         total_ms = sum(layer.ms for layer in layers)
         print(f"{record.key.label}: {total_ms:.3f} ms a batch of {batch}, layer by layer")
         for layer in layers:

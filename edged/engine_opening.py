@@ -15,7 +15,7 @@ import numpy as np
 from edged import assembly
 from edged.backends.tensorrt.cache import EngineRecord, check_verified
 from edged.backends.tensorrt.library import Library, import_library
-from edged.config.models import DetectorConfig
+from edged.config.computing import ComputingConfig
 from edged.cpu_choice import chosen_precision
 from edged.engine_building import make_cache, make_key, make_options, make_target, target_of
 from edged.engine_verification import find_device, open_candidate
@@ -60,12 +60,12 @@ class UsableEngine(Generic[ManifestT]):
 
 
 def open_configured_network(
-    directory: Path, settings: DetectorConfig, *, state_dir: Path, kind: type[ManifestT] = Manifest
+    directory: Path, settings: ComputingConfig, *, state_dir: Path, kind: type[ManifestT] = Manifest
 ) -> OpenedNetwork[ManifestT]:
     """The network of an engine's directory, warm. Used and closed by the thread that opens it.
 
     Args:
-        settings: by what it is computed; which engine they name does not count.
+        settings: by what it is computed.
         state_dir: holds what `edged engines build` has built.
         kind: the form that its manifest must have; any if absent.
 
@@ -81,13 +81,13 @@ def open_configured_network(
     except (DeviceMissingError, EngineMissingError) as error:
         if settings.fallback != "cpu":
             raise
-        logger.warning("the processor computes instead of TensorRT: %s", error)
+        logger.warning("%s: the processor computes instead of TensorRT: %s", directory.name, error)
         network = _open_on_cpu(directory, settings, state_dir, kind)
         return OpenedNetwork(network, _batch(settings, on_auto=1), fallback=str(error))
 
 
 def find_usable_engine(
-    directory: Path, settings: DetectorConfig, *, state_dir: Path, kind: type[ManifestT] = Manifest
+    directory: Path, settings: ComputingConfig, *, state_dir: Path, kind: type[ManifestT] = Manifest
 ) -> UsableEngine[ManifestT]:
     """The built engine that a configuration asks for, read but not loaded.
 
@@ -106,12 +106,15 @@ def find_usable_engine(
     return UsableEngine(record, plan, manifest, library)
 
 
-def _open_on_cpu(directory: Path, settings: DetectorConfig, state_dir: Path, kind: type[ManifestT]) -> Network[ManifestT]:
+def _open_on_cpu(directory: Path, settings: ComputingConfig, state_dir: Path, kind: type[ManifestT]) -> Network[ManifestT]:
     precision, threads = settings.named_precision, settings.threads
     if settings.precision == "auto":
         choice = chosen_precision(state_dir, load_manifest(directory))
         if choice is None:
-            logger.info("precision auto: nothing was measured on this processor, run edged engines bench: fp32 until then")
+            logger.info(
+                "%s: precision auto: nothing was measured on this processor, run edged engines bench: fp32 until then",
+                directory.name,
+            )
         else:
             precision, threads = choice
     elif precision == "fp16":  # the processor computes instead of a GPU, and gains nothing by half precision
@@ -119,7 +122,7 @@ def _open_on_cpu(directory: Path, settings: DetectorConfig, state_dir: Path, kin
     return assembly.open_network(directory, precision=precision, threads=threads, kind=kind)
 
 
-def _open_on_device(engine: UsableEngine[ManifestT], settings: DetectorConfig) -> OpenedNetwork[ManifestT]:
+def _open_on_device(engine: UsableEngine[ManifestT], settings: ComputingConfig) -> OpenedNetwork[ManifestT]:
     """Warm, with memory for the largest batch, or once for half of it where the device is too full."""
     most = settings.tensorrt.max_batch
     try:
@@ -133,7 +136,7 @@ def _open_on_device(engine: UsableEngine[ManifestT], settings: DetectorConfig) -
     return OpenedNetwork(network, min(most, _batch(settings, on_auto=most)))
 
 
-def _open_warm(engine: UsableEngine[ManifestT], settings: DetectorConfig, *, max_batch: int) -> Network[ManifestT]:
+def _open_warm(engine: UsableEngine[ManifestT], settings: ComputingConfig, *, max_batch: int) -> Network[ManifestT]:
     network = open_candidate(
         engine.record, engine.plan, engine.manifest, library=engine.library, settings=settings.tensorrt, max_batch=max_batch
     )
@@ -176,5 +179,5 @@ def fit_where_faster(network: Network[Any], *, now_s: Callable[[], float] = time
     logger.info("the %s fits pictures: %.2f ms a picture on the processor, %.2f on the GPU", who, on_host_ms, on_device_ms)
 
 
-def _batch(settings: DetectorConfig, *, on_auto: int) -> int:
+def _batch(settings: ComputingConfig, *, on_auto: int) -> int:
     return on_auto if settings.batch == "auto" else settings.batch

@@ -10,7 +10,7 @@ from edged.backends.tensorrt.cache import EngineRecord
 from edged.backends.tensorrt.cuda import open_cuda
 from edged.backends.tensorrt.library import Library
 from edged.backends.tensorrt.runner import LayerTime, open_tensorrt_backend
-from edged.config.models import TensorrtConfig
+from edged.config.computing import TensorrtConfig
 
 RUNS = 20
 

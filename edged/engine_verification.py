@@ -14,7 +14,7 @@ from edged.backends.tensorrt.driver import DeviceFacts
 from edged.backends.tensorrt.letterbox import PictureFormat
 from edged.backends.tensorrt.library import Library
 from edged.backends.tensorrt.runner import TensorrtBackend, open_tensorrt_backend
-from edged.config.models import TensorrtConfig
+from edged.config.computing import TensorrtConfig
 from edged.errors import EngineMissingError, KernelError, ModelError
 from edged.models.manifest import InputSpec, Manifest, ManifestT, load_manifest
 from edged.models.network import Network

@@ -177,3 +177,15 @@ class DeviceError(EdgedError):
 
 class BuildCancelledError(EdgedError):
     """Somebody ended the building of an engine."""
+
+
+def exit_status(error: EdgedError) -> int:
+    """With what a command ends that ends with an error."""
+    match error:
+        case ConfigError() | ModelError() | InputError() | FaceError():
+            return EXIT_CONFIG
+        case DeviceError():
+            return EXIT_DEVICE
+        case BuildCancelledError():
+            return EXIT_CANCELLED
+    return 1

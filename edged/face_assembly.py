@@ -13,6 +13,7 @@ import numpy as np
 from edged import assembly
 from edged.config import Config, find_gallery_key
 from edged.config.faces import FacesConfig
+from edged.engine_opening import open_configured_network
 from edged.errors import ConfigError, GalleryError, Mistake, ModelError
 from edged.face_reading import FaceReader
 from edged.identity.calibration import settings_of
@@ -23,7 +24,16 @@ from edged.identity.operations import FaceOperations
 from edged.identity.people import Snapshot
 from edged.identity.snapshots import CurrentSnapshot
 from edged.identity.track_identity import LookSettings
-from edged.models.manifest import DetectorManifest, EncoderManifest, LivenessManifest, ManifestT, find_engine, load_manifest
+from edged.models.manifest import (
+    DetectorManifest,
+    EncoderManifest,
+    LivenessManifest,
+    Manifest,
+    ManifestT,
+    find_engine,
+    load_manifest,
+)
+from edged.models.network import Network
 from edged.retained_messages import RetainedMessages
 from edged.runtime.board import LatestFrame
 from edged.runtime.faces import FaceWatch
@@ -44,24 +54,48 @@ class FaceEngines:
     encoder: tuple[Path, EncoderManifest]
     liveness: tuple[Path, LivenessManifest] | None
 
+    @property
+    def networks(self) -> tuple[tuple[Path, Manifest], ...]:
+        """All that there are."""
+        return tuple(filter(None, (self.detector, self.encoder, self.liveness)))
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedFaceReader:
+    """A reader and what is to be known of it.
+
+    Attributes:
+        label: its networks and what computes each, for people.
+        fallback: why the processor computes though the configuration asks for TensorRT; None where it is as configured.
+    """
+
+    reader: FaceReader
+    label: str
+    fallback: str | None
+
 
 def find_face_engines(config: Config) -> FaceEngines:
     """The networks for faces, read but not opened.
 
     Raises:
-        ConfigError: one is not there or cannot be used; every such mistake.
+        ConfigError: one is not there, or cannot be used or computed as configured; every such mistake.
     """
     mistakes: list[Mistake] = []
+    faces = config.faces
 
     def find(key: str, name: str, kind: type[ManifestT]) -> tuple[Path, ManifestT] | None:
         try:
             directory = find_engine(name, config_dir=config.directory, state_dir=config.state_dir)
-            return directory, load_manifest(directory, kind=kind)
+            manifest = load_manifest(directory, precision=faces.named_precision, kind=kind)
         except ModelError as error:
             mistakes.append(config.mistake_at("config.engine", ("faces", key), str(error)))
             return None
+        try:
+            assembly.check_precision(faces, manifest)
+        except ModelError as error:
+            mistakes.append(config.mistake_at("config.precision", ("faces", "precision"), str(error)))
+        return directory, manifest
 
-    faces = config.faces
     detector = find("detector", faces.detector, DetectorManifest)
     encoder = find("encoder", faces.encoder, EncoderManifest)
     liveness = None if faces.liveness is None else find("liveness", faces.liveness, LivenessManifest)
@@ -70,23 +104,35 @@ def find_face_engines(config: Config) -> FaceEngines:
     return FaceEngines(detector, encoder, liveness)
 
 
-def open_face_reader(engines: FaceEngines, *, threads: int = 1) -> FaceReader:
-    """A reader with sessions of its own, warm, on the processor. Used and closed by the thread that opens it.
+def open_face_reader(engines: FaceEngines, faces: FacesConfig, *, state_dir: Path) -> OpenedFaceReader:
+    """A reader with networks of its own, warm. Used and closed by the thread that opens it.
+
+    Args:
+        faces: by what the networks are computed; which they name does not count.
+        state_dir: holds what `edged engines build` has built.
 
     Raises:
-        ModelError: a network cannot be used, or the detector finds something else than faces.
+        ModelError: a network cannot be used, or the detector finds something else than faces; without a fallback also where
+            there is no device, or no engine for it.
+        DeviceMemoryError, DeviceError: see `open_configured_network`.
     """
-    with ExitStack() as opened:
-        detector = assembly.open_detector(engines.detector[0], threads=threads)
-        opened.callback(detector.close)
-        encoder = assembly.open_encoder(engines.encoder[0], threads=threads)
-        opened.callback(encoder.close)
-        liveness = assembly.open_liveness(engines.liveness[0], threads=threads) if engines.liveness else None
-        if liveness is not None:
-            opened.callback(liveness.close)
-        reader = FaceReader(detector, encoder, liveness)
-        opened.pop_all()
-    return reader
+    batches, labels, reasons = [], [], []
+    with ExitStack() as stack:
+
+        def open_network(directory: Path, kind: type[ManifestT]) -> Network[ManifestT]:
+            opened = open_configured_network(directory, faces, state_dir=state_dir, kind=kind)
+            stack.callback(opened.network.close)
+            batches.append(opened.batch)
+            labels.append(opened.network.label)
+            reasons.extend([opened.fallback] if opened.fallback else [])
+            return opened.network
+
+        detector = open_network(engines.detector[0], DetectorManifest)
+        encoder = open_network(engines.encoder[0], EncoderManifest)
+        liveness = open_network(engines.liveness[0], LivenessManifest) if engines.liveness else None
+        reader = FaceReader(detector, encoder, liveness, batch=min(batches))
+        stack.pop_all()
+    return OpenedFaceReader(reader, "; ".join(labels), "; ".join(dict.fromkeys(reasons)) or None)
 
 
 def make_decision_settings(faces: FacesConfig, engines: FaceEngines) -> DecisionSettings:
@@ -114,12 +160,13 @@ def make_gallery_desk(config: Config, engines: FaceEngines, *, actor: str, now: 
     return GalleryDesk(
         lambda: FaceOperations(
             open_gallery=lambda: open_gallery(config.state_dir, find_gallery_key(config.state_dir)),
-            open_reader=lambda: open_face_reader(engines, threads=config.faces.threads),
+            open_reader=lambda: open_face_reader(engines, config.faces, state_dir=config.state_dir).reader,
             model_digest=engines.encoder[1].onnx.sha256,
             settings=make_decision_settings(config.faces, engines),
             actor=actor,
             now=now,
             traces=[RetainedMessages(broker)] if broker else [],
+            keeps_crops=config.faces.keep_crops,
             follows_calibration=config.faces.match is None,
         )
     )

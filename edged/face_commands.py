@@ -22,7 +22,7 @@ from edged.assembly import make_mqtt_settings
 from edged.clock import SystemClock, now_at
 from edged.config import Config, find_gallery_key, find_state_directory, load_config
 from edged.config.faces import FacesConfig
-from edged.errors import EXIT_CONFIG, CommandError, FaceError, InputError, ModelError
+from edged.errors import CommandError, ConfigError, EdgedError, FaceError, InputError, ModelError, exit_status
 from edged.events.schema import IdentityFacts
 from edged.events.wire import utc_text
 from edged.face_assembly import FaceEngines, make_decision_settings, open_face_reader
@@ -40,6 +40,8 @@ from edged.retained_messages import RetainedMessages
 _DAY_S = 86_400.0
 _NOBODY = DecisionSettings(threshold=1.0, false_match_rate=None, margin=0.0)
 """Where there are no networks."""
+_CODES: dict[type[EdgedError], str] = {ModelError: "model.unusable", InputError: "input.unusable"}
+"""Of errors that have none of their own."""
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -94,7 +96,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     end.add_argument("--days", type=_count, metavar="N", help="the same in days from now")
     enrol.add_argument("--allow-look-alike", action="store_true", help="enrol though somebody else is taken for this one")
     enrol.add_argument(
-        "--keep-crops", action="store_true", default=None, help="keep the aligned faces, encrypted, for another encoder"
+        "--keep-crops",
+        action=argparse.BooleanOptionalAction,
+        help="keep the aligned faces, encrypted, for another encoder (default: as the configuration says, or no)",
     )
     verify = _add(actions, "verify", "say whether a picture shows a person (exit status: 0 it does, 1 it does not)", _run_verify)
     verify.add_argument("picture", type=Path, metavar="PICTURE")
@@ -145,15 +149,29 @@ def run(arguments: argparse.Namespace) -> int:
         return arguments.run_action(arguments)
     try:
         return arguments.run_action(arguments)
-    except CommandError as error:
-        facts = {"code": error.code, "message": error.message, "mend": error.mend}
-        print(json.dumps({"error": facts}, ensure_ascii=False))
-        return EXIT_CONFIG if isinstance(error, FaceError) else 1
+    except EdgedError as error:
+        print(json.dumps({"error": _error_facts(error)}, ensure_ascii=False))
+        return exit_status(error)
 
 
-def open_reader(engines: FaceEngines, *, threads: int) -> ReadsFaces:
+def _error_facts(error: EdgedError) -> dict[str, object]:
+    """An error as it is printed for programs; of a configuration with every mistake of it."""
+    match error:
+        case CommandError():
+            return {"code": error.code, "message": error.message, "mend": error.mend}
+        case ConfigError():
+            mistakes = [
+                {"code": each.code, "where": each.where, "message": each.message, "line": each.line} for each in error.mistakes
+            ]
+            facts = {"code": "config.mistakes", "message": str(error), "mend": "mend them; `edged check` says whether all are"}
+            return {**facts, "mistakes": mistakes}
+    code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), "edged.failed")
+    return {"code": code, "message": str(error), "mend": "mend what the message says and try again"}
+
+
+def open_reader(engines: FaceEngines, faces: FacesConfig, *, state_dir: Path) -> ReadsFaces:
     """The networks, warm."""
-    return open_face_reader(engines, threads=threads)
+    return open_face_reader(engines, faces, state_dir=state_dir).reader
 
 
 def _add(
@@ -210,12 +228,13 @@ def _open(arguments: argparse.Namespace, *, needs_networks: bool) -> FaceOperati
         print(f"edged: nobody can match at present: {error}", file=sys.stderr)
     return FaceOperations(
         open_gallery=lambda: open_gallery(site.state_dir, find_gallery_key(site.state_dir)),
-        open_reader=lambda: open_reader(engines or site.find_engines(), threads=site.faces.threads),
+        open_reader=lambda: open_reader(engines or site.find_engines(), site.faces, state_dir=site.state_dir),
         model_digest=digest,
         settings=settings,
         actor=f"cli:{_user()}",
         now=partial(now_at, SystemClock()),
         traces=_traces(arguments, site),
+        keeps_crops=site.faces.keep_crops,
         follows_calibration=site.faces.match is None,
     )
 
@@ -428,9 +447,8 @@ def _who(text: str, operations: FaceOperations) -> str:
 
 
 def _run_export(arguments: argparse.Namespace) -> int:
-    secret = _secret(arguments, makes=True)
     with _open(arguments, needs_networks=False) as operations:
-        n = operations.export_to(arguments.file, secret)
+        n = operations.export_to(arguments.file, _secret(arguments, makes=True))
     if arguments.json:
         print(json.dumps({"file": str(arguments.file), "people": n}, ensure_ascii=False))
     else:
@@ -439,9 +457,8 @@ def _run_export(arguments: argparse.Namespace) -> int:
 
 
 def _run_import(arguments: argparse.Namespace) -> int:
-    secret = _secret(arguments, makes=False)
     with _open(arguments, needs_networks=False) as operations:
-        n = operations.import_from(arguments.file, secret, replaces=arguments.replace)
+        n = operations.import_from(arguments.file, _secret(arguments, makes=False), replaces=arguments.replace)
     if arguments.json:
         print(json.dumps({"file": str(arguments.file), "people": n}, ensure_ascii=False))
     else:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edged.config import CameraConfig, Config, check_against_segmenter
 from edged.config.rules import ZoneConfig
-from edged.config.segmentation import BlockedConfig, CoverConfig
+from edged.config.segmentation import BlockedConfig, CoverConfig, SceneConfig
 from edged.errors import ConfigError, ModelError
 from edged.models.manifest import SegmenterManifest, find_engine, load_manifest
 from edged.pipeline import MapRules
@@ -74,17 +75,25 @@ def make_map_rules(camera: CameraConfig, config: Config, manifest: SegmenterMani
         model=manifest.onnx.sha256,
     )
     surfaces = GROUND if settings.surfaces is None else frozenset(settings.surfaces)
-    return MapRules(areas, _make_view(camera, names, MOVING if settings.moving is None else settings.moving), surfaces)
+    view = None
+    if camera.scene.enabled and watches_views(config, manifest):
+        view = SceneWatch(_make_scene_settings(camera.scene), _are_static(config, manifest))
+    return MapRules(areas, view, surfaces)
 
 
-def _make_view(camera: CameraConfig, class_names: tuple[str, ...], moving: Collection[str]) -> SceneWatch | None:
-    """None where nobody asks, or where the network knows too few classes that stay where they are."""
-    is_static = np.array([name not in moving for name in class_names])
-    if not camera.scene.enabled or np.count_nonzero(is_static) < SceneWatch.LEAST_CLASSES:
-        return None
-    scene = camera.scene
-    settings = SceneSettings(for_s=scene.for_s, learn_s=scene.learn_s, min_difference_ratio=scene.min_difference_ratio)
-    return SceneWatch(settings, is_static)
+def watches_views(config: Config, manifest: SegmenterManifest) -> bool:
+    """Whether the network knows enough classes that stay where they are, so that a view consists of something."""
+    return np.count_nonzero(_are_static(config, manifest)) >= SceneWatch.LEAST_CLASSES
+
+
+def _are_static(config: Config, manifest: SegmenterManifest) -> NDArray[np.bool_]:
+    """(C,): which classes stay where they are."""
+    moving = MOVING if config.segmentation.moving is None else config.segmentation.moving
+    return np.array([name not in moving for name in manifest.classes])
+
+
+def _make_scene_settings(scene: SceneConfig) -> SceneSettings:
+    return SceneSettings(for_s=scene.for_s, learn_s=scene.learn_s, min_difference_ratio=scene.min_difference_ratio)
 
 
 def _make_area(zone: ZoneConfig, camera: CameraConfig) -> AreaSettings:

@@ -213,7 +213,7 @@ class Replay:
         if engines is None:
             return lambda result: None
         watch = make_face_watch(config, self._class_names, details={}, now_s=self._clock.now_s)
-        reader = stack.enter_context(open_face_reader(engines, threads=config.faces.threads))
+        reader = stack.enter_context(open_face_reader(engines, config.faces, state_dir=config.state_dir).reader)
         gallery = stack.enter_context(GalleryFollower(config, engines))
         yardstick = gallery.load(now_at(SystemClock()))  # consents end by today's date, also in a recording of last year
 

@@ -104,7 +104,7 @@ class Printer:
                 return self._painted(state_line(decode_camera_state(received.body)), _COLOURS["state"])
         except MessageError:
             pass
-        if last == "counters":
+        if last in ("counters", "areas"):
             return None
         if last == STATUS_TOPIC:
             return self._painted(f"{_now():<13} {_plain(received.topic)} {_plain(received.body)}", _BOLD)
@@ -136,7 +136,8 @@ def state_line(state: CameraStateMessage) -> str:
     cause = f" ({state.cause.value}: {state.message})" if state.cause else ""
     size = f" {state.width}x{state.height}" if state.width else ""
     rate = f" {state.fps_analysed:.1f} fps analysed" if state.fps_analysed else ""
-    return _plain(f"{_local(state.at):<13} {state.camera:<12} is {state.state}{cause}{size}{rate}")
+    view = ", shows another view" if state.scene == "changed" else ""
+    return _plain(f"{_local(state.at):<13} {state.camera:<12} is {state.state}{cause}{size}{rate}{view}")
 
 
 def _receive(settings: MqttSettings) -> Iterator[Received]:

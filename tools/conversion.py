@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edged.backends.onnx_file import read_onnx
 from edged.errors import InputError
 from tools.engines import IR_VERSION
+from tools.onnx_graph import OF_SHAPES_ONLY
 
 CONVOLUTIONS = ("Conv", "ConvTranspose")
 FEWEST_STORED = 1024
@@ -75,6 +76,21 @@ def name_nodes(network: onnx.ModelProto) -> None:
     """Give every node without a name its operator and first output for one."""
     for node in network.graph.node:
         node.name = node.name or f"{node.op_type}:{node.output[0]}"
+
+
+def from_convolutions_on(graph: onnx.GraphProto) -> set[str]:
+    """Names of the convolutions and of all nodes that read anything of their answers.
+
+    What follows from sizes alone is not reached: a grid of coordinates would lose its last digits.
+    """
+    reached: set[str] = set()
+    names = set()
+    for node in graph.node:
+        if node.op_type in CONVOLUTIONS or reached.intersection(node.input):
+            names.add(node.name)
+            if node.op_type not in OF_SHAPES_ONLY:
+                reached.update(node.output)
+    return names
 
 
 def choose_float(network: onnx.ModelProto, prefixes: Sequence[str], path: Path) -> list[str]:

@@ -21,9 +21,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edged.errors import EXIT_CONFIG, EdgedError, InputError
 from edged.models.manifest import Manifest, OnnxFile, digest_file, load_manifest
-from tools.conversion import CONVOLUTIONS, choose_float, name_nodes, read_float, tidy
+from tools.conversion import choose_float, from_convolutions_on, name_nodes, read_float, tidy
 from tools.engines import FP16_NAME, ONNX_NAME, write_manifest, write_whole
-from tools.onnx_graph import OF_SHAPES_ONLY
 from tools.onnx_shapes import node_constants
 
 LARGEST = float(np.finfo(np.float16).max)
@@ -89,25 +88,10 @@ def make_fp16(network: onnx.ModelProto, *, keep_float: Sequence[str] = (), path:
     outputs = {value.name for value in graph.output}
     kept = {*choose_float(network, keep_float, path), *(node.name for node in graph.node if outputs.intersection(node.output))}
     (opset,) = (opset.version for opset in network.opset_import if opset.domain in ("", "ai.onnx"))
-    _Rewriting(graph, opset, path).halve(_from_convolutions_on(graph) - kept)
+    _Rewriting(graph, opset, path).halve(from_convolutions_on(graph) - kept)
     _drop_unread_constants(graph)
     onnx.checker.check_model(tidy(network), full_check=True)
     return network
-
-
-def _from_convolutions_on(graph: onnx.GraphProto) -> set[str]:
-    """Names of the convolutions and of all nodes that read anything of their answers.
-
-    What follows from sizes alone is not reached: a grid of coordinates would lose its last digits.
-    """
-    reached: set[str] = set()
-    names = set()
-    for node in graph.node:
-        if node.op_type in CONVOLUTIONS or reached.intersection(node.input):
-            names.add(node.name)
-            if node.op_type not in OF_SHAPES_ONLY:
-                reached.update(node.output)
-    return names
 
 
 class _Rewriting:

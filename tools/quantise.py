@@ -2,7 +2,8 @@
 
 QuantizeLinear and DequantizeLinear stand around every convolution and addition: weights symmetric with a scale for each output
 channel, activations with a scale for each tensor, biases in float. What is between them is computed in INT8, by ONNX Runtime and
-by TensorRT. The heads and all that is computed from their answers stay in float: coordinates in 255 steps would be no boxes.
+by TensorRT. What scales the picture before them stays in float, and so do the heads and all that is computed from their answers:
+coordinates in 255 steps would be no boxes.
 
 The range of a tensor is the one that rounds what was seen of it with the least squared error: rare large values are cut off where
 that makes the steps of all others finer by enough.
@@ -39,7 +40,7 @@ from edged.models.manifest import DetectorManifest, Manifest, QuantisedFile, Seg
 from edged.models.network import Network
 from edged.parity import check_parity, limits_of
 from edged.types import Pixels
-from tools.conversion import choose_float, name_nodes, read_float, tidy
+from tools.conversion import choose_float, from_convolutions_on, name_nodes, read_float, tidy
 from tools.datasets import PictureSet
 from tools.datasets.checking import FEWEST
 from tools.engines import INT8_NAME, write_manifest, write_whole
@@ -250,7 +251,12 @@ def make_int8(engine: Path, pictures: Iterable[Pixels], settings: QuantiseSettin
         if any(opset.version < FIRST_OPSET for opset in network.opset_import if opset.domain in ("", "ai.onnx")):
             raise InputError(f"{path}: an older operator set than {FIRST_OPSET} has one scale for all channels: export it again")
         name_nodes(network)  # the quantiser knows them by name
-        kept = choose_float(network, settings.keep_float, path)
+        reached = from_convolutions_on(network.graph)  # what comes before them scales the picture
+        kept = [
+            *choose_float(network, settings.keep_float, path),
+            *(node.name for node in network.graph.node if node.name not in reached),
+        ]
+        _part_weights(network.graph, kept=kept)
         operators = list(LAYERS if settings.symmetric else LAYERS + ACTIVATIONS)
         with _silence():
             ranges = _find_ranges(network, operators, _feeds(opened, pictures), symmetric=settings.symmetric)
@@ -274,6 +280,28 @@ def make_int8(engine: Path, pictures: Iterable[Pixels], settings: QuantiseSettin
             )
             quantiser.quantize_model()
     return tidy(quantiser.model.model)
+
+
+def _part_weights(graph: onnx.GraphProto, *, kept: Sequence[str]) -> None:
+    """Give each convolution weights of its own where two share some, as those of a picture and of its mirror image do.
+
+    ONNX Runtime makes unsigned weights of signed ones where sums must be exact, and names them after these: it cannot load a
+    network in which two layers do so with the same (1.31: `Attempt to replace the existing tensor`).
+
+    Args:
+        kept: names of the nodes that stay in float; they may share.
+    """
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    seen: set[str] = set()
+    for node in graph.node:
+        if node.op_type != "Conv" or node.name in kept or node.input[1] not in weights:
+            continue
+        name = node.input[1]
+        if name in seen:
+            own = onnx.TensorProto.FromString(weights[name].SerializeToString())
+            own.name = node.input[1] = f"{name} of {node.name}"
+            graph.initializer.append(own)
+        seen.add(name)
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from edged.config.values import Flag, Number, Section, Text, Whole, default_of, setting
+from edged.config.computing import ComputingConfig
+from edged.config.values import Flag, Number, Text, Whole, default_of, setting
 from edged.identity.decision import DecisionSettings
 from edged.identity.track_identity import LookSettings
 
@@ -10,7 +11,7 @@ FACE_DETECTOR, FACE_ENCODER = "face-detector", "face-encoder"
 """The engines that ship."""
 
 
-class FacesConfig(Section):
+class FacesConfig(ComputingConfig):
     """Whose faces the persons show."""
 
     enabled: Flag = setting(False, "Whether faces are looked for. They are personal data: docs/faces.md.")
@@ -19,7 +20,6 @@ class FacesConfig(Section):
     liveness: Text | None = setting(
         None, "The network that tells a living face from a picture of one, such as face-liveness; null: nothing does."
     )
-    threads: Whole = setting(1, "Threads that these networks compute with, for all cameras together.", unit="count", ge=1, le=64)
     looks_per_s: Number = setting(
         5.0, "Most looks at a person's face in a second, for all cameras together: what it may cost.", unit="1/s", ge=0.1, le=100
     )
@@ -54,3 +54,11 @@ class FacesConfig(Section):
         ge=1,
         le=86_400,
     )
+    keep_crops: Flag = setting(
+        False, "Whether enrolment keeps the aligned faces, encrypted, for another encoder, where it is not told otherwise."
+    )
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The engines that are named."""
+        return tuple(name for name in (self.detector, self.encoder, self.liveness) if name is not None)

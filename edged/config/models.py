@@ -12,17 +12,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     BeforeValidator,
-    PlainValidator,
     PrivateAttr,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
 )
 
-from edged.backends.tensorrt.driver import Binding
-from edged.backends.tensorrt.library import LibraryName
 from edged.config.broker import MqttConfig
 from edged.config.commands import CommandsConfig
+from edged.config.computing import ComputingConfig
 from edged.config.context import ReadingContext, default_state_directory, mistake
 from edged.config.faces import FacesConfig
 from edged.config.rules import LineConfig, ObjectsConfig, SizeLimits, ZoneConfig
@@ -40,13 +38,12 @@ from edged.config.values import (
     Section,
     Text,
     TimeOfDay,
-    Whole,
     default_of,
     make_name_safe,
     setting,
 )
 from edged.errors import Mistake
-from edged.models.manifest import SCORE_FLOOR, Precision
+from edged.models.manifest import SCORE_FLOOR
 from edged.privacy import Pixelate, PrivacySettings, ScenePrivacy
 from edged.rules.settings import (
     MAX_LINES,
@@ -67,18 +64,7 @@ _SCORE = "Least score that counts as seen"
 _NMS_IOU = "Two boxes of a class that overlap more than this are one object"
 
 
-def _parse_batch(value: Any) -> Any:
-    if value == "auto" or (type(value) is int and 1 <= value <= MAX_CAMERAS):
-        return value
-    raise mistake("config.choice", f"expected auto or a whole number from 1 to {MAX_CAMERAS}")
-
-
 Polygons = Annotated[tuple[Polygon, ...], EMPTY_IS_LIST]
-Batch = Annotated[
-    Literal["auto"] | int,
-    PlainValidator(_parse_batch),
-    WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": MAX_CAMERAS}]}),
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,56 +107,15 @@ class ClassThresholdsConfig(Section):
     nms_iou: Number | None = setting(None, f"{_NMS_IOU}; the section's own if left out.", unit="ratio", gt=0, lt=1)
 
 
-class TensorrtConfig(Section):
-    """How TensorRT computes, with `backend: tensorrt`."""
-
-    library: LibraryName = setting("auto", "Which TensorRT; auto is tensorrt, or tensorrt_rtx where that is missing.")
-    cuda: Binding = setting("auto", "Which Python binding of CUDA; auto is pycuda, or cuda-bindings where that is missing.")
-    device: Whole = setting(0, "Number of the CUDA device.", unit="count", ge=0, le=63)
-    max_batch: Whole = setting(8, "Most pictures that an engine is built to compute at once.", unit="count", ge=1, le=MAX_CAMERAS)
-    graphs: Flag = setting(True, "Whether a batch is replayed as one CUDA graph once its size was seen.")
-    preprocess: Literal["cpu", "gpu", "auto"] = setting(
-        "cpu",
-        "What fits pictures into the network: the processor; the GPU, with a CUDA compiler (docs/jetson.md); auto is the faster "
-        "of both with a picture of 1280x720, measured at every start.",
-    )
-    workspace_mib: Whole = setting(1024, "Most scratch memory of a layer while an engine is built.", unit="MiB", ge=16, le=65536)
-    dla_core: Whole | None = setting(
-        None, "Number of a Jetson's DLA core to build for; left out: the GPU.", unit="count", ge=0, le=1
-    )
-
-
-class DetectorConfig(Section):
+class DetectorConfig(ComputingConfig):
     """The network that sees objects."""
 
     engine: Text = setting("detector", "Name of an engine, or path of its directory beside this configuration.")
-    backend: Literal["cpu", "tensorrt"] = setting(
-        "cpu",
-        "What computes: ONNX Runtime on the processor, or TensorRT on an NVIDIA GPU, with an engine of `edged engines build`.",
-    )
-    fallback: Literal["none", "cpu"] = setting(
-        "none", "What computes where TensorRT has no device or no engine: nothing, edged does not start; or the processor."
-    )
-    precision: Literal["auto"] | Precision = setting(
-        "fp32",
-        "What it computes in: fp32, or what else the engine has, fp16 on a GPU only; auto is what `edged engines bench` found "
-        "fastest on this processor, with its number of threads.",
-    )
-    threads: Whole = setting(1, "Threads that it computes with, for all cameras together.", unit="count", ge=1, le=64)
-    batch: Batch = setting(
-        "auto", "Pictures of several cameras computed at once; auto is 1 on a CPU, max_batch on a GPU.", unit="count"
-    )
     score: Number | None = setting(None, f"{_SCORE}; the engine's own if left out.", unit="ratio", ge=SCORE_FLOOR, lt=1)
     nms_iou: Number | None = setting(None, f"{_NMS_IOU}; the engine's own if left out.", unit="ratio", gt=0, lt=1)
     classes: Annotated[dict[Text, ClassThresholdsConfig], EMPTY_IS_MAPPING] = setting(
         dict, "What differs for single classes, by name."
     )
-    tensorrt: TensorrtConfig = setting(TensorrtConfig, "How TensorRT computes.")
-
-    @property
-    def named_precision(self) -> Precision:
-        """The precision; fp32, which every engine has, where it is for a measurement to say."""
-        return "fp32" if self.precision == "auto" else self.precision
 
 
 class OnTimeConfig(Section):

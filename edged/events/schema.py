@@ -169,6 +169,7 @@ class CameraStateMessage(WireModel):
     scene: Literal["learning", "same", "changed"] | None = Field(
         None, description="whether it shows a view that was learnt; absent where no maps are made"
     )
+    faces_fallback: str | None = Field(None, max_length=300, description="the same of the networks that look at faces")
 
 
 class LineTotals(WireModel):

@@ -138,6 +138,7 @@ def encode_camera_state(
     next_retry_s: float | None,
     fallback: str | None = None,
     scene: Literal["learning", "same", "changed"] | None = None,
+    faces_fallback: str | None = None,
 ) -> bytes:
     """The body of a camera's state message.
 
@@ -156,6 +157,7 @@ def encode_camera_state(
         next_retry_s: seconds until the next try, None where none is due.
         fallback: why the processor computes instead of TensorRT; what is too long is cut.
         scene: whether it shows a view that was learnt; None where nobody looks.
+        faces_fallback: the same of the networks for faces.
     """
     return _encode(
         CameraStateMessage(
@@ -178,6 +180,7 @@ def encode_camera_state(
             next_retry_s=None if next_retry_s is None else round(next_retry_s, 1),
             fallback=fallback and fallback[:MAX_MESSAGE_CHARACTERS],
             scene=scene,
+            faces_fallback=faces_fallback and faces_fallback[:MAX_MESSAGE_CHARACTERS],
         )
     )
 

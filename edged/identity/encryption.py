@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,12 +69,23 @@ class Cipher:
         Raises:
             ValueError: it was encrypted with another key or for another place, or it was changed.
         """
-        from cryptography.exceptions import InvalidTag
-
         if len(sealed) < _NONCE_BYTES + _TAG_BYTES:
             raise ValueError(f"an encrypted value has {_NONCE_BYTES + _TAG_BYTES} bytes at least, this one {len(sealed)}")
+        return self.open_all([sealed], bound_to=[bound_to])[0]
+
+    def open_all(self, sealed: Sequence[bytes], *, bound_to: Sequence[bytes]) -> list[bytes]:
+        """The same of many values, each bound to its own place, in a fraction of the time.
+
+        Raises:
+            ValueError: as for `open`, of any of them.
+        """
+        from cryptography.exceptions import InvalidTag
+
+        decrypt = self._aead.decrypt
         try:
-            return self._aead.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], bound_to)
+            return [
+                decrypt(each[:_NONCE_BYTES], each[_NONCE_BYTES:], place) for each, place in zip(sealed, bound_to, strict=True)
+            ]
         except InvalidTag:
             raise ValueError("encrypted with another key or for another place, or changed") from None
 
@@ -88,9 +100,12 @@ class Cipher:
 
 
 def bind(*parts: str | bytes) -> bytes:
-    """One text of several parts that no other parts give: each follows its own length."""
-    encoded = [part.encode() if isinstance(part, str) else part for part in parts]
-    return b"".join(len(part).to_bytes(4, "big") + part for part in encoded)
+    """One text of several parts that no other parts give: each follows its own length, so texts of parts can be joined."""
+    bound = b""
+    for part in parts:
+        encoded = part.encode() if isinstance(part, str) else part
+        bound += len(encoded).to_bytes(4, "big") + encoded
+    return bound
 
 
 def load_key(place: KeyPlace) -> bytes:

@@ -11,7 +11,7 @@ import json
 import logging
 import secrets
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +30,10 @@ from edged.identity.people import AuditEntry, Export, Person, Snapshot, Template
 logger = logging.getLogger(__name__)
 
 _KEY_CHECK = b"edged gallery"
+_CHUNK_ROWS = 4096
+"""Rows that are decrypted at once."""
+_NUMBER_BYTES = 4
+"""Of a number of a template: float32, little-endian."""
 
 
 class Gallery:
@@ -91,12 +95,8 @@ class Gallery:
                 templates.setdefault(person_id, {})[digest] = count
                 crops[person_id] = crops.get(person_id, 0) + n_crops
             return [
-                Person(
-                    **self._open_record(person_id, record),
-                    templates=templates.get(person_id, {}),
-                    n_crops=crops.get(person_id, 0),
-                )
-                for person_id, record in self._connection.execute("SELECT id, record FROM person ORDER BY number")
+                Person(**record, templates=templates.get(record["person_id"], {}), n_crops=crops.get(record["person_id"], 0))
+                for record in self._read_records()
             ]
 
     def find(self, name_or_id: str) -> Person | None:
@@ -264,18 +264,15 @@ class Gallery:
         """
         with telling(self.path), self.reading():
             version = self.version()
-            people = {
-                person_id: self._open_record(person_id, record)
-                for person_id, record in self._connection.execute("SELECT id, record FROM person ORDER BY number")
-            }
-            ends = {person_id: record["expires_at"] for person_id, record in people.items() if record["expires_at"] is not None}
-            person_ids, templates = self._read_templates(
-                model_digest, without={each for each, end in ends.items() if now_at >= end}
-            )
-            n_stale = self._row(
-                "SELECT count(*) FROM person WHERE id NOT IN (SELECT person_id FROM template WHERE model_digest = ?)",
-                model_digest,
-            )[0]
+            names: dict[str, str] = {}  # of everybody, in the order of enrolment
+            ends: dict[str, float] = {}
+            for record in self._read_records():
+                names[record["person_id"]] = record["name"]
+                if record["expires_at"] is not None:
+                    ends[record["person_id"]] = record["expires_at"]
+            n_matching = self._row("SELECT count(DISTINCT person_id) FROM template WHERE model_digest = ?", model_digest)[0]
+            expired = {person_id for person_id, end in ends.items() if now_at >= end}
+            person_ids, templates = self._read_templates(model_digest, without=expired)
             calibration = self.calibration(model_digest)
         matcher = Matcher(
             templates,
@@ -283,29 +280,50 @@ class Gallery:
             version=version,
             model_digest=model_digest,
             combination=combination,
-            names={person_id: people[person_id]["name"] for person_id in dict.fromkeys(person_ids)},
+            names={person_id: names[person_id] for person_id in dict.fromkeys(person_ids)},
         )
-        return Snapshot(
-            matcher, min((end for end in ends.values() if end > now_at), default=None), len(people), n_stale, calibration
-        )
+        renew_at = min((end for end in ends.values() if end > now_at), default=None)
+        return Snapshot(matcher, renew_at, len(names), len(names) - n_matching, calibration)
 
-    def _read_templates(self, model_digest: str, *, without: set[str]) -> tuple[list[str], NDArray[np.float32]]:
+    def _read_records(self) -> Iterator[dict[str, Any]]:
+        """The record of everybody, in the order of enrolment."""
+        begin = self._place("person")
+        rows = self._connection.execute("SELECT id, record FROM person ORDER BY number")
+        while chunk := rows.fetchmany(_CHUNK_ROWS):
+            person_ids, sealed = zip(*chunk, strict=True)
+            places = [begin + bind(person_id) for person_id in person_ids]
+            documents = self._open_all("person", sealed, places)
+            records = json.loads(b"[%s]" % b",".join(documents))  # at once: to begin with a text takes longer than to read it
+            for person_id, record in zip(person_ids, records, strict=True):
+                yield {"person_id": person_id, **record}
+
+    def _read_templates(self, model_digest: str, *, without: Collection[str]) -> tuple[list[str], NDArray[np.float32]]:
+        """Whose each template (T, D) is, and the templates, person by person in the order of enrolment."""
+        begin, end = self._place("template"), bind(model_digest)
         n = self._row("SELECT count(*) FROM template WHERE model_digest = ?", model_digest)[0]
         templates, person_ids = np.zeros((0, 0), np.float32), []
-        for template_id, person_id, sealed in self._connection.execute(
-            "SELECT t.id, t.person_id, t.sealed FROM template t JOIN person p ON p.id = t.person_id "
+        rows = self._connection.execute(
+            # person by person through the index: CROSS JOIN keeps SQLite from sorting all templates in memory instead
+            "SELECT t.id, t.person_id, t.sealed FROM person p CROSS JOIN template t ON t.person_id = p.id "
             "WHERE t.model_digest = ? ORDER BY p.number, t.number",
             (model_digest,),
-        ):
-            if person_id in without:
+        )
+        while chunk := rows.fetchmany(_CHUNK_ROWS):
+            kept = [row for row in chunk if row[1] not in without]
+            if not kept:
                 continue
-            embedding = self._open_template(template_id, person_id, model_digest, sealed)
+            template_ids, owners, sealed = zip(*kept, strict=True)
+            places = [begin + bind(*ids) + end for ids in zip(template_ids, owners, strict=True)]
+            embeddings = self._open_all("template", sealed, places)
             if not person_ids:
-                templates = np.empty((n, len(embedding)), np.float32)
-            if len(embedding) != templates.shape[1]:
-                raise self._tampered(f"a template of {person_id} has {len(embedding)} numbers, others {templates.shape[1]}")
-            templates[len(person_ids)] = embedding
-            person_ids.append(person_id)
+                templates = np.empty((n, len(embeddings[0]) // _NUMBER_BYTES), np.float32)
+            for owner, embedding in zip(owners, embeddings, strict=True):
+                if len(embedding) != templates.shape[1] * _NUMBER_BYTES:
+                    found, expected = len(embedding) // _NUMBER_BYTES, templates.shape[1]
+                    raise self._tampered(f"a template of {owner} has {found} numbers, others {expected}")
+            numbers = np.frombuffer(b"".join(embeddings), "<f4").reshape(len(embeddings), -1)
+            templates[len(person_ids) : len(person_ids) + len(numbers)] = numbers
+            person_ids += owners
         return person_ids, templates[: len(person_ids)]
 
     def _check_dimension(self, dimension: int, model_digest: str) -> None:
@@ -438,8 +456,11 @@ class Gallery:
         return embedding.astype(np.float32, copy=False)
 
     def _open(self, sealed: bytes, kind: str, *parts: str | bytes) -> bytes:
+        return self._open_all(kind, [sealed], [self._place(kind, *parts)])[0]
+
+    def _open_all(self, kind: str, sealed: Sequence[bytes], places: Sequence[bytes]) -> list[bytes]:
         try:
-            return self._cipher.open(sealed, bound_to=self._place(kind, *parts))
+            return self._cipher.open_all(sealed, bound_to=places)
         except (ValueError, TypeError) as error:
             raise self._tampered(f"a value of kind {kind!r} cannot be decrypted: {error}") from None
 

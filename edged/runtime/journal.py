@@ -81,9 +81,16 @@ class Journal:
         self._send(Message(MessageKind.STATE, areas_topic(camera), body))
 
     def publish_camera_state(
-        self, camera: str, snapshot: CameraSnapshot, *, fps_captured: float, fps_analysed: float, fallback: str | None = None
+        self,
+        camera: str,
+        snapshot: CameraSnapshot,
+        *,
+        fps_captured: float,
+        fps_analysed: float,
+        fallback: str | None = None,
+        faces_fallback: str | None = None,
     ) -> None:
-        """Send how a camera is, and why the processor computes for it where TensorRT should."""
+        """Send how a camera is, and why the processor computes for it, or for its faces, where TensorRT should."""
         now_s, at = self._clock.now_s(), self._clock.at
         frames = snapshot.frames
         body = wire.encode_camera_state(
@@ -111,6 +118,7 @@ class Journal:
             next_retry_s=None if snapshot.next_try_s is None else max(0.0, snapshot.next_try_s - now_s),
             fallback=fallback,
             scene=None if snapshot.scene is None else snapshot.scene.value,
+            faces_fallback=faces_fallback,
         )
         self._send(Message(MessageKind.STATE, camera_state_topic(camera), body))
 

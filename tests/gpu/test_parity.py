@@ -9,7 +9,8 @@ import pytest
 from edged.assembly import open_network
 from edged.backends.tensorrt.library import import_library
 from edged.cli import main
-from edged.config.models import DetectorConfig, TensorrtConfig
+from edged.config.computing import TensorrtConfig
+from edged.config.models import DetectorConfig
 from edged.engine_opening import open_configured_network
 from edged.errors import DeviceMissingError, EngineMissingError, ModelError
 from edged.models.manifest import PRECISIONS, load_manifest

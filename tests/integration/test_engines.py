@@ -16,7 +16,7 @@ from waiting import wait_until
 
 from edged.backends.tensorrt.cache import PORTABLE, EngineCache
 from edged.backends.tensorrt.library import import_library
-from edged.config.models import TensorrtConfig
+from edged.config.computing import TensorrtConfig
 from edged.engine_building import build_engine, make_cache, make_options
 from edged.errors import BuildCancelledError, ModelError
 

@@ -18,7 +18,7 @@ from stand_ins.faces import STAND_IN_DIGEST, StandInFaceReader, embedding_of
 
 from edged import assembly, daemon, replay
 from edged.config import Config, find_gallery_key, parse_config
-from edged.face_assembly import FaceEngines
+from edged.face_assembly import FaceEngines, OpenedFaceReader
 from edged.identity.gallery import open_gallery
 from edged.runtime.systemd import Notifier
 from edged.sources.street import StreetSource
@@ -81,7 +81,11 @@ def _stand_ins() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for module in (replay, daemon):
             patch.setattr(module, "find_face_engines", lambda config: engines)
-            patch.setattr(module, "open_face_reader", lambda engines, *, threads: ClosingReader())
+            patch.setattr(
+                module,
+                "open_face_reader",
+                lambda engines, faces, *, state_dir: OpenedFaceReader(ClosingReader(), "stand-ins", "no GPU"),
+            )
         yield
 
 
@@ -193,5 +197,6 @@ def test_daemon_names_who_is_enrolled_and_nobody_else(site, street, enrolled, mo
     print(f"daemon: {len(answers)} answers, first usable face to event, wall time: "
           f"median={np.median(delays_s):.2f} s p95={np.percentile(delays_s, 95):.2f} s")  # fmt: skip
     assert status == 0
+    assert sink.states[-1]["faces_fallback"] == "no GPU"
     assert answers
     assert [(number, answer) for number, answer in answers if not is_true(number, answer, enrolled)] == []

@@ -105,7 +105,7 @@ def make_config(directory: Path) -> Config:
 def known_from_near(config: Config, photographs: dict[int, list[Pixels]]) -> set[int]:
     """Those whose two photographs the encoder takes for one person."""
     engines = find_face_engines(config)
-    with open_face_reader(engines) as reader:
+    with open_face_reader(engines, config.faces, state_dir=config.state_dir).reader as reader:
 
         def embed(pixels: Pixels) -> np.ndarray:
             return reader.read(pixels, reader.find(pixels)[:1])[0].embedding
@@ -116,7 +116,7 @@ def known_from_near(config: Config, photographs: dict[int, list[Pixels]]) -> set
 
 def enrol(config: Config, portraits: dict[int, Pixels]) -> None:
     with (
-        open_face_reader(find_face_engines(config)) as reader,
+        open_face_reader(find_face_engines(config), config.faces, state_dir=config.state_dir).reader as reader,
         open_gallery(config.state_dir, find_gallery_key(config.state_dir)) as gallery,
         gallery.transaction(),
     ):

@@ -20,13 +20,17 @@ Answer = tuple[str, "str | None"]
 
 
 class ListeningSink:
-    """Keeps the events with the monotonic time at which they came; sets `stop` once it has enough answers about faces."""
+    """Keeps the events with the monotonic time at which they came, and the states of cameras.
+
+    It sets `stop` once it has enough answers about faces.
+    """
 
     dropped = 0
 
     def __init__(self, stop: threading.Event | None = None) -> None:
         self.events: list[dict] = []
         self.came_s: list[float] = []
+        self.states: list[dict] = []
         self._stop = stop
         self._n_answers = 0
 
@@ -37,6 +41,8 @@ class ListeningSink:
             self._n_answers += self.events[-1]["type"] == "object.identity"
             if self._stop is not None and self._n_answers == ENOUGH_ANSWERS:
                 self._stop.set()
+        elif message.topic.endswith("/state"):
+            self.states.append(json.loads(message.body))
 
     def close(self) -> None:
         """Nothing is held."""

@@ -252,9 +252,38 @@ def test_check_with_faces_says_networks_threshold_and_gallery(site: Path, capsys
 
     printed = capsys.readouterr().out
     assert status == 0
-    assert "faces by find (Apache-2.0), who (Apache-2.0), alive (Apache-2.0)" in printed
+    assert "faces by find (Apache-2.0), who (Apache-2.0), alive (Apache-2.0): fp32\n" in printed
     assert "a match from 0.5 on unless the gallery was calibrated, false-match rate 0.001" in printed
     assert f"gallery {site / 'state' / 'gallery.db'}, key {site / 'state' / 'gallery.key'}, which is not there yet" in printed
+
+
+def test_check_with_faces_on_a_device_says_what_is_missing_for_them(
+    site: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every reason once, at their own key; with a fallback it is a warning."""
+
+    def find(directory: Path, *_: object, **__: object) -> None:
+        raise EngineMissingError(f"no engine of {'find' if directory.name == 'find' else 'the others'}")
+
+    for name, manifest in (
+        ("find", make_manifest(name="find", classes=["face"])),
+        ("who", make_encoder_manifest()),
+        ("alive", make_liveness_manifest()),
+    ):
+        save_manifest(site / "engines" / name, manifest)
+    monkeypatch.setattr(check, "find_usable_engine", find)
+
+    status = run(site, FACES, "--set", "faces.backend=tensorrt")
+    said = capsys.readouterr().err
+    assert status == 78
+    assert said.count("faces.backend: no engine of find [config.backend]") == 1
+    assert said.count("faces.backend: no engine of the others [config.backend]") == 1
+
+    status = run(site, FACES, "--set", "faces.backend=tensorrt", "--set", "faces.fallback=cpu")
+    said = capsys.readouterr()
+    assert status == 0
+    assert said.err == "warning: faces.backend: the processor would compute: no engine of find; no engine of the others\n"
+    assert "alive (Apache-2.0): fp32 on TensorRT" in said.out
 
 
 def test_check_with_faces_names_every_network_that_is_wrong(site: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from edged.backends.tensorrt.builder import BuildOptions
 from edged.backends.tensorrt.cache import PORTABLE, Target
 from edged.backends.tensorrt.driver import DeviceFacts
 from edged.backends.tensorrt.library import Differences, Library, MessageLog
-from edged.config.models import TensorrtConfig
+from edged.config.computing import TensorrtConfig
 from edged.engine_building import _Failure, make_key, make_options, make_target
 from edged.errors import DeviceError, EdgedError, InputError, ModelError
 

@@ -227,6 +227,31 @@ def test_build_takes_what_the_configuration_says(site: Path, here: StandIns) -> 
     assert plan_path(site).exists()
 
 
+def test_build_of_networks_for_faces_takes_what_their_section_says(
+    site: Path, here: StandIns, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Named or not; whatever is no network for faces is built as the detector is, and each is listed and verified as such."""
+    save_engine(site / "engines" / "find", make_manifest(name="find"), boxes=BOXES, scores=SCORES)
+    (site / "edged.yaml").write_text(
+        f"state_dir: {site}\n"
+        "detector: {engine: tiny, tensorrt: {max_batch: 5}}\n"
+        "faces: {enabled: true, detector: find, encoder: find, backend: tensorrt, tensorrt: {max_batch: 3, device: 1}}\n"
+        "cameras: {door: {source: 'street:1'}}\n"
+    )
+    asked = []
+    here.library, here.device = LIBRARY, ORIN
+    monkeypatch.setattr(engine_commands, "find_device", lambda settings: asked.append(settings.device) or ORIN)
+
+    status = cli.main(["engines", "build", "--config", str(site / "edged.yaml")])
+
+    assert status == 0
+    assert [options.batch for options in here.built] == [(1, 3, 5), (1, 2, 3)]
+    assert asked == [0, 1]
+    capsys.readouterr()
+    assert cli.main(["engines", "verify", "find", "--config", str(site / "edged.yaml")]) == 0
+    assert "find fp32: engine, record and network are what was built" in capsys.readouterr().out
+
+
 def test_build_all_precisions_goes_on_after_one_that_fails(
     site: Path, here: StandIns, capsys: pytest.CaptureFixture[str]
 ) -> None:

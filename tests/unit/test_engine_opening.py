@@ -12,7 +12,8 @@ from models_onnx import make_encoder_manifest, make_manifest, save_engine, save_
 
 from edged import engine_opening
 from edged.assembly import open_detector
-from edged.config.models import DetectorConfig, TensorrtConfig
+from edged.config.computing import TensorrtConfig
+from edged.config.models import DetectorConfig
 from edged.cpu_choice import CpuChoice
 from edged.engine_opening import UsableEngine, fit_where_faster, open_configured_network
 from edged.errors import DeviceMemoryError, DeviceMissingError, EngineMissingError, InferenceError, ModelError

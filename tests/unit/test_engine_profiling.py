@@ -10,7 +10,7 @@ from edged import engine_profiling
 from edged.backends.tensorrt.builder import BuildOptions
 from edged.backends.tensorrt.cache import EngineKey, EngineRecord
 from edged.backends.tensorrt.runner import LayerTime
-from edged.config.models import TensorrtConfig
+from edged.config.computing import TensorrtConfig
 from edged.engine_building import target_of
 from edged.engine_profiling import RUNS, profile_layers
 

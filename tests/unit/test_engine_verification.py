@@ -16,7 +16,7 @@ from edged.assembly import open_detector
 from edged.backends.tensorrt.builder import BuildOptions
 from edged.backends.tensorrt.cache import EngineKey, EngineRecord
 from edged.backends.tensorrt.cuda import Cuda
-from edged.config.models import TensorrtConfig
+from edged.config.computing import TensorrtConfig
 from edged.engine_building import target_of
 from edged.engine_verification import check_fresh, compare_on_device, find_device, make_picture_format, open_candidate
 from edged.errors import EngineMissingError, KernelError, ModelError

@@ -5,16 +5,35 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 from models_onnx import make_encoder_manifest, make_liveness_manifest, make_manifest
+from stand_ins.faces import StandInFaceReader, draw_portrait
 
+from edged import engine_opening, face_assembly
+from edged.assembly import open_network
 from edged.config import Config, find_gallery_key, parse_config
-from edged.errors import ConfigError
-from edged.face_assembly import FaceEngines, GalleryFollower, make_decision_settings, make_face_watch
+from edged.config.computing import ComputingConfig
+from edged.engine_opening import UsableEngine
+from edged.errors import ConfigError, DeviceMissingError, EngineMissingError, ModelError
+from edged.face_assembly import (
+    FaceEngines,
+    GalleryFollower,
+    OpenedFaceReader,
+    find_face_engines,
+    make_decision_settings,
+    make_face_watch,
+    make_gallery_desk,
+    open_face_reader,
+)
 from edged.identity.calibration import Calibration
 from edged.identity.gallery import open_gallery
+from edged.identity.requests import EnrolArguments, ShowArguments
+from edged.models.manifest import Manifest, load_manifest
+from edged.models.network import Network
 
 DIGEST = "7" * 64
 ENCODER = make_encoder_manifest(onnx={"file": "model.onnx", "sha256": DIGEST, "opset": 17})  # match 0.5, margin 0.05
@@ -38,6 +57,99 @@ def enrol(config: Config, name: str, *, expires_at: float | None = None, digest:
     return person_id
 
 
+class DeviceStandIn:
+    """A device in whose place ONNX Runtime computes the networks that ship.
+
+    Attributes:
+        missing: by engine, why it cannot be used.
+        asked: the settings that each engine was asked for by, and the pictures that memory was taken for.
+    """
+
+    def __init__(self) -> None:
+        self.missing: dict[str, ModelError] = {}
+        self.asked: dict[str, tuple[str, int]] = {}
+
+    def find_usable_engine(self, directory: Path, settings: ComputingConfig, *, state_dir: Path, kind: type) -> UsableEngine:
+        if directory.name in self.missing:
+            raise self.missing[directory.name]
+        self.asked[directory.name] = settings.named_precision, 0
+        record = SimpleNamespace(key=SimpleNamespace(label=directory.name), directory=directory)
+        return UsableEngine(record, b"plan", load_manifest(directory, kind=kind), library=None)
+
+    def open_candidate(self, record, plan, manifest, *, library, settings, max_batch) -> Network[Manifest]:
+        name = record.directory.name
+        self.asked[name] = self.asked[name][0], max_batch
+        return open_network(record.directory, kind=type(manifest))
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> DeviceStandIn:
+    stand_in = DeviceStandIn()
+    monkeypatch.setattr(engine_opening, "find_usable_engine", stand_in.find_usable_engine)
+    monkeypatch.setattr(engine_opening, "open_candidate", stand_in.open_candidate)
+    return stand_in
+
+
+ON_DEVICE = {"backend": "tensorrt", "tensorrt": {"max_batch": 4}, "liveness": "face-liveness"}
+
+
+def test_face_reader_is_computed_as_the_section_says(tmp_path: Path, device: DeviceStandIn) -> None:
+    """All three networks by one set of keys, the detector's of objects aside."""
+    config = read(tmp_path, **ON_DEVICE)
+
+    opened = open_face_reader(find_face_engines(config), config.faces, state_dir=config.state_dir)
+
+    with opened.reader as reader:
+        assert reader.find(np.full((64, 64, 3), 114, np.uint8)) == []
+    assert opened.fallback is None
+    assert [part.split()[0] for part in opened.label.split("; ")] == ["face-detector", "face-encoder", "face-liveness"]
+    assert device.asked == dict.fromkeys(("face-detector", "face-encoder", "face-liveness"), ("fp32", 4))
+
+
+def test_face_reader_with_a_fallback_says_once_what_is_missing(
+    tmp_path: Path, device: DeviceStandIn, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each network that the processor computes is in the log, each reason once in the answer; what can be is on the device."""
+    device.missing = {
+        "face-detector": DeviceMissingError("no CUDA device 0"),
+        "face-encoder": DeviceMissingError("no CUDA device 0"),
+    }
+    config = read(tmp_path, **ON_DEVICE, fallback="cpu")
+
+    with caplog.at_level(logging.WARNING):
+        opened = open_face_reader(find_face_engines(config), config.faces, state_dir=config.state_dir)
+
+    opened.reader.close()
+    assert opened.fallback == "no CUDA device 0"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{name}: the processor computes instead of TensorRT: no CUDA device 0" for name in ("face-detector", "face-encoder")
+    ]
+    assert list(device.asked) == ["face-liveness"]
+
+
+def test_face_reader_without_an_engine_or_a_fallback_is_refused(tmp_path: Path, device: DeviceStandIn) -> None:
+    """What was opened before is closed, and the command that mends it is named."""
+    device.missing = {"face-encoder": EngineMissingError("run edged engines build face-encoder")}
+    config = read(tmp_path, **ON_DEVICE)
+
+    with pytest.raises(EngineMissingError, match="run edged engines build face-encoder"):
+        open_face_reader(find_face_engines(config), config.faces, state_dir=config.state_dir)
+
+
+@pytest.mark.parametrize(
+    ("faces", "words"),
+    [
+        pytest.param({"precision": "fp16"}, "a processor gains nothing by fp16", id="fp16 on a processor"),
+        pytest.param({"backend": "tensorrt", "precision": "auto"}, "auto is measured on processors only", id="auto on a GPU"),
+        pytest.param({"precision": "int8"}, "has no INT8 network.*tools.quantise", id="what the engine lacks"),
+    ],
+)
+def test_face_engines_in_a_precision_that_cannot_be_are_a_mistake_once_a_key(tmp_path: Path, faces: dict, words: str) -> None:
+    """As for the detector of objects, by the same check."""
+    with pytest.raises(ConfigError, match=words):
+        find_face_engines(read(tmp_path, **faces))
+
+
 @pytest.mark.parametrize(
     ("faces", "expected"),
     [
@@ -58,6 +170,22 @@ def test_decision_settings_without_a_liveness_network_ask_for_no_life(tmp_path: 
     engines = FaceEngines(ENGINES.detector, ENGINES.encoder, None)
 
     assert make_decision_settings(read(tmp_path, live=0.9).faces, engines).live_threshold is None
+
+
+@pytest.mark.parametrize(("keep_crops", "crops"), [(False, 0), (True, 1)])
+def test_enrolment_by_command_keeps_crops_as_configured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep_crops: bool, crops: int
+) -> None:
+    """Where the command says nothing of them."""
+    opened = OpenedFaceReader(StandInFaceReader(model_digest=DIGEST), "a stand-in", None)
+    monkeypatch.setattr(face_assembly, "open_face_reader", lambda engines, faces, *, state_dir: opened)
+    _, picture = cv2.imencode(".png", draw_portrait(3))
+    desk = make_gallery_desk(read(tmp_path, keep_crops=keep_crops), ENGINES, actor="mqtt", now=lambda: 0.0)
+
+    desk.operations().enrol(EnrolArguments(pictures=[picture.tobytes()], name="Anna", consent="form 12"))
+
+    assert desk.operations().show(ShowArguments(person="Anna")).crops == crops
+    desk.close()
 
 
 def test_face_watch_looks_at_the_cameras_that_are_asked_for(tmp_path: Path) -> None:

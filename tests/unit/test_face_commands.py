@@ -26,7 +26,7 @@ def edged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Captur
     engines = FaceEngines((tmp_path, None), (tmp_path, encoder), (tmp_path, liveness))
     monkeypatch.setattr(face_commands.Site, "find_engines", lambda site: engines)
     reader = StandInFaceReader(look_alikes={7: (3, 0.8)}, model_digest=encoder.onnx.sha256)
-    monkeypatch.setattr(face_commands, "open_reader", lambda engines, *, threads: reader)
+    monkeypatch.setattr(face_commands, "open_reader", lambda engines, faces, *, state_dir: reader)
 
     def run(*arguments: object) -> SimpleNamespace:
         status = cli.main(["faces", *map(str, arguments), "--state-dir", str(tmp_path / "state")])
@@ -103,6 +103,90 @@ def test_refusal_has_its_code_on_standard_output_and_its_exit_status(edged, argu
     assert json.loads(as_json.out)["error"]["mend"]
     assert in_words.err.startswith("edged: ")
     assert in_words.out == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["enrol", "a.jpg", "--name", "Anna", "--consent", "form 12"],
+        ["verify", "a.jpg", "--person", "Anna"],
+        ["identify", "a.jpg"],
+        ["list"],
+        ["show", "Anna"],
+        ["forget", "Anna"],
+        ["export", "people.edged", "--key-file", "people.key"],
+        ["import", "people.edged", "--key-file", "people.key"],
+        ["audit"],
+        ["calibrate"],
+        ["reencode"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_wrong_configuration_is_told_in_json_by_every_command(edged, tmp_path, monkeypatch, arguments):
+    """Every mistake with its place, and nothing was begun: no key of an export was made either."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "site.yaml").write_text("faces: {votez: 3}\ncameras: {door: {source: 'street:', fps: 0}}\n")
+
+    told = edged(*arguments, "--config", tmp_path / "site.yaml", "--json")
+
+    error = json.loads(told.out)["error"]
+    assert (told.status, told.err, error["code"]) == (78, "", "config.mistakes")
+    assert error["mend"]
+    assert [(each["code"], each["where"], each["line"]) for each in error["mistakes"]] == [
+        ("config.unknown_key", "faces.votez", 1),
+        ("config.range", "cameras.door.fps", 2),
+    ]
+    assert not (tmp_path / "people.key").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        pytest.param(["identify", "missing.jpg"], "input.unusable", id="no such picture"),
+        pytest.param(["list", "--config", "missing.yaml"], "config.mistakes", id="no such configuration"),
+        pytest.param(["forget", "Anna", "--media", "missing"], "input.unusable", id="no such directory"),
+    ],
+)
+def test_what_is_not_there_is_told_in_json(edged, arguments, code):
+    """As every other error."""
+    told = edged(*arguments, "--json")
+
+    error = json.loads(told.out)["error"]
+    assert (told.status, told.err, error["code"]) == (78, "", code)
+    assert "missing" in error["message"]
+
+
+def test_networks_that_are_not_there_are_told_in_json(edged, photo, monkeypatch):
+    """As every other error, where they are needed."""
+
+    def find(site):
+        raise ModelError("no engine 'face-encoder' [model.not_found]")
+
+    monkeypatch.setattr(face_commands.Site, "find_engines", find)
+
+    told = edged("identify", photo(3), "--json")
+
+    assert (told.status, json.loads(told.out)["error"]["code"]) == (78, "model.unusable")
+
+
+@pytest.mark.parametrize(
+    ("said", "crops"),
+    [
+        pytest.param(["false"], 0, id="off"),
+        pytest.param(["true"], 1, id="configured"),
+        pytest.param(["true", "--no-keep-crops"], 0, id="not of this one"),
+        pytest.param(["false", "--keep-crops"], 1, id="of this one"),
+    ],
+)
+def test_crops_are_kept_as_configured_unless_told_otherwise(edged, photo, tmp_path, said, crops):
+    """The command line goes before the configuration."""
+    configured, *flags = said
+    (tmp_path / "site.yaml").write_text(f"faces: {{keep_crops: {configured}}}\ncameras: {{door: {{source: 'street:'}}}}\n")
+    site = ["--config", tmp_path / "site.yaml"]
+
+    edged("enrol", photo(3), "--name", "Anna", "--consent", "form 12", *flags, *site)
+
+    assert json.loads(edged("show", "Anna", "--json", *site).out)["crops"] == crops
 
 
 def test_picture_that_will_not_do_is_refused(edged, photo, tmp_path):

@@ -9,11 +9,13 @@ from edged.backends.base import TensorSpec
 from edged.errors import InferenceError
 from edged.events.event import EventType
 from edged.models.detector import Detector, SizeLimits
-from edged.pipeline import CameraPipeline, DetectionSettings, begin, finish, process
+from edged.pipeline import CameraPipeline, DetectionSettings, Mapped, MapRules, begin, finish, process
 from edged.rules.engine import Rules
-from edged.rules.settings import ObjectSettings, ZoneSettings
+from edged.rules.scene import SceneSettings, SceneState, SceneWatch, class_grid
+from edged.rules.settings import AreaSettings, ObjectSettings, ZoneSettings
+from edged.rules.surfaces import AreaRules, AreaShares
 from edged.tracking.tracker import Tracker, TrackerSettings
-from edged.types import Frame, TrackState
+from edged.types import Frame, SegmentationMap, TrackState
 from edged.vision.motion import MotionGate, MotionSettings
 
 PERSON = np.float32([24, 8, 40, 30])
@@ -41,14 +43,14 @@ class ScriptedBackend:
 
 
 class Rig:
-    def __init__(self, *, cameras=("door",), gate=None, **detection):
+    def __init__(self, *, cameras=("door",), gate=None, map_rules=None, **detection):
         self.backend = ScriptedBackend()
         self.detector = Detector(make_manifest(), self.backend)
         self.settings = DetectionSettings(thresholds=self.detector.thresholds, **detection)
-        self.pipelines = {name: self.make_pipeline(gate) for name in cameras}
+        self.pipelines = {name: self.make_pipeline(gate, map_rules) for name in cameras}
         self.seq = 0
 
-    def make_pipeline(self, gate):
+    def make_pipeline(self, gate, map_rules):
         names = self.detector.class_names
         zone = ZoneSettings("hall", ((0.1, 0.1), (0.9, 0.1), (0.9, 0.99), (0.1, 0.99)), dwell_s=2.0)
         return CameraPipeline(
@@ -56,6 +58,7 @@ class Rig:
             detection=self.settings,
             tracker=Tracker(TrackerSettings(), class_names=names),
             rules=Rules(zones=[zone], objects=ObjectSettings(), class_names=names),
+            map_rules=map_rules,
         )
 
     def make_frame(self, now_s, *, camera="door", width=64, height=32, shade=100):
@@ -240,3 +243,96 @@ def test_batch_whose_network_fails_raises_when_it_is_finished():
 
     with pytest.raises(InferenceError, match="the network failed"):
         rig.finish(batch)
+
+
+SURFACES = ("road", "wall")
+
+
+def make_map_rules():
+    areas = AreaRules(zones={}, picture=AreaSettings(), min_change_ratio=0.02, class_names=SURFACES, model="5" * 64)
+    view = SceneWatch(SceneSettings(for_s=1, learn_s=1), np.array([True, True]))
+    return MapRules(areas, view, ("road",))
+
+
+def make_mapped(at_s, *, wall=0.0, size=(64, 32)):
+    """A map whose upper part is wall, the rest road."""
+    labels = np.zeros((16, 32), np.uint8)
+    labels[: round(16 * wall)] = 1
+    scene = SegmentationMap(labels, SURFACES, *size)
+    shares = AreaShares(np.array([1 - wall, wall]), {})
+    return Mapped(camera="door", map=scene, captured_s=at_s, frame_seq=1, shares=shares, grid=class_grid(labels, len(SURFACES)))
+
+
+def test_pipeline_with_a_map_tells_what_objects_stand_on():
+    """From the next frame on; the result carries the map."""
+    rig = Rig(map_rules=make_map_rules())
+    rig.play(1)
+    mapped = make_mapped(0.9)
+
+    rig.pipelines["door"].take_map(mapped)
+    (result,) = rig.process(rig.make_frame(1.0))
+
+    assert result.objects[1].surface == "road"
+    assert result.scene is mapped
+    assert rig.pipelines["door"].areas().picture == {"road": 1.0, "wall": 0.0}
+
+
+def test_pipeline_that_stands_on_other_ground_says_so_in_an_update():
+    """Once it has been there for a second."""
+    rig = Rig(map_rules=make_map_rules())
+    rig.play(1)
+    rig.pipelines["door"].take_map(make_mapped(1.0))
+
+    results = [result for step in range(30) for result in rig.process(rig.make_frame(1 + step / 10))]
+
+    updates = [event for result in results for event in result.events if event.type is EventType.OBJECT_UPDATE]
+    assert [update.details["changes"] for update in updates if "surface" in update.details["changes"]] == [["surface"]]
+    assert updates[0].object.surface == "road"
+
+
+def test_pipeline_whose_view_changes_says_that_the_camera_moved():
+    """With how much, once; and what is known of the view."""
+    rig = Rig(map_rules=make_map_rules())
+    rig.process(rig.make_frame(0.0))
+    pipeline = rig.pipelines["door"]
+    walls = [0.5] * 6 + [1.0] * 6
+
+    events = [event for second, wall in enumerate(walls) for event in pipeline.take_map(make_mapped(float(second), wall=wall))]
+
+    (moved,) = events
+    assert (moved.type, moved.captured_s) == (EventType.CAMERA_MOVED, 7.0)
+    assert moved.details["difference"] == pytest.approx(5 / 9, abs=1e-3)  # five of the nine rows of the grid
+    assert pipeline.scene_state is SceneState.SAME
+
+
+def test_pipeline_that_is_ended_forgets_its_map():
+    """A camera that is gone shows nothing."""
+    rig = Rig(map_rules=make_map_rules())
+    rig.process(rig.make_frame(0.0))
+    pipeline = rig.pipelines["door"]
+    pipeline.take_map(make_mapped(0.0))
+
+    pipeline.end(now_s=1.0)
+
+    assert (pipeline.scene, pipeline.areas()) == (None, None)
+
+
+def test_pipeline_passes_over_a_map_of_another_size():
+    """It was made while the camera changed its format."""
+    rig = Rig(map_rules=make_map_rules())
+    rig.process(rig.make_frame(0.0))
+
+    events = rig.pipelines["door"].take_map(make_mapped(0.0, size=(128, 64)))
+
+    assert events == ()
+    assert rig.pipelines["door"].scene is None
+
+
+def test_pipeline_without_rules_about_maps_passes_over_them():
+    """The camera's `segmentation` is false."""
+    rig = Rig()
+    rig.process(rig.make_frame(0.0))
+    pipeline = rig.pipelines["door"]
+
+    assert pipeline.take_map(make_mapped(0.0)) == ()
+    assert (pipeline.scene_state, pipeline.areas(), pipeline.area_changes, pipeline.is_map_wanted) == (None, None, 0, False)

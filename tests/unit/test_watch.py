@@ -116,9 +116,10 @@ def test_printer_json_keeps_topic_and_message():
     assert second["payload"] == "online"
 
 
-def test_printer_counters_are_not_shown_as_text():
+@pytest.mark.parametrize("topic", ["counters", "areas"])
+def test_printer_figures_are_not_shown_as_text(topic):
     """Totals that change with every event would drown the events."""
-    text, printer = shown(received(b"{}", topic="edged/gate/door/counters"))
+    text, printer = shown(received(b"{}", topic=f"edged/gate/door/{topic}"))
 
     assert text == ""
     assert printer.events == 0

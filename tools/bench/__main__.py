@@ -16,11 +16,12 @@ from edged.errors import EdgedError
 from edged.models.manifest import find_engine, load_manifest
 from tools.bench.clip import FPS, draw_clip
 from tools.bench.cost import measure_cost, n_frames_for
+from tools.bench.maps import measure_maps
 from tools.bench.peer import measure_peer
 from tools.bench.report import Report, describe_machine
 from tools.bench.service import CAMERAS_S, measure_many_cameras, measure_one_camera
 
-PARTS = ("cost", "peer", "service", "cameras")
+PARTS = ("cost", "peer", "service", "cameras", "maps")
 N_OBJECTS = 10
 N_TURNS, N_TURNS_QUICK = 36, 6
 SERVICE_S, SERVICE_QUICK_S = 30.0, 10.0
@@ -52,6 +53,8 @@ def measure(arguments: argparse.Namespace, directory: Path) -> Report:
     n_frames = n_frames_for(n_turns)
     if "cameras" in parts:
         n_frames = max(n_frames, round(FPS * (CAMERAS_S + START_S)))
+    if "maps" in parts and arguments.segmenter:
+        n_frames = max(n_frames, round(FPS * (SERVICE_S + START_S)))
     _say("drawing the clip")
     clip = draw_clip(directory / "street.mp4", n_frames=n_frames)
     measured = {}
@@ -77,6 +80,16 @@ def measure(arguments: argparse.Namespace, directory: Path) -> Report:
     if "cameras" in parts:
         _say("a daemon with many cameras")
         measured["many_cameras"] = measure_many_cameras(clip, engine=str(engine), directory=directory / "many")
+    if "maps" in parts and arguments.segmenter:
+        _say("maps beside detections")
+        measured["maps"] = measure_maps(
+            clip,
+            engine=str(engine),
+            segmenter=find_engine(arguments.segmenter, config_dir=None, state_dir=None).absolute(),
+            directory=directory / "maps",
+            seconds=SERVICE_QUICK_S if arguments.quick else SERVICE_S,
+            is_quick=arguments.quick,
+        )
     return Report(machine=machine, **measured)
 
 
@@ -86,6 +99,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="fewer frames and seconds: a first impression")
     parser.add_argument("--only", action="append", choices=PARTS, help="this part alone (repeatable)")
     parser.add_argument("--engine", default="detector", help="name or directory of the network (default: %(default)s)")
+    parser.add_argument(
+        "--segmenter", metavar="NAME", help="name or directory of the network that makes maps; without it maps are left out"
+    )
     parser.add_argument(
         "--peer-python",
         type=Path,

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tools.bench.cost import Cost
+from tools.bench.maps import MAP_EVERY_S, MapsCost
 from tools.bench.peer import PeerCost
 from tools.bench.service import ManyCameras, OneCamera
 
@@ -18,6 +19,7 @@ OVERHEAD_MS = 1.0
 PEAK_RSS_MB = 300.0
 FIRST_EVENT_S = 3.0
 OWN_DELAY_MS = 20.0
+P99_RATIO = 1.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Report:
     peer_minimal: PeerCost | None = None
     one_camera: OneCamera | None = None
     many_cameras: ManyCameras | None = None
+    maps: MapsCost | None = None
 
     def goals(self) -> list[Goal]:
         """The goals that this run can judge."""
@@ -68,6 +71,8 @@ class Report:
             ]
         if self.many_cameras:
             goals.append(Goal(f"frames dropped, {self.many_cameras.n_cameras} cameras", self.many_cameras.dropped, 0, "frames"))
+        if self.maps:
+            goals.append(Goal("detection p99 with maps on / off", self.maps.p99_ratio, P99_RATIO, "times"))
         return goals
 
     def to_json(self) -> dict[str, object]:
@@ -86,6 +91,8 @@ class Report:
             lines += ["", *_one_camera_lines(self.one_camera)]
         if self.many_cameras:
             lines += ["", *_many_cameras_lines(self.many_cameras)]
+        if self.maps:
+            lines += ["", *_maps_lines(self.maps)]
         lines.append("")
         for goal in self.goals():
             verdict = "ok" if goal.is_met else "GOAL MISSED"
@@ -166,4 +173,15 @@ def _many_cameras_lines(many: ManyCameras) -> list[str]:
         f"a daemon with {many.n_cameras} cameras of 640x360 at 15 frames/s, 5 analysed, for {many.seconds:.0f} s",
         f"{many.captured} frames captured, {many.analysed} analysed, {many.dropped} dropped; peak {many.peak_rss_mb:.0f} MB",
         f"{many.cpu_cores:.2f} cores busy, {many.cpu_ms_per_frame:.1f} CPU-ms an analysed frame, three decoded for it",
+    ]
+
+
+def _maps_lines(maps: MapsCost) -> list[str]:
+    off = f"p50 {maps.detect_ms_p50_off:.1f} ms, p99 {maps.detect_ms_p99_off:.1f} ms, {maps.n_detections_off} frames"
+    on = f"p50 {maps.detect_ms_p50_on:.1f} ms, p99 {maps.detect_ms_p99_on:.1f} ms, {maps.n_detections_on} frames"
+    return [
+        f"maps by {maps.segmenter}: {maps.cpu_ms_per_map:.1f} CPU-ms a map, median of {maps.n_alone}",
+        f"a daemon with one camera of 640x360: peak {maps.peak_rss_mb_off:.0f} MB, with maps {maps.peak_rss_mb_on:.0f} MB",
+        f"a detection without maps: {off}",
+        f"beside {maps.n_maps} maps, one every {MAP_EVERY_S:g} s: {on}",
     ]

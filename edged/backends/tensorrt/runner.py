@@ -472,7 +472,7 @@ class _Engine:
         if most < max_batch:
             raise ModelError(
                 f"{self.name}: built for batches of up to {most}, expected {max_batch}: "
-                f"run edged engines build with --batch, or set detector.tensorrt.max_batch [engine.batch]"
+                f"run edged engines build with --batch, or set tensorrt.max_batch [engine.batch]"
             )
         return fewest
 

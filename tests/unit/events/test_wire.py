@@ -292,6 +292,16 @@ def test_camera_state_leaves_out_what_is_not_known():
     assert not {"cause", "message", "last_frame_at", "next_retry_s"} & set(message)
 
 
+def test_camera_state_says_where_the_processor_computes_instead():
+    """Of the detector and of the networks for faces, each in as many words as fit."""
+    body = wire.encode_camera_state(**CAMERA_STATE | {"fallback": "no engine", "faces_fallback": "no device" * 100})
+
+    message = wire.decode_camera_state(body)
+
+    assert message.fallback == "no engine"
+    assert message.faces_fallback == ("no device" * 100)[: wire.MAX_MESSAGE_CHARACTERS]
+
+
 @pytest.mark.parametrize("state", list(CameraState))
 def test_camera_state_of_every_kind_can_be_sent(state):
     """Whatever a camera's status can be, the wire can say, with all its frame counts."""

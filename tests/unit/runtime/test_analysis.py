@@ -9,15 +9,17 @@ from edged.backends.base import TensorSpec
 from edged.errors import InferenceError
 from edged.events.event import EventType
 from edged.models.detector import Detector
-from edged.pipeline import CameraPipeline, DetectionSettings, Identified
+from edged.pipeline import CameraPipeline, DetectionSettings, Identified, Mapped, MapRules
 from edged.rules.engine import Rules
-from edged.rules.settings import ObjectSettings
+from edged.rules.scene import SceneSettings, SceneState, SceneWatch, class_grid
+from edged.rules.settings import AreaSettings, ObjectSettings, ShareRule
+from edged.rules.surfaces import AreaRules, AreaShares
 from edged.runtime.analysis import POLL_S, Analysis
 from edged.runtime.board import FrameBoard
 from edged.runtime.camera_status import CameraState, CameraStatus
 from edged.runtime.loop import Loop
 from edged.tracking.tracker import Tracker, TrackerSettings
-from edged.types import FaceDecision, FaceDecisionKind, Frame
+from edged.types import FaceDecision, FaceDecisionKind, Frame, SegmentationMap
 
 
 class OnePersonBackend:
@@ -75,6 +77,7 @@ class ListJournal:
     def __init__(self):
         self.events = []
         self.n_counts = 0
+        self.areas = []
 
     def publish_events(self, camera, events, *, stages_ms):
         self.events += [event.type for event in events]
@@ -82,11 +85,14 @@ class ListJournal:
     def publish_counts(self, camera, counts, *, kept):
         self.n_counts += 1
 
+    def publish_areas(self, camera, areas):
+        self.areas.append((camera, areas))
+
 
 class Rig:
     """Plays frames to the analysis: each `take` gives the next, None lets half a minute pass, the end stops the loop."""
 
-    def __init__(self, frames, *, backend=None, faces=None):
+    def __init__(self, frames, *, backend=None, faces=None, maps=None, map_rules=None):
         self.clock = FakeClock()
         detector = Detector(make_manifest(), backend or OnePersonBackend())
         names = detector.class_names
@@ -97,6 +103,7 @@ class Rig:
             detection=DetectionSettings(thresholds=detector.thresholds),
             tracker=Tracker(TrackerSettings(), class_names=names),
             rules=Rules(objects=ObjectSettings(), class_names=names),
+            map_rules=map_rules,
         )
         board = FrameBoard()
         self.frames = list(frames)
@@ -113,6 +120,7 @@ class Rig:
             batch=1,
             absent_s=30,
             faces=faces,
+            maps=maps,
         )
         self.loop = Loop("analysis", self.analysis.run, limit_s=30, now_s=self.clock.now_s)
 
@@ -193,6 +201,64 @@ def test_analysis_says_whose_face_it_is_before_the_next_frame():
     assert faces.n_results == 4
     assert rig.journal.events == [EventType.OBJECT_NEW, EventType.OBJECT_IDENTITY, EventType.OBJECT_END]
     assert faces.dropped == ["door"]
+
+
+class FakeMapWatch:
+    """Has a map of all cars of each third picture; notes what it was told."""
+
+    cameras = ("door",)
+
+    def __init__(self):
+        self.n_results = 0
+        self.undecided = []
+        self.dropped = []
+        self.is_taken = True
+
+    def put(self, result, *, is_undecided):
+        self.n_results += 1
+        self.undecided.append(is_undecided)
+        self.is_taken = self.n_results % 3 != 0
+
+    def take(self):
+        if self.is_taken:
+            return []
+        self.is_taken = True
+        scene = SegmentationMap(np.ones((8, 16), np.uint8), ("road", "car"), 64, 32)
+        shares = AreaShares(np.array([0.0, 1.0]), {"way": np.array([0.0, 1.0])})
+        grid = class_grid(scene.labels, 2)
+        captured_s = 100 + self.n_results / 10
+        return [Mapped(camera="door", map=scene, captured_s=captured_s, frame_seq=self.n_results, shares=shares, grid=grid)]
+
+    def drop(self, camera):
+        self.dropped.append(camera)
+
+
+def make_map_rules():
+    way = AreaSettings(blocked=ShareRule(classes=("car",), above=0.5, for_s=0.3))
+    areas = AreaRules(
+        zones={"way": way}, picture=AreaSettings(), min_change_ratio=0.02, class_names=("road", "car"), model="5" * 64
+    )
+    return MapRules(areas, SceneWatch(SceneSettings(), np.array([True, True])), ("road",))
+
+
+def test_analysis_says_what_maps_tell_before_the_next_frame():
+    """Every result is offered, with whether a rule waits; areas are published on change, and taken back at the end."""
+    maps = FakeMapWatch()
+
+    rig = Rig(make_frames(8), maps=maps, map_rules=make_map_rules()).run()
+
+    told = [areas for _, areas in rig.journal.areas]
+    assert maps.undecided == [False] * 3 + [True] * 3 + [False] * 2
+    assert rig.journal.events == [EventType.OBJECT_NEW, EventType.ZONE_BLOCKED, EventType.OBJECT_END]
+    assert [areas and areas.zones["way"].is_blocked for areas in told] == [None, False, True, None]
+    assert told[-1] is None
+    assert rig.status.snapshot().scene is SceneState.LEARNING
+    assert maps.dropped == ["door"]
+
+
+def test_analysis_without_maps_publishes_no_areas():
+    """Nobody asked for them."""
+    assert Rig(make_frames(3)).run().journal.areas == []
 
 
 def test_analysis_of_frames_without_a_picture_counts_them_as_dropped(caplog):

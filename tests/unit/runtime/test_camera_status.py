@@ -1,6 +1,7 @@
 """The status of a camera counts changes and keeps the time of the last one."""
 
 from edged.errors import SourceCause
+from edged.rules.scene import SceneState
 from edged.runtime.camera_status import CameraState, CameraStatus
 
 
@@ -58,3 +59,15 @@ def test_status_counts_add_up():
 
     frames = status.snapshot().frames
     assert (frames.captured, frames.skipped, frames.analysed) == (4, 1, 3)
+
+
+def test_status_that_sees_another_view_is_a_change():
+    """It is published at once, and only when it changes."""
+    status = CameraStatus(CameraState.ONLINE, now_s=0)
+    changes = []
+    for scene in (None, SceneState.LEARNING, SceneState.SAME, SceneState.SAME, SceneState.CHANGED):
+        status.saw_scene(scene)
+        changes.append(status.changes)
+
+    assert changes == [0, 1, 2, 2, 3]
+    assert status.snapshot().scene is SceneState.CHANGED

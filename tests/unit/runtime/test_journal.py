@@ -6,6 +6,7 @@ from fakes import FakeClock
 
 from edged.clock import ClockQuality
 from edged.errors import SourceCause
+from edged.events.areas import Areas
 from edged.events.counts import Counts
 from edged.events.event import Event, EventType
 from edged.rules.counters import CounterState
@@ -88,6 +89,20 @@ def test_journal_publishes_states_as_states():
     body = json.loads(message.body)
     assert (message.kind, message.topic) == (MessageKind.STATE, "door/state")
     assert (body["state"], body["cause"], body["next_retry_s"]) == ("offline", "auth", 60.0)
+
+
+def test_journal_publishes_areas_as_a_state_with_their_age():
+    """Of the picture, by the wall clock; and that nothing is known."""
+    sink, clock = ListSink(), FakeClock(100.0, offset_s=1_700_000_000.0)
+    journal = make_journal(sink, clock)
+
+    journal.publish_areas("door", Areas(captured_s=97.5, model="5" * 64, picture={"road": 1.0}))
+    journal.publish_areas("door", None)
+
+    known, unknown = (json.loads(message.body) for message in sink.messages)
+    assert {(message.kind, message.topic) for message in sink.messages} == {(MessageKind.STATE, "door/areas")}
+    assert (known["age_s"], known["at"], known["captured_at"]) == (2.5, "2023-11-14T22:15:00.000Z", "2023-11-14T22:14:57.500Z")
+    assert "captured_at" not in unknown
 
 
 def test_journal_keeps_the_newest_counters_for_the_disk():

@@ -7,12 +7,16 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from models_onnx import make_segmenter_manifest, save_pixel_colour_engine
 
 from edged.events.event import Event, EventType
+from edged.events.schema import EventMessage
 from edged.events.wire import Stamp, decode_event, encode_event
 from edged.vision.boxes import iou_matrix
 from tools.bench.__main__ import main
+from tools.bench.clip import draw_clip
 from tools.bench.cost import PARTS, Turn, summarise
+from tools.bench.maps import MapsCost, detection_ms, measure_alone
 from tools.bench.report import Goal, Report
 from tools.bench.scene import make_boxes
 from tools.bench.service import Arrival, ManyCameras, OneCamera, delay_of, percentile
@@ -167,3 +171,56 @@ def test_bench_without_its_network_says_so(capsys):
 
     assert status == 1
     assert "no-such-engine" in capsys.readouterr().err
+
+
+def make_event(seq: int, **stages_ms: float) -> EventMessage:
+    event = Event(EventType.OBJECT_NEW, 5.0, seq, 640, 360)
+    stamp = Stamp(device="bench", epoch="e", camera="street", seq=1, captured_at=lambda s: s, stages_ms=stages_ms)
+    return decode_event(encode_event(event, stamp))
+
+
+def test_detection_is_timed_once_a_frame_and_only_where_there_was_one():
+    """Two events of one frame are one detection; a map's event is none; what follows the detection does not count."""
+    events = [
+        make_event(1, convert=1.0, letterbox=0.5, infer=10.0, nms=0.5, track=9.0),
+        make_event(1, convert=1.0, letterbox=0.5, infer=10.0, nms=0.5, track=9.0),
+        make_event(2, segment=200.0, areas=2.0),
+        make_event(3, convert=1.0, infer=20.0),
+    ]
+
+    assert detection_ms(events) == [12.0, 21.0]
+
+
+def test_report_judges_detections_beside_maps_by_their_ratio():
+    """Milliseconds are this machine's; how many times as long counts."""
+    maps = MapsCost(
+        segmenter="scene 1, 480x384",
+        cpu_ms_per_map=200.0,
+        n_alone=30,
+        n_maps=30,
+        n_detections_off=300,
+        n_detections_on=300,
+        detect_ms_p50_off=12.0,
+        detect_ms_p99_off=20.0,
+        detect_ms_p50_on=12.5,
+        detect_ms_p99_on=24.2,
+        peak_rss_mb_off=120.0,
+        peak_rss_mb_on=220.0,
+    )
+
+    (goal,) = Report(machine={}, maps=maps).goals()
+
+    assert (goal.value, goal.is_met) == (pytest.approx(1.21), False)
+    assert "p99 24.2 ms" in Report(machine={}, maps=maps).to_text()
+
+
+def test_maps_alone_are_timed_one_by_one(tmp_path):
+    """A real network on the clip, with the zones of the demo."""
+    save_pixel_colour_engine(tmp_path / "engine", make_segmenter_manifest(), weights=np.eye(3))
+    clip = draw_clip(tmp_path / "street.mp4", n_frames=5)
+
+    label, cpu_ms = measure_alone(clip, segmenter=tmp_path / "engine", n_maps=3)
+
+    assert label.endswith("64x32")
+    assert len(cpu_ms) == 3
+    assert min(cpu_ms) > 0

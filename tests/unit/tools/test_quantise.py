@@ -235,6 +235,37 @@ def test_make_int8_keeps_named_layers_in_float(engine: Path, data: Path) -> None
     assert readers_of_float(quantised(engine, data, keep_float=("in",))) == {"head", "inner"}
 
 
+def test_make_int8_leaves_what_scales_the_picture_in_float(engine: Path, data: Path) -> None:
+    """An addition before the first convolution may be the divisor of a contrast: in 255 steps it would be 0 at times."""
+    network = onnx.load(engine / "model.onnx")
+    place = next(place for place, node in enumerate(network.graph.node) if node.name == "stem")
+    network.graph.node[place].input[0] = "shifted"
+    network.graph.node.insert(place, onnx.helper.make_node("Add", ["picture", "least"], ["shifted"], "before"))
+    network.graph.initializer.append(numpy_helper.from_array(np.array(1e-3, np.float32), "least"))
+    write_network(engine, network)
+
+    reads = {node.name: list(node.input) for node in quantised(engine, data).graph.node}
+
+    assert reads["before"] == ["picture", "least"]
+    assert reads["stem"][0] == "shifted_DequantizeLinear_Output"
+
+
+def test_make_int8_of_layers_that_share_weights_gives_each_its_own(engine: Path, data: Path) -> None:
+    """As a picture and its mirror image do: ONNX Runtime cannot open it else, where it sums exactly."""
+    network = onnx.load(engine / "model.onnx")
+    place = next(place for place, node in enumerate(network.graph.node) if node.name == "inner")
+    network.graph.node.insert(place + 1, onnx.helper.make_node("Conv", ["inner", "inner_weight"], ["again"], "again"))
+    next(node for node in network.graph.node if node.op_type == "Add").input[1] = "again"
+    write_network(engine, network)
+
+    assert quantise.main([str(engine), "--data", str(data)]) == 0
+
+    stored = constants(onnx.load(engine / INT8_NAME))
+    np.testing.assert_array_equal(stored["inner_weight_quantized"], stored["inner_weight of again_quantized"])
+    with open_detector(engine, precision="int8") as close:
+        assert close.detect([load_coco(data, split="val").pictures[0].pixels_rgb()])
+
+
 def test_choose_range_cuts_a_rare_large_value_off() -> None:
     """A million values up to 1 and one of 10: (10 - h)² + 10⁶ (h / 255)² / 12 is least at h = 10 / (1 + 10⁶ / (12 * 255²))."""
     counts, edges = np.zeros(1000, np.int64), np.linspace(0, 10, 1001)
