@@ -144,7 +144,7 @@ def test_face_reader_without_an_engine_or_a_fallback_is_refused(tmp_path: Path, 
         pytest.param({"precision": "int8"}, "has no INT8 network.*tools.quantise", id="what the engine lacks"),
     ],
 )
-def test_face_engines_in_a_precision_that_cannot_be_are_a_mistake_once_a_key(tmp_path: Path, faces: dict, words: str) -> None:
+def test_face_engines_in_a_precision_that_cannot_be_are_a_mistake(tmp_path: Path, faces: dict, words: str) -> None:
     """As for the detector of objects, by the same check."""
     with pytest.raises(ConfigError, match=words):
         find_face_engines(read(tmp_path, **faces))
