@@ -60,9 +60,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write confirmed tracks as frame,id,x,y,w,h,conf,class,-1,-1 (pixels; index of the class)",
     )
     parser.add_argument("--detections", type=Path, metavar="FILE", help="write detections from 0.05 on in the same form, id -1")
-    parser.add_argument("--overlay", type=Path, metavar="FILE", help="write an annotated clip")
     parser.add_argument(
-        "--show-faces", action="store_true", help="leave everybody's head in it as it is, whatever the configuration hides"
+        "--overlay", type=Path, metavar="FILE", help="write an annotated clip; with segmentation it shows the maps, too"
+    )
+    parser.add_argument(
+        "--show-faces", action="store_true", help="leave everybody's head in it as it is; polygons and classes stay hidden"
     )
     parser.add_argument("--expect", type=Path, metavar="FILE", help="compare the events with these; exit status 1 if they differ")
     parser.add_argument("--engine", metavar="NAME", help="use this engine instead of the configuration's")
@@ -144,7 +146,7 @@ class Replay:
         reports_weak: results hold detections that no track can use, too.
         draws: results hold the map of their very picture where the camera hides by class, so that not all of it must be hidden.
             Only those who draw see it: events are as they are without.
-        shows_faces: nobody is hidden in the overlay, whatever the configuration says.
+        shows_faces: nobody's head is hidden in the overlay, whatever the configuration says.
     """
 
     def __init__(

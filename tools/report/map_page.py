@@ -29,8 +29,10 @@ from tools.report.markup import Element, element
 PANEL_PX = 320
 """Longer side of one of the three drawings of a picture."""
 _TINT = 0.55
-_DARK, _GREY = 0.35, 0.5
+_GREY = 0.5
 _WRONG = (213, 94, 0)
+_VOID, _STRIPES = (90, 170), 80
+"""Two greys, and so many stripes along the longer side."""
 _NOTES = """\
 Maps are judged at the pictures' own size, by all pixels of a set together: IoU is the pixels that both map and mask give to a \
 class over those that one of them does. Void counts neither way, nor do classes that the segmenter does not know.
@@ -112,7 +114,7 @@ def _chapter(one: SetFigures, extremes: Extremes) -> Iterator[Element]:
     if extremes.best or extremes.worst:
         yield element("h3", "Pictures")
         yield element(
-            "p", "Left what is said, in the middle what is, right the pixels that are wrong; void is dark.", class_="faint"
+            "p", "Left what is said, in the middle what is, right the pixels that are wrong; void is striped.", class_="faint"
         )
         yield _key(run.classes)
     for title, figures in (("Best", extremes.best), ("Worst", extremes.worst)):
@@ -171,7 +173,7 @@ def _draw(judge: Judge, run: MapRun, place: int, iou: float) -> Element:
 
 
 def draw_judged(one: Judged, classes: Sequence[str]) -> list[Pixels]:
-    """Three drawings of a picture, (H, W, 3) uint8 each: what is said, what is, and what of it is wrong."""
+    """Three drawings of a picture, (H, W, 3) uint8 each: what is said, what is, and what of it is wrong; void is striped."""
     is_void = one.truth >= len(classes)
     colours = np.array(class_colours(classes), np.uint8)
     drawings = []
@@ -180,11 +182,13 @@ def draw_judged(one: Judged, classes: Sequence[str]) -> list[Pixels]:
         tinted = cv2.addWeighted(colours[labels], _TINT, one.pixels_rgb, 1 - _TINT, 0)
         drawings.append(np.where(is_plain[..., None], one.pixels_rgb, tinted))
     grey = cv2.cvtColor(cv2.cvtColor(one.pixels_rgb, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    wrong = (grey * _GREY).astype(np.uint8)
+    wrong = cv2.addWeighted(grey, _GREY, grey, 0, 0)
     wrong[(one.labels != one.truth) & ~is_void] = _WRONG
     drawings.append(wrong)
+    height, width = is_void.shape
+    diagonals = np.add.outer(np.arange(height), np.arange(width)) // max(1, max(height, width) // _STRIPES)
     for drawing in drawings[1:]:
-        drawing[is_void] = (one.pixels_rgb[is_void] * _DARK).astype(np.uint8)
+        drawing[is_void] = np.where(diagonals % 2, *_VOID)[is_void, None]
     return drawings
 
 

@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from edged.backends.tensorrt.builder import BuildOptions, Built, Precision, buil
 from edged.backends.tensorrt.layers import Layer, count_types
 from edged.backends.tensorrt.library import Library, import_library
 from edged.errors import BuildCancelledError, InputError, ModelError
-from edged.models.manifest import DetectorManifest, Manifest, load_manifest
+from edged.models.manifest import DetectorManifest, Manifest, SegmenterManifest, load_manifest
 from tools.drawn import draw_set
 from tools.halve import make_fp16
 from tools.quantise import QuantiseSettings, make_int8
@@ -33,6 +33,7 @@ pytestmark = pytest.mark.tensorrt
 ENGINES = sorted(path.parent for path in (Path(__file__).parents[4] / "engines").glob("*/model.yaml"))
 DETECTOR = ENGINES[0] / "model.onnx"
 
+BOXES_AND_SCORES = {"boxes": "float32", "scores": "float32"}
 CONVOLVING = ("correlation", "runtime_fusion")
 """RTX's words for a convolution, alone and with what follows it."""
 
@@ -68,15 +69,16 @@ def types_of(layers: tuple[Layer, ...], tensor: str) -> set[str]:
     return {each.dtype for layer in layers for each in (*layer.inputs, *layer.outputs) if each.name == tensor}
 
 
-def check_sides(built: Built, outputs: Sequence[str] = ("boxes", "scores")) -> None:
-    """Pixels go in as they are, and what comes out is float, in every precision."""
+def check_sides(built: Built, outputs: Mapping[str, str] = BOXES_AND_SCORES) -> None:
+    """Pixels go in as they are, and what comes out has the types that are promised, in every precision."""
     assert types_of(built.layers, "images") == {"uint8"}
-    assert {output: types_of(built.layers, output) for output in outputs} == {key: {"float32"} for key in outputs}
+    assert {output: types_of(built.layers, output) for output in outputs} == {name: {dtype} for name, dtype in outputs.items()}
 
 
-def outputs_of(manifest: Manifest) -> list[str]:
-    """Names of what a network answers."""
-    return [name for name in manifest.outputs.model_dump().values() if name is not None]
+def outputs_of(manifest: Manifest) -> dict[str, str]:
+    """Names and types of what a network answers: numbers, but a segmenter bytes."""
+    dtype = "uint8" if isinstance(manifest, SegmenterManifest) else "float32"
+    return {name: dtype for name in manifest.outputs.model_dump().values() if name is not None}
 
 
 def check_convolutions(built: Built, network: onnx.ModelProto, dtype: str) -> None:
@@ -95,8 +97,10 @@ def count_heads(manifest: Manifest) -> int:
     """The last convolutions, which stay in float.
 
     Of a detector one a stride for boxes and scores and one for points; of an encoder one for the picture and one for its mirror
-    image.
+    image. A segmenter's is a transposed one, and these are not counted.
     """
+    if isinstance(manifest, SegmenterManifest):
+        return 0
     if isinstance(manifest, DetectorManifest):
         return len(manifest.strides) * (2 if manifest.points else 1)
     return 2 if manifest.trained.get("mirrored") else 1
@@ -114,7 +118,8 @@ def test_build_in_float_computes_in_float(engine: Path, library: Library) -> Non
     built = build(read_onnx(engine / "model.onnx"), BuildOptions("fp32"), name=engine.name, library=library)
 
     check_sides(built, outputs_of(load_manifest(engine)))
-    assert set(count_types(built.layers)) - {"int32"} == {"float32"}  # int32: places in a tensor
+    sides = set(outputs_of(load_manifest(engine)).values())
+    assert set(count_types(built.layers)) - {"int32"} == {"float32"} | sides  # int32: places in a tensor
     assert len(built.plan) > (engine / "model.onnx").stat().st_size  # weights, and kernels for any device
     assert built.seconds > 0
     assert (built.fell_back, built.timing_cache) == ((), None)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 from contracts.backend_contract import DeviceBackendContract, FailingBackendContract, make_feed
-from models_onnx import make_manifest, save_engine
+from models_onnx import make_manifest, make_segmenter_manifest, save_engine, save_pixel_colour_engine
 from stand_ins.device import ILLEGAL_ADDRESS, INVALID_VALUE, open_stand_in_device
 from stand_ins.driver import StandInDriver
 from stand_ins.tensorrt import (
@@ -22,7 +22,7 @@ from stand_ins.tensorrt import (
     make_detector_network,
 )
 
-from edged.assembly import open_detector
+from edged.assembly import open_detector, open_segmenter
 from edged.backends.base import Pictures, Place, Tensors
 from edged.backends.tensorrt.cuda import open_cuda
 from edged.backends.tensorrt.driver import OUT_OF_MEMORY
@@ -38,6 +38,7 @@ from edged.errors import (
     ModelError,
 )
 from edged.models.detector import Detector
+from edged.models.segmenter import Segmenter
 
 NO_MEMORY = "Error Code 2: OutOfMemory (Requested size was 91136000 bytes.)"
 
@@ -153,6 +154,27 @@ def test_detector_over_tensorrt_finds_what_it_finds_over_onnx_runtime(tmp_path: 
                 np.testing.assert_array_equal(found.boxes, expected.boxes)
                 np.testing.assert_allclose(found.scores, expected.scores, atol=1e-6)
                 np.testing.assert_array_equal(found.class_ids, expected.class_ids)
+
+
+def test_segmenter_over_tensorrt_maps_what_it_maps_over_onnx_runtime(tmp_path: Path) -> None:
+    """Bytes come back from the device as well as numbers, batch for batch, and a map outlives its slot."""
+    manifest = save_pixel_colour_engine(tmp_path, make_segmenter_manifest(outputs={"labels": "labels"}), weights=8 * np.eye(3))
+    pictures = [np.full((32, 64, 3), np.eye(3, dtype=np.uint8)[class_id] * 255, np.uint8) for class_id in (0, 1, 2)]
+    bench = Bench(
+        StandInNetwork(
+            inputs={"images": StandInTensor("UINT8", (-1, 3, 32, 64))},
+            outputs={"labels": StandInTensor("UINT8", (-1, 32, 64))},
+            compute=lambda arrays: {"labels": arrays["images"].argmax(axis=1).astype(np.uint8)},
+        )
+    )
+
+    with open_segmenter(tmp_path) as on_cpu, Segmenter(manifest, bench.open()) as on_device:
+        expected, found = (
+            [maps for n in (1, 3, 3, 2) for maps in each.segment_all(pictures[-n:])] for each in (on_cpu, on_device)
+        )
+        for ours, theirs in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(ours.labels, theirs.labels)
+        assert [int(each.labels[0, 0]) for each in found] == [2, 0, 1, 2, 0, 1, 2, 1, 2]
 
 
 @pytest.mark.parametrize(
