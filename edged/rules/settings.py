@@ -17,6 +17,9 @@ MAX_COVER_RULES = 4
 MAX_NAME_LENGTH = 64
 """Bounds of one camera's rules; they keep every message below its limit in bytes."""
 
+PATIENT_S = 60.0
+"""What must last for longer before it is said can wait for maps at their usual pace."""
+
 SHARE_TOLERANCE = 1e-9
 """Sums of shares are not exact: one that misses its bound by so little has reached it."""
 
