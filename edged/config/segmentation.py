@@ -142,7 +142,7 @@ def check_bounds(above: float | None, below: float | None, hysteresis: float) ->
     if above is not None and hysteresis >= above:
         message = f"would never be over: hysteresis_ratio ({hysteresis:g}) must be less than above ({above:g})"
         raise mistake("config.range", message)
-    if below is not None and hysteresis >= 1 - below:
+    if below is not None and below + hysteresis >= 1:
         message = f"would never be over: below ({below:g}) and hysteresis_ratio ({hysteresis:g}) must add up to less than 1"
         raise mistake("config.range", message)
 

@@ -95,7 +95,7 @@ class ShareRule:
             raise ValueError(f"for_s and hysteresis_ratio must be 0 or more, got {self.for_s} and {self.hysteresis_ratio}")
         if self.above is not None and not self.hysteresis_ratio < self.above <= 1:
             raise ValueError(f"above must exceed hysteresis_ratio {self.hysteresis_ratio}, up to 1, got {self.above}")
-        if self.below is not None and not 0 <= self.below < 1 - self.hysteresis_ratio:
+        if self.below is not None and not (self.below >= 0 and self.below + self.hysteresis_ratio < 1):
             raise ValueError(f"below must be 0 or more and less than 1 - {self.hysteresis_ratio}, got {self.below}")
 
     def is_met(self, share: float, *, was_met: bool) -> bool:

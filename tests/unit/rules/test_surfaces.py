@@ -229,7 +229,7 @@ def test_rules_refuse_a_class_that_the_network_lacks(settings):
         pytest.param({"below": 0.1}, id="two bounds"),
         pytest.param({"for_s": -1.0}, id="negative time"),
         pytest.param({"hysteresis_ratio": 0.3}, id="never over"),
-        pytest.param({"above": None, "below": 0.96}, id="never over, below"),
+        pytest.param({"above": None, "below": 0.95}, id="never over, below"),
     ],
 )
 def test_rule_that_cannot_be_is_refused(changed):
