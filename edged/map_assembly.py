@@ -89,7 +89,7 @@ def make_map_rules(camera: CameraConfig, config: Config, manifest: SegmenterMani
 
 def watches_views(config: Config, manifest: SegmenterManifest) -> bool:
     """Whether the network knows enough classes that stay where they are, so that a view consists of something."""
-    return np.count_nonzero(_are_static(config, manifest)) >= SceneWatch.LEAST_CLASSES
+    return bool(np.count_nonzero(_are_static(config, manifest)) >= SceneWatch.LEAST_CLASSES)
 
 
 def _are_static(config: Config, manifest: SegmenterManifest) -> NDArray[np.bool_]:
