@@ -13,6 +13,7 @@ from edged.config.values import Flag, Section, Whole, setting
 from edged.models.manifest import Precision
 
 MAX_BATCH = 64
+"""Pictures at once: one of each camera that there can be."""
 
 
 def _parse_batch(value: Any) -> Any:

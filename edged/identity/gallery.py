@@ -270,7 +270,7 @@ class Gallery:
                 names[record["person_id"]] = record["name"]
                 if record["expires_at"] is not None:
                     ends[record["person_id"]] = record["expires_at"]
-            n_matching = self._row("SELECT count(DISTINCT person_id) FROM template WHERE model_digest = ?", model_digest)[0]
+            n_encoded = self._row("SELECT count(DISTINCT person_id) FROM template WHERE model_digest = ?", model_digest)[0]
             expired = {person_id for person_id, end in ends.items() if now_at >= end}
             person_ids, templates = self._read_templates(model_digest, without=expired)
             calibration = self.calibration(model_digest)
@@ -283,7 +283,7 @@ class Gallery:
             names={person_id: names[person_id] for person_id in dict.fromkeys(person_ids)},
         )
         renew_at = min((end for end in ends.values() if end > now_at), default=None)
-        return Snapshot(matcher, renew_at, len(names), len(names) - n_matching, calibration)
+        return Snapshot(matcher, renew_at, len(names), len(names) - n_encoded, calibration)
 
     def _read_records(self) -> Iterator[dict[str, Any]]:
         """The record of everybody, in the order of enrolment."""

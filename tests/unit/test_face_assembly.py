@@ -11,10 +11,14 @@ import cv2
 import numpy as np
 import pytest
 from models_onnx import make_encoder_manifest, make_liveness_manifest, make_manifest
+from stand_ins.device import open_stand_in_device
 from stand_ins.faces import StandInFaceReader, draw_portrait
+from stand_ins.tensorrt import StandInNetwork, StandInTensor, StandInTensorrt
 
-from edged import engine_opening, face_assembly
+from edged import engine_opening, engine_verification, face_assembly
 from edged.assembly import open_network
+from edged.backends.onnx import open_onnx_backend
+from edged.backends.tensorrt.cuda import Cuda
 from edged.config import Config, find_gallery_key, parse_config
 from edged.config.computing import ComputingConfig
 from edged.engine_opening import UsableEngine
@@ -34,6 +38,8 @@ from edged.identity.gallery import open_gallery
 from edged.identity.requests import EnrolArguments, ShowArguments
 from edged.models.manifest import Manifest, load_manifest
 from edged.models.network import Network
+from edged.types import Face
+from edged.vision.alignment import TEMPLATES
 
 DIGEST = "7" * 64
 ENCODER = make_encoder_manifest(onnx={"file": "model.onnx", "sha256": DIGEST, "opset": 17})  # match 0.5, margin 0.05
@@ -90,6 +96,8 @@ def device(monkeypatch: pytest.MonkeyPatch) -> DeviceStandIn:
     return stand_in
 
 
+POINTS = TEMPLATES["mean112"].as_array() / 112
+"""Of a face, in shares of its box."""
 ON_DEVICE = {"backend": "tensorrt", "tensorrt": {"max_batch": 4}, "liveness": "face-liveness"}
 
 
@@ -104,6 +112,55 @@ def test_face_reader_is_computed_as_the_section_says(tmp_path: Path, device: Dev
     assert opened.fallback is None
     assert [part.split()[0] for part in opened.label.split("; ")] == ["face-detector", "face-encoder", "face-liveness"]
     assert device.asked == dict.fromkeys(("face-detector", "face-encoder", "face-liveness"), ("fp32", 4))
+
+
+def make_answering_network(directory: Path, manifest: Manifest) -> StandInNetwork:
+    """What TensorRT would have built of an engine's network: ONNX Runtime computes it."""
+    backend = open_onnx_backend(directory / manifest.onnx.file, threads=1)
+    inputs, outputs = (
+        {
+            name: StandInTensor("UINT8" if spec.dtype == "uint8" else "FLOAT", tuple(-1 if n is None else n for n in spec.shape))
+            for name, spec in side.items()
+        }
+        for side in (backend.inputs, backend.outputs)
+    )
+    return StandInNetwork(inputs, outputs, backend.infer, batches=(1, 4))
+
+
+def test_three_networks_for_faces_run_on_one_device_and_leave_nothing_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through the real runner, over stand-ins for TensorRT and the driver: five faces in batches of four, as on the processor."""
+    config = read(tmp_path, **ON_DEVICE)
+    engines = find_face_engines(config)
+    device, first = open_stand_in_device()
+    first.close()
+
+    def find_usable_engine(directory: Path, settings: ComputingConfig, *, state_dir: Path, kind: type) -> UsableEngine:
+        manifest = load_manifest(directory, kind=kind)
+        network = make_answering_network(directory, manifest)
+        record = SimpleNamespace(key=SimpleNamespace(label=directory.name))
+        return UsableEngine(record, network.plan, manifest, StandInTensorrt(network, device).as_library())
+
+    monkeypatch.setattr(engine_opening, "find_usable_engine", find_usable_engine)
+    monkeypatch.setattr(engine_verification, "open_cuda", lambda *_, **__: Cuda(device, device, device.open(0)))
+    picture = np.random.default_rng(1).integers(0, 256, (300, 300, 3), np.uint8)
+    boxes = [np.array([x, x, x + 100, x + 100], np.float32) for x in range(0, 200, 40)]
+    faces = [Face(box, box[:2] + 100 * POINTS, 0.9, 0.9) for box in boxes]
+
+    answers, labels = [], []
+    for settings in (config.faces, config.faces.model_copy(update={"backend": "cpu"})):
+        opened = open_face_reader(engines, settings, state_dir=config.state_dir)
+        labels.append(opened.label)
+        with opened.reader as reader:
+            answers.append((reader.find(picture), reader.read(picture, faces)))
+
+    (found, on_device), (also_found, on_processor) = answers
+    assert [label.count("TensorRT") for label in labels] == [3, 0]
+    assert len(found) == len(also_found)
+    np.testing.assert_allclose(*([face.embedding for face in each] for each in (on_device, on_processor)), atol=1e-5)
+    np.testing.assert_allclose(*([face.live for face in each] for each in (on_device, on_processor)), atol=1e-5)
+    assert +device.live == {}
 
 
 def test_face_reader_with_a_fallback_says_once_what_is_missing(
@@ -144,7 +201,7 @@ def test_face_reader_without_an_engine_or_a_fallback_is_refused(tmp_path: Path, 
         pytest.param({"precision": "int8"}, "has no INT8 network.*tools.quantise", id="what the engine lacks"),
     ],
 )
-def test_face_engines_in_a_precision_that_cannot_be_are_a_mistake_once_a_key(tmp_path: Path, faces: dict, words: str) -> None:
+def test_face_engines_in_a_precision_that_cannot_be_are_a_mistake(tmp_path: Path, faces: dict, words: str) -> None:
     """As for the detector of objects, by the same check."""
     with pytest.raises(ConfigError, match=words):
         find_face_engines(read(tmp_path, **faces))

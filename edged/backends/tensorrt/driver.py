@@ -174,9 +174,7 @@ class Driver(Protocol):
 def compiler_missing(compiler: str, reason: object, mend: str) -> KernelError:
     """What `Driver.compile` raises where its compiler cannot be used."""
     said = " ".join(str(reason).split())
-    return KernelError(
-        f"{compiler} cannot be used ({said}): {mend}, or set detector.tensorrt.preprocess: cpu [preprocess.compiler]"
-    )
+    return KernelError(f"{compiler} cannot be used ({said}): {mend}, or set tensorrt.preprocess: cpu [preprocess.compiler]")
 
 
 def version_text(number: int) -> str:

@@ -227,6 +227,26 @@ def test_snapshot_finds_who_is_enrolled(gallery):
     assert (matcher.version, matcher.model_digest) == (gallery.version(), STAND_IN_DIGEST)
 
 
+@pytest.mark.parametrize("rows", [1, 2, 3, 100])
+def test_snapshot_is_the_same_however_many_rows_are_decrypted_at_once(gallery, monkeypatch, rows):
+    """Person by person in the order of enrolment, also where a template came later, without those who have expired."""
+    monkeypatch.setattr("edged.identity.gallery._CHUNK_ROWS", rows)
+    people = [("Anna", None), ("Bert", NOW_AT - 1), ("Carl", NOW_AT - 1), ("Dora", NOW_AT + 9), ("Emil", None)]
+    ids = [add(gallery, name, number, expires_at=end) for number, (name, end) in enumerate(people)]
+    with gallery.transaction():
+        gallery.add_template(ids[0], embedding_of(7), model_digest=STAND_IN_DIGEST)
+        gallery.add_template(ids[4], embedding_of(8), model_digest=OTHER_DIGEST)
+
+    snapshot = gallery.take_snapshot(STAND_IN_DIGEST, now_at=NOW_AT)
+
+    templates, owners = snapshot.matcher.rows()
+    assert owners == [ids[0], ids[0], ids[3], ids[4]]
+    np.testing.assert_array_equal(templates, np.stack([embedding_of(number) for number in (0, 7, 3, 4)]))
+    assert dict(snapshot.matcher.names) == {ids[0]: "Anna", ids[3]: "Dora", ids[4]: "Emil"}
+    assert (snapshot.n_people, snapshot.n_stale, snapshot.renew_at) == (5, 0, NOW_AT + 9)
+    assert [person.name for person in gallery.people()] == ["Anna", "Bert", "Carl", "Dora", "Emil"]
+
+
 def test_snapshot_of_an_empty_gallery_finds_nobody(gallery):
     """A stranger at the first start."""
     snapshot = gallery.take_snapshot(STAND_IN_DIGEST, now_at=NOW_AT)
