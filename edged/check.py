@@ -43,7 +43,12 @@ def run(arguments: argparse.Namespace) -> int:
     for warning in config.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     print(f"{arguments.file}: ok")
-    for section, reason in (("detector", surroundings.fallback), ("faces", surroundings.faces_fallback)):
+    fallbacks = {
+        "detector": surroundings.fallback,
+        "faces": surroundings.faces_fallback,
+        "segmentation": surroundings.maps_fallback,
+    }
+    for section, reason in fallbacks.items():
         if reason:
             print(f"warning: {section}.backend: the processor would compute: {reason}", file=sys.stderr)
     for line in _summary(config, surroundings):
@@ -58,15 +63,17 @@ class Surroundings:
     Attributes:
         fallback: why the processor would compute though TensorRT should; None where it is as configured.
         faces: the networks for faces; None where they are not enabled.
-        segmenter: None where no maps are made.
         faces_fallback: the same of these.
+        segmenter: None where no maps are made.
+        maps_fallback: the same of this.
     """
 
     manifest: DetectorManifest
     fallback: str | None = None
     faces: FaceEngines | None = None
-    segmenter: SegmenterManifest | None = None
     faces_fallback: str | None = None
+    segmenter: SegmenterManifest | None = None
+    maps_fallback: str | None = None
 
 
 def check_surroundings(config: Config) -> Surroundings:
@@ -76,7 +83,7 @@ def check_surroundings(config: Config) -> Surroundings:
         ConfigError: an engine, a class or a recording is not there, or TensorRT could not compute and nothing else may.
     """
     mistakes = list(_missing_recordings(config))
-    fallback = faces = faces_fallback = segmenter = None
+    fallback = faces = faces_fallback = segmenter = maps_fallback = None
     try:
         directory, manifest = find_manifest(config)
         fallback = _find_fallback(config, "detector", config.detector, [directory])
@@ -90,12 +97,14 @@ def check_surroundings(config: Config) -> Surroundings:
     except ConfigError as error:
         mistakes += error.mistakes
     try:
-        segmenter = find_segmenter(config)[1] if config.segmentation.enabled else None
+        if config.segmentation.enabled:
+            directory, segmenter = find_segmenter(config)
+            maps_fallback = _find_fallback(config, "segmentation", config.segmentation, [directory])
     except ConfigError as error:
         mistakes += error.mistakes
     if mistakes:
         raise ConfigError(config.source, sorted(mistakes, key=lambda found: found.line or 0))
-    return Surroundings(manifest, fallback, faces, segmenter, faces_fallback)
+    return Surroundings(manifest, fallback, faces, faces_fallback, segmenter, maps_fallback)
 
 
 def _find_fallback(config: Config, section: str, settings: ComputingConfig, directories: Sequence[Path]) -> str | None:
@@ -169,7 +178,7 @@ def _describe_faces(config: Config, engines: FaceEngines) -> Iterator[str]:
 
 def _describe_maps(config: Config, manifest: SegmenterManifest) -> Iterator[str]:
     size = f"{manifest.input.width}x{manifest.input.height}"
-    yield f"maps by {manifest.name} ({size}): {', '.join(manifest.classes)}"
+    yield f"maps by {manifest.name} ({size}, {_describe_computing(config.segmentation)}): {', '.join(manifest.classes)}"
     yield f"  its licence, from its training data: {manifest.licence}"
     if not watches_views(config, manifest):
         yield "  no view is watched: too few of its classes stay where they are"

@@ -31,7 +31,7 @@ from edged.face_assembly import (
     open_face_reader,
 )
 from edged.log import configure_logging
-from edged.map_assembly import find_segmenter, make_map_rules, make_map_watch
+from edged.map_assembly import find_segmenter, make_map_rules, make_map_watch, open_configured_segmenter
 from edged.models.manifest import DetectorManifest, SegmenterManifest
 from edged.pipeline import CameraPipeline, FrameResult
 from edged.runtime.analysis import Analysis
@@ -161,6 +161,7 @@ class Daemon:
         self._segmenter: Path | None = None
         self._fallback: str | None = None
         self._faces_fallback: str | None = None
+        self._maps_fallback: str | None = None
         self._room: CommandRoom | None = None
         self._desk: GalleryDesk | None = None
 
@@ -336,8 +337,10 @@ class Daemon:
     def _make_maps(self, watch: MapWatch, engine: Path, loop: Loop) -> None:
         """The maps thread opens, uses and closes a network of its own, and gives way to all others."""
         yield_processor()
-        with assembly.open_segmenter(engine, threads=self._config.segmentation.threads) as segmenter:
-            logger.info("maps ready: %s, %s", segmenter.label, ", ".join(watch.cameras))
+        opened = open_configured_segmenter(engine, self._config)
+        with opened.network as segmenter:
+            logger.info("maps ready: %s, %s: %s", segmenter.label, self._config.segmentation.precision, ", ".join(watch.cameras))
+            self._maps_fallback = opened.fallback
             self._maps_ready.set()
             watch.run(loop, segmenter)
 
@@ -428,6 +431,7 @@ class Daemon:
                 fps_analysed=(snapshot.frames.analysed - last.analysed) / passed_s,
                 fallback=self._fallback,
                 faces_fallback=self._faces_fallback if self._faces and name in self._faces.cameras else None,
+                maps_fallback=self._maps_fallback if self._maps and name in self._maps.cameras else None,
             )
 
     def _on_clock_step(self, step_s: float) -> None:

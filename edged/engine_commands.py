@@ -26,6 +26,7 @@ from edged.config import find_state_directory, load_config
 from edged.config.computing import ComputingConfig, TensorrtConfig
 from edged.config.faces import FacesConfig
 from edged.config.models import DetectorConfig
+from edged.config.segmentation import SegmentationConfig
 from edged.cpu_choice import measure_cpu, store_choice
 from edged.engine_building import BuildResult, build_engine, make_cache, make_options, make_target, target_of
 from edged.engine_profiling import profile_layers
@@ -58,7 +59,7 @@ class Site:
 
     Attributes:
         cache: the built engines of its state directory.
-        detector, faces: these sections; the defaults without a configuration.
+        detector, faces, segmentation: these sections; the defaults without a configuration.
         config_dir: where the configuration lies.
     """
 
@@ -66,6 +67,7 @@ class Site:
     cache: EngineCache
     detector: DetectorConfig
     faces: FacesConfig
+    segmentation: SegmentationConfig
     config_dir: Path | None
 
     def find(self, name: str) -> Path:
@@ -75,14 +77,16 @@ class Site:
     @property
     def configured(self) -> list[str]:
         """The engines that the configuration names and uses."""
-        return [self.detector.engine, *(self.faces.networks if self.faces.enabled else ())]
+        others = (self.faces, self.segmentation)
+        return [self.detector.engine, *(name for section in others if section.enabled for name in section.networks)]
 
     def settings_of(self, directory: Path) -> ComputingConfig:
-        """By which settings an engine is computed: those of `faces` where it is one of their networks, else the detector's."""
-        for name in self.faces.networks:
-            with suppress(ModelError):  # what is not there is not this one
-                if self.find(name).resolve() == directory.resolve():
-                    return self.faces
+        """By which settings an engine is computed: those of the section that names it, else the detector's."""
+        for section in (self.faces, self.segmentation):
+            for name in section.networks:
+                with suppress(ModelError):  # what is not there is not this one
+                    if self.find(name).resolve() == directory.resolve():
+                        return section
         return self.detector
 
     def tensorrt_of(self, record: EngineRecord) -> TensorrtConfig:
@@ -219,9 +223,11 @@ def _find_site(arguments: argparse.Namespace) -> Site:
     state_dir = arguments.state_dir or (config.state_dir if config else find_state_directory())
     given = {name: getattr(arguments, name, None) for name in TensorrtConfig.model_fields}
     changes = {name: value for name, value in given.items() if value is not None}
-    sections = (config.detector, config.faces) if config else (DetectorConfig(), FacesConfig())
-    detector, faces = (each.model_copy(update={"tensorrt": each.tensorrt.model_copy(update=changes)}) for each in sections)
-    return Site(state_dir, make_cache(state_dir), detector, faces, config.directory if config else None)
+    sections = (DetectorConfig(), FacesConfig(), SegmentationConfig())
+    if config:
+        sections = (config.detector, config.faces, config.segmentation)
+    changed = (each.model_copy(update={"tensorrt": each.tensorrt.model_copy(update=changes)}) for each in sections)
+    return Site(state_dir, make_cache(state_dir), *changed, config.directory if config else None)
 
 
 def _find_directories(arguments: argparse.Namespace, site: Site) -> list[Path]:

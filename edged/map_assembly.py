@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edged.config import CameraConfig, Config, check_against_segmenter
 from edged.config.rules import ZoneConfig
 from edged.config.segmentation import BlockedConfig, CoverConfig, SceneConfig
+from edged.engine_opening import OpenedNetwork, open_configured_network
 from edged.errors import ConfigError, ModelError
 from edged.models.manifest import SegmenterManifest, find_engine, load_manifest
 from edged.pipeline import MapRules
@@ -28,7 +29,7 @@ def find_segmenter(config: Config) -> tuple[Path, SegmenterManifest]:
     """
     try:
         directory = find_engine(config.segmentation.engine, config_dir=config.directory, state_dir=config.state_dir)
-        manifest = load_manifest(directory, kind=SegmenterManifest)
+        manifest = load_manifest(directory, precision=config.segmentation.named_precision, kind=SegmenterManifest)
     except ModelError as error:
         mistake = config.mistake_at("config.engine", ("segmentation", "engine"), str(error))
         raise ConfigError(config.source, [mistake]) from error
@@ -36,6 +37,11 @@ def find_segmenter(config: Config) -> tuple[Path, SegmenterManifest]:
     if mistakes:
         raise ConfigError(config.source, mistakes)
     return directory, manifest
+
+
+def open_configured_segmenter(directory: Path, config: Config) -> OpenedNetwork[SegmenterManifest]:
+    """The segmenter of an engine's directory, computed as the section says; see `open_configured_network`."""
+    return open_configured_network(directory, config.segmentation, state_dir=config.state_dir, kind=SegmenterManifest)
 
 
 def makes_maps(camera: CameraConfig) -> bool:
@@ -83,7 +89,7 @@ def make_map_rules(camera: CameraConfig, config: Config, manifest: SegmenterMani
 
 def watches_views(config: Config, manifest: SegmenterManifest) -> bool:
     """Whether the network knows enough classes that stay where they are, so that a view consists of something."""
-    return np.count_nonzero(_are_static(config, manifest)) >= SceneWatch.LEAST_CLASSES
+    return bool(np.count_nonzero(_are_static(config, manifest)) >= SceneWatch.LEAST_CLASSES)
 
 
 def _are_static(config: Config, manifest: SegmenterManifest) -> NDArray[np.bool_]:

@@ -23,7 +23,7 @@ from edged.events.event import Event
 from edged.events.golden import compare
 from edged.events.wire import REPLAY_EPOCH
 from edged.face_assembly import GalleryFollower, find_face_engines, make_face_watch, open_face_reader
-from edged.map_assembly import find_segmenter, make_map_rules, make_map_watch, makes_maps
+from edged.map_assembly import find_segmenter, make_map_rules, make_map_watch, makes_maps, open_configured_segmenter
 from edged.models.manifest import DetectorManifest
 from edged.pipeline import FrameResult, process
 from edged.runtime.journal import Journal
@@ -230,7 +230,7 @@ class Replay:
         if self._segmenter is None or not makes_maps(self._config.cameras[self._camera]):
             return lambda result: result
         watch = make_map_watch(self._config, now_s=self._clock.now_s)
-        segmenter = stack.enter_context(assembly.open_segmenter(self._segmenter, threads=self._config.segmentation.threads))
+        segmenter = stack.enter_context(open_configured_segmenter(self._segmenter, self._config).network)
 
         def make_map(result: FrameResult) -> FrameResult:
             watch.put(result, is_undecided=self._pipeline.is_map_wanted)

@@ -6,8 +6,9 @@ from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
+from edged.config.computing import ComputingConfig
 from edged.config.context import mistake
-from edged.config.values import EMPTY_IS_LIST, Flag, Name, Number, Section, Text, Whole, default_of, setting
+from edged.config.values import EMPTY_IS_LIST, Flag, Name, Number, Section, Text, default_of, setting
 from edged.rules.scene import SceneSettings
 from edged.rules.settings import MAX_COVER_RULES, ShareRule
 from edged.runtime.maps import MapPace
@@ -27,12 +28,11 @@ def check_unique(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
     return names
 
 
-class SegmentationConfig(Section):
+class SegmentationConfig(ComputingConfig):
     """What pictures are made of: a network says of every pixel what it shows, now and then."""
 
     enabled: Flag = setting(False, "Whether maps are made of the cameras' pictures.")
     engine: Text = setting(SCENE_SEGMENTER, "The network that makes them: name of an engine, or path of its directory.")
-    threads: Whole = setting(1, "Threads that it computes with, for all cameras together.", unit="count", ge=1, le=64)
     every_s: Number = setting(
         default_of(MapPace, "every_s"), "A map of each camera is made so often in any case.", unit="s", ge=0.2, le=86_400
     )
@@ -52,6 +52,11 @@ class SegmentationConfig(Section):
     )
 
     _are_unique = field_validator("surfaces", "moving")(check_unique)
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The engines that are named."""
+        return (self.engine,)
 
 
 class AreasConfig(Section):
@@ -137,7 +142,7 @@ def check_bounds(above: float | None, below: float | None, hysteresis: float) ->
     if above is not None and hysteresis >= above:
         message = f"would never be over: hysteresis_ratio ({hysteresis:g}) must be less than above ({above:g})"
         raise mistake("config.range", message)
-    if below is not None and hysteresis >= 1 - below:
+    if below is not None and below + hysteresis >= 1:
         message = f"would never be over: below ({below:g}) and hysteresis_ratio ({hysteresis:g}) must add up to less than 1"
         raise mistake("config.range", message)
 

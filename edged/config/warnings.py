@@ -16,7 +16,7 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 def find_warnings(config: Config) -> list[Mistake]:
     """Everything unwise, in the order of the file."""
-    found = [*_broker(config), *_faces(config), *_cameras(config), *_private_classes(config)]
+    found = [*_broker(config), *_faces(config), *_maps(config), *_cameras(config), *_private_classes(config)]
     warnings = [config.mistake_at(code, path, message) for code, path, message in found]
     return sorted(warnings, key=lambda warning: warning.line or 0)
 
@@ -47,6 +47,19 @@ def _faces(config: Config) -> Iterator[_Warning]:
         yield "config.insecure", ("faces", "liveness"), "a photograph that is held up is taken for the person on it"
     if not any(camera.enabled and camera.faces for camera in config.cameras.values()):
         yield "config.idle", ("faces", "enabled"), "no camera that is enabled has faces: true"
+
+
+def _maps(config: Config) -> Iterator[_Warning]:
+    if config.segmentation.enabled:
+        if not any(camera.enabled and camera.segmentation for camera in config.cameras.values()):
+            yield "config.idle", ("segmentation", "enabled"), "no camera that is enabled has segmentation: true"
+        return
+    for name, camera in config.cameras.items():
+        for zone_name, zone in camera.zones.items():
+            for key, rules in (("blocked", zone.blocked), ("covered_by", zone.covered_by)):
+                if rules:
+                    path = ("cameras", name, "zones", zone_name, key)
+                    yield "config.idle", path, "does nothing without maps: set segmentation.enabled: true"
 
 
 def _private_classes(config: Config) -> Iterator[_Warning]:

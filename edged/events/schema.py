@@ -170,6 +170,7 @@ class CameraStateMessage(WireModel):
         None, description="whether it shows a view that was learnt; absent where no maps are made"
     )
     faces_fallback: str | None = Field(None, max_length=300, description="the same of the networks that look at faces")
+    maps_fallback: str | None = Field(None, max_length=300, description="the same of the network that makes maps")
 
 
 class LineTotals(WireModel):

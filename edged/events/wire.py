@@ -139,6 +139,7 @@ def encode_camera_state(
     fallback: str | None = None,
     scene: Literal["learning", "same", "changed"] | None = None,
     faces_fallback: str | None = None,
+    maps_fallback: str | None = None,
 ) -> bytes:
     """The body of a camera's state message.
 
@@ -157,7 +158,7 @@ def encode_camera_state(
         next_retry_s: seconds until the next try, None where none is due.
         fallback: why the processor computes instead of TensorRT; what is too long is cut.
         scene: whether it shows a view that was learnt; None where nobody looks.
-        faces_fallback: the same of the networks for faces.
+        faces_fallback, maps_fallback: the same of the networks for faces and for maps.
     """
     return _encode(
         CameraStateMessage(
@@ -181,6 +182,7 @@ def encode_camera_state(
             fallback=fallback and fallback[:MAX_MESSAGE_CHARACTERS],
             scene=scene,
             faces_fallback=faces_fallback and faces_fallback[:MAX_MESSAGE_CHARACTERS],
+            maps_fallback=maps_fallback and maps_fallback[:MAX_MESSAGE_CHARACTERS],
         )
     )
 

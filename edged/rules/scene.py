@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.rules.objects import TIME_TOLERANCE_S
+from edged.rules.settings import PATIENT_S
 
 ROWS, COLUMNS = 9, 16
 """Of the grid."""
@@ -156,8 +157,9 @@ class SceneWatch:
 
     @property
     def is_undecided(self) -> bool:
-        """Whether the next map may decide something."""
-        return self._differs_since_s is not None and self.state is SceneState.SAME
+        """Whether the next map may decide something, and that cannot wait for it."""
+        is_waiting = self._differs_since_s is not None and self.state is SceneState.SAME
+        return is_waiting and self._settings.for_s <= PATIENT_S
 
     def update(self, grid: Grid, now_s: float) -> Moved | None:
         """Take over what a map shows: `class_grid` of it.

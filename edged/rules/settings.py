@@ -17,6 +17,9 @@ MAX_COVER_RULES = 4
 MAX_NAME_LENGTH = 64
 """Bounds of one camera's rules; they keep every message below its limit in bytes."""
 
+PATIENT_S = 60.0
+"""What must last for longer before it is said can wait for maps at their usual pace."""
+
 SHARE_TOLERANCE = 1e-9
 """Sums of shares are not exact: one that misses its bound by so little has reached it."""
 
@@ -92,7 +95,7 @@ class ShareRule:
             raise ValueError(f"for_s and hysteresis_ratio must be 0 or more, got {self.for_s} and {self.hysteresis_ratio}")
         if self.above is not None and not self.hysteresis_ratio < self.above <= 1:
             raise ValueError(f"above must exceed hysteresis_ratio {self.hysteresis_ratio}, up to 1, got {self.above}")
-        if self.below is not None and not 0 <= self.below < 1 - self.hysteresis_ratio:
+        if self.below is not None and not (self.below >= 0 and self.below + self.hysteresis_ratio < 1):
             raise ValueError(f"below must be 0 or more and less than 1 - {self.hysteresis_ratio}, got {self.below}")
 
     def is_met(self, share: float, *, was_met: bool) -> bool:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edged.events.areas import Areas, Shares, ZoneAreas
 from edged.events.event import Event, EventType
 from edged.rules.objects import TIME_TOLERANCE_S
-from edged.rules.settings import SHARE_TOLERANCE, AreaSettings, ShareRule
+from edged.rules.settings import PATIENT_S, SHARE_TOLERANCE, AreaSettings, ShareRule
 from edged.types import SegmentationMap
 
 REFRESH_S = 60.0
@@ -112,6 +112,11 @@ class _Watched:
         self.is_on, self.differs_since_s = not self.is_on, None
         return True
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the next map may decide it, and it cannot wait for that."""
+        return self.differs_since_s is not None and self.rule.for_s <= PATIENT_S
+
     def sum_of(self, shares: NDArray[np.float64]) -> float:
         """What the classes take of the area together."""
         return float(sum(shares[class_id] for class_id in self.class_ids))
@@ -173,6 +178,7 @@ class AreaRules:
     ) -> None:
         self._class_names = tuple(class_names)
         self._zones = {name: self._watch(settings) for name, settings in zones.items()}
+        self._ids(picture.classes or ())
         self._picture = picture
         self._min_change_ratio = min_change_ratio
         self._model = model
@@ -187,8 +193,8 @@ class AreaRules:
 
     @property
     def is_undecided(self) -> bool:
-        """Whether something waits for the next map: a rule, or a share that has changed."""
-        return self._told.is_doubted or any(watched.differs_since_s is not None for watched in self._rules())
+        """Whether something waits impatiently for the next map: a rule, or a share that has changed."""
+        return self._told.is_doubted or any(watched.is_waiting for watched in self._rules())
 
     def areas(self) -> Areas | None:
         """What the areas are made of; None before the first map, and after `forget`."""

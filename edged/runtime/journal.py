@@ -89,8 +89,9 @@ class Journal:
         fps_analysed: float,
         fallback: str | None = None,
         faces_fallback: str | None = None,
+        maps_fallback: str | None = None,
     ) -> None:
-        """Send how a camera is, and why the processor computes for it, or for its faces, where TensorRT should."""
+        """Send how a camera is, and why the processor computes for it, its faces or its maps where TensorRT should."""
         now_s, at = self._clock.now_s(), self._clock.at
         frames = snapshot.frames
         body = wire.encode_camera_state(
@@ -119,6 +120,7 @@ class Journal:
             fallback=fallback,
             scene=None if snapshot.scene is None else snapshot.scene.value,
             faces_fallback=faces_fallback,
+            maps_fallback=maps_fallback,
         )
         self._send(Message(MessageKind.STATE, camera_state_topic(camera), body))
 

@@ -12,8 +12,9 @@ from models_onnx import make_segmenter_manifest, save_pixel_colour_engine
 from stand_ins.face_referee import ListeningSink
 from stand_ins.street_segmenter import StreetSegmenter
 
-from edged import assembly
+from edged import assembly, replay
 from edged.config import parse_config
+from edged.engine_opening import OpenedNetwork
 from edged.replay import Replay
 from edged.sources.street import StreetSource
 from edged.street.scene import Street
@@ -33,7 +34,7 @@ def fixture_segmenter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Street
     manifest = make_segmenter_manifest(classes=list(CLASSES))
     save_pixel_colour_engine(tmp_path / "engines" / "truth", manifest, weights=np.ones((3, len(CLASSES))))
     segmenter = StreetSegmenter(STREET)
-    monkeypatch.setattr(assembly, "open_segmenter", lambda directory, *, threads: segmenter)
+    monkeypatch.setattr(replay, "open_configured_segmenter", lambda directory, config: OpenedNetwork(segmenter, 1))
     return segmenter
 
 

@@ -20,9 +20,10 @@ from stand_ins.face_referee import ListeningSink
 from stand_ins.street_segmenter import StreetSegmenter
 from waiting import wait_until
 
-from edged import assembly, replay
+from edged import replay
 from edged.brokers import find_mosquitto, open_mosquitto
 from edged.config import parse_config
+from edged.engine_opening import OpenedNetwork
 from edged.rules.scene import SceneSettings, SceneWatch, class_grid
 from edged.rules.surfaces import MOVING
 from edged.sinks.video import VideoWriter
@@ -138,7 +139,7 @@ def test_check_tells_the_segmenter_and_its_classes(site):
     done = run_edged(site, "check", "right.yaml")
 
     assert done.returncode == 0, done.stderr
-    assert "maps by scene (64x32): road, car, person" in done.stdout
+    assert "maps by scene (64x32, fp32): road, car, person" in done.stdout
 
 
 def test_engine_of_another_task_is_no_segmenter(site):
@@ -228,7 +229,8 @@ def fixture_true_site(tmp_path, monkeypatch):
     manifest = make_segmenter_manifest(classes=list(CLASSES))
     save_pixel_colour_engine(tmp_path / "engines" / "truth", manifest, weights=np.zeros((3, len(CLASSES))))
 
-    monkeypatch.setattr(assembly, "open_segmenter", lambda directory, *, threads: StreetSegmenter(STREET, width=160, height=90))
+    opened = OpenedNetwork(StreetSegmenter(STREET, width=160, height=90), 1)
+    monkeypatch.setattr(replay, "open_configured_segmenter", lambda directory, config: opened)
     text = {
         "state_dir": str(tmp_path / "state"),
         "detector": {"engine": "detector-wide"},

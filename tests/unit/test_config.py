@@ -822,6 +822,59 @@ def test_config_classes_hidden_without_maps_are_a_warning(privacy: str, segmenta
     assert [hint in warning.message for warning in private] == ([True] if hint else [])
 
 
+@pytest.mark.parametrize(
+    ("segmentation", "camera", "where"),
+    [
+        pytest.param("{}", "{}", ["cameras.door.zones.way.blocked", "cameras.door.zones.way.covered_by"], id="no maps at all"),
+        pytest.param("{enabled: true}", "{segmentation: false}", ["segmentation.enabled"], id="of no camera"),
+        pytest.param("{enabled: true}", "{}", [], id="maps"),
+    ],
+)
+def test_config_rules_about_maps_that_nobody_makes_are_a_warning(segmentation: str, camera: str, where: list[str]) -> None:
+    """They would never say anything."""
+    zone = {
+        "polygon": [[0, 0], [1, 0], [0, 1]],
+        "blocked": {"classes": ["car"], "above": 0.5},
+        "covered_by": [{"name": "van", "classes": ["car"], "above": 0.5}],
+    }
+    door = {"source": "street:", "zones": {"way": zone}, **load_yaml(camera, source="camera").data}
+
+    config = read(f"segmentation: {segmentation}\ncameras: {{door: {json.dumps(door)}}}\n")
+
+    assert [(warning.code, warning.where) for warning in config.warnings] == [("config.idle", place) for place in where]
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        pytest.param({"classes": ["car"]}, "needs above (these block it) or below", id="neither bound"),
+        pytest.param({"classes": ["car"], "above": 0.5, "below": 0.2}, "not both", id="both bounds"),
+        pytest.param({"classes": ["car"], "above": 0.05}, "would never be over", id="at the hysteresis"),
+        pytest.param({"classes": ["car"], "below": 0.95}, "would never be over", id="below at the hysteresis"),
+        pytest.param({"classes": [], "above": 0.5}, "expected at least 1", id="no class"),
+        pytest.param({"classes": ["car", "car"], "above": 0.5}, "the class 'car' stands twice", id="a class twice"),
+        pytest.param({"classes": ["car"], "above": 1.5}, "at most 1", id="more than all"),
+    ],
+)
+def test_config_blocked_that_cannot_be_is_refused(rule: dict, message: str) -> None:
+    """With what would be right."""
+    zone = {"polygon": [[0, 0], [1, 0], [0, 1]], "blocked": rule}
+
+    with pytest.raises(ConfigError) as caught:
+        read(json.dumps({"cameras": {"door": {"source": "street:", "zones": {"way": zone}}}}))
+
+    assert message in str(caught.value)
+
+
+def test_config_cover_rules_of_a_zone_need_names_of_their_own() -> None:
+    """Their events could not be told apart."""
+    rule = {"name": "van", "classes": ["car"], "above": 0.5}
+    zone = {"polygon": [[0, 0], [1, 0], [0, 1]], "covered_by": [rule, rule]}
+
+    with pytest.raises(ConfigError, match="the name 'van' stands twice"):
+        read(json.dumps({"cameras": {"door": {"source": "street:", "zones": {"way": zone}}}}))
+
+
 def test_config_camera_that_may_be_anybody_is_a_warning() -> None:
     """So it may for trying out, and it is said at every start."""
     source = "{type: network, url: 'rtsps://cam/1', tls: {verify: false}}"

@@ -227,15 +227,22 @@ def test_build_takes_what_the_configuration_says(site: Path, here: StandIns) -> 
     assert plan_path(site).exists()
 
 
-def test_build_of_networks_for_faces_takes_what_their_section_says(
-    site: Path, here: StandIns, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "section",
+    [
+        pytest.param("faces: {enabled: true, detector: find, encoder: find, ", id="faces"),
+        pytest.param("segmentation: {enabled: true, engine: find, ", id="segmentation"),
+    ],
+)
+def test_build_of_other_networks_takes_what_their_section_says(
+    site: Path, here: StandIns, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, section: str
 ) -> None:
-    """Named or not; whatever is no network for faces is built as the detector is, and each is listed and verified as such."""
+    """Named or not; whatever no other section names is built as the detector is, and each is listed and verified as such."""
     save_engine(site / "engines" / "find", make_manifest(name="find"), boxes=BOXES, scores=SCORES)
     (site / "edged.yaml").write_text(
         f"state_dir: {site}\n"
         "detector: {engine: tiny, tensorrt: {max_batch: 5}}\n"
-        "faces: {enabled: true, detector: find, encoder: find, backend: tensorrt, tensorrt: {max_batch: 3, device: 1}}\n"
+        f"{section}backend: tensorrt, tensorrt: {{max_batch: 3, device: 1}}}}\n"
         "cameras: {door: {source: 'street:1'}}\n"
     )
     asked = []

@@ -294,12 +294,14 @@ def test_camera_state_leaves_out_what_is_not_known():
 
 def test_camera_state_says_where_the_processor_computes_instead():
     """Of the detector and of the networks for faces, each in as many words as fit."""
-    body = wire.encode_camera_state(**CAMERA_STATE | {"fallback": "no engine", "faces_fallback": "no device" * 100})
+    reasons = {"fallback": "no engine", "faces_fallback": "no device" * 100, "maps_fallback": "none"}
+    body = wire.encode_camera_state(**CAMERA_STATE | reasons)
 
     message = wire.decode_camera_state(body)
 
     assert message.fallback == "no engine"
     assert message.faces_fallback == ("no device" * 100)[: wire.MAX_MESSAGE_CHARACTERS]
+    assert message.maps_fallback == "none"
 
 
 @pytest.mark.parametrize("state", list(CameraState))
