@@ -59,7 +59,8 @@ LIMITS: Mapping[str, Mapping[Precision, ParityLimits]] = {
 }
 """By task and by what an engine computes in; the reference is always the network in float. In ONNX Runtime on the drawn street
 the shipped detector's INT8 network, calibrated on 150 photographs, reaches 0.999 and 0.925, its FP16 network 1.000 and 0.999;
-its colours swapped, the network in float reaches 0.986 and 0.901."""
+its colours swapped, the network in float reaches 0.986 and 0.901. A scene segmenter in the middle of its training, with classes
+that cover little, reached 0.794 and 0.960 in INT8, 0.993 and 0.999 in FP16; with swapped colours 0.486 and 0.904."""
 
 
 @dataclass(frozen=True, slots=True)
