@@ -34,6 +34,7 @@ from edged.models.manifest import (
     Thresholds,
     digest_file,
 )
+from tools.conversion import pack_weights
 from tools.engines import IR_VERSION, ONNX_NAME, OPSET, parse_size, write_manifest, write_whole
 from tools.nets.classifier import ExportedClassifier
 from tools.nets.convolution import convolutions
@@ -60,9 +61,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--input", metavar="PX", help="side of the input, or WIDTHxHEIGHT, multiples of 32; default: the training's"
     )
+    parser.add_argument("--pack", action="store_true", help="store large weights in FP16: half the file, computed in float")
     arguments = parser.parse_args(argv)
     try:
-        manifest = export_engine(arguments.checkpoint, arguments.out, size=arguments.input)
+        manifest = export_engine(arguments.checkpoint, arguments.out, size=arguments.input, packed=arguments.pack)
     except EdgedError as error:
         print(f"error: {error}", file=sys.stderr)
         return 78
@@ -89,15 +91,17 @@ class _Engine:
     weights: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = lambda state: state
 
 
-def export_engine(checkpoint: Path, out: Path, *, size: str | None = None) -> Manifest:
+def export_engine(checkpoint: Path, out: Path, *, size: str | None = None, packed: bool = False) -> Manifest:
     """Write an engine's two files; the same checkpoint gives the same bytes.
 
     Args:
         size: `256` or `416x256`: smaller for speed, larger for small objects, wide for wide pictures, of which a square leaves
             nearly half empty; what it was trained for if absent.
+        packed: large weights are stored in FP16, see `pack_weights`.
 
     Raises:
-        InputError: the checkpoint cannot be read or belongs to another version of the network; a size that no input can have.
+        InputError: the checkpoint cannot be read or belongs to another version of the network; a size that no input can have;
+            a weight that FP16 cannot hold.
     """
     state = load_checkpoint(checkpoint)
     engine = _describe(state["settings"], size)
@@ -106,7 +110,7 @@ def export_engine(checkpoint: Path, out: Path, *, size: str | None = None) -> Ma
     except RuntimeError as error:
         raise InputError(f"{checkpoint}: its weights do not fit the network that its settings describe: {error}") from error
     out.mkdir(parents=True, exist_ok=True)
-    write_whole(out / ONNX_NAME, make_onnx(engine.network))
+    write_whole(out / ONNX_NAME, make_onnx(engine.network, packed=packed))
     return write_manifest(out, _manifest(out, engine, epochs=state["epoch"]))
 
 
@@ -206,8 +210,11 @@ class Exported(Protocol):
     outputs: Mapping[str, tuple[int, ...]]
 
 
-def make_onnx(network: Exported) -> bytes:
+def make_onnx(network: Exported, *, packed: bool = False) -> bytes:
     """The network as an ONNX file: weights folded and named as in torch, the number of pictures free.
+
+    Args:
+        packed: large weights are stored in FP16, see `pack_weights`.
 
     Raises:
         ValueError: the exporter made something else than promised: our mistake or a new torch's.
@@ -235,6 +242,8 @@ def make_onnx(network: Exported) -> bytes:
     for node in model.graph.node:
         node.doc_string = ""
     _fix_output_shapes(model, network)
+    if packed:
+        pack_weights(model)
     onnx.checker.check_model(model, full_check=True)
     _check_names(model, network)
     return model.SerializeToString(deterministic=True)

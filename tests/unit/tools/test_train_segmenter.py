@@ -12,13 +12,15 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs its own environment: pip install torch")
 
+from edged.assembly import open_segmenter  # noqa: E402
 from edged.errors import InputError  # noqa: E402
-from tools import train_segmenter  # noqa: E402
+from tools import export, train_segmenter  # noqa: E402
 from tools.nets.convolution import convolutions, standardise  # noqa: E402
 from tools.nets.unet import UNet, UNetSettings  # noqa: E402
 from tools.train_segmenter import SegmenterSettings, load_settings  # noqa: E402
 from tools.training import ScheduleSettings, load_checkpoint  # noqa: E402
 from tools.training_run import run_epochs  # noqa: E402
+from tools.weights import initialise_on_backbone  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -181,3 +183,20 @@ def test_standardised_convolutions_answer_with_mean_0_and_variance_1() -> None:
         torch.testing.assert_close(answers[name].mean(dim=(0, 2, 3)), torch.zeros(answers[name].shape[1]), atol=1e-3, rtol=0)
         torch.testing.assert_close(answers[name].std(dim=(0, 2, 3)), torch.ones(answers[name].shape[1]), atol=1e-2, rtol=0)
     assert all(torch.equal(conv.plain_weight(), before[n]) for n, conv in convolutions(network).items() if n not in fresh)
+
+
+def test_a_packed_export_is_half_as_large_and_gives_nearly_the_same_maps(work: Path) -> None:
+    """What it stores in FP16 is computed in float, and can be trained on."""
+    checkpoint = str(work / "straight" / "last.pt")
+    assert export.main([checkpoint, "--out", str(work / "plain")]) == 0
+    assert export.main([checkpoint, "--out", str(work / "packed"), "--pack"]) == 0
+    sizes = [(work / name / "model.onnx").stat().st_size for name in ("plain", "packed")]
+    pictures = [cv2.imread(str(path)) for path in sorted((work / "data" / "discs" / "images").glob("*.png"))]
+
+    with open_segmenter(work / "plain") as plain, open_segmenter(work / "packed") as packed:
+        agreement = [np.mean(plain.segment(one).labels == packed.segment(one).labels) for one in pictures]
+
+    assert sizes[1] < 0.7 * sizes[0]
+    assert np.mean(agreement) > 0.99
+    network = UNet(load_settings(work / "config.yaml").network())
+    assert initialise_on_backbone(network, work / "packed" / "model.onnx") == []
