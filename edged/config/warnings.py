@@ -50,16 +50,19 @@ def _faces(config: Config) -> Iterator[_Warning]:
 
 
 def _maps(config: Config) -> Iterator[_Warning]:
-    if config.segmentation.enabled:
-        if not any(camera.enabled and camera.segmentation for camera in config.cameras.values()):
-            yield "config.idle", ("segmentation", "enabled"), "no camera that is enabled has segmentation: true"
+    is_enabled = config.segmentation.enabled
+    is_used = any(camera.enabled and camera.segmentation for camera in config.cameras.values())
+    if is_enabled and not is_used:
+        yield "config.idle", ("segmentation", "enabled"), "no camera that is enabled has segmentation: true"
         return
     for name, camera in config.cameras.items():
+        if is_enabled and camera.segmentation:
+            continue
+        mend = "segmentation: true" if is_enabled else "segmentation.enabled: true"
         for zone_name, zone in camera.zones.items():
             for key, rules in (("blocked", zone.blocked), ("covered_by", zone.covered_by)):
                 if rules:
-                    path = ("cameras", name, "zones", zone_name, key)
-                    yield "config.idle", path, "does nothing without maps: set segmentation.enabled: true"
+                    yield "config.idle", ("cameras", name, "zones", zone_name, key), f"does nothing without maps: set {mend}"
 
 
 def _private_classes(config: Config) -> Iterator[_Warning]:

@@ -844,6 +844,17 @@ def test_config_rules_about_maps_that_nobody_makes_are_a_warning(segmentation: s
     assert [(warning.code, warning.where) for warning in config.warnings] == [("config.idle", place) for place in where]
 
 
+def test_config_rules_about_maps_of_the_one_camera_without_them_are_a_warning() -> None:
+    """Though others have maps; the mend is the camera's own key."""
+    zone = {"polygon": [[0, 0], [1, 0], [0, 1]], "blocked": {"classes": ["car"], "above": 0.5}}
+    door = {"source": "street:", "segmentation": False, "zones": {"way": zone}}
+
+    config = read(f"segmentation: {{enabled: true}}\ncameras: {{gate: {{source: 'street:'}}, door: {json.dumps(door)}}}\n")
+
+    assert [warning.where for warning in config.warnings] == ["cameras.door.zones.way.blocked"]
+    assert "set segmentation: true" in config.warnings[0].message
+
+
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
