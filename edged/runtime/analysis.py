@@ -77,6 +77,7 @@ class Analysis:
         for camera in self._cameras:
             self._publish_counts(camera)
             self._publish_areas(camera)
+            self._statuses[camera].saw_scene(self._cameras[camera].scene_state)
         in_flight: deque[BatchInFlight] = deque()
         while not loop.stopping:
             loop.beat()

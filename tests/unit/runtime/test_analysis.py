@@ -268,6 +268,12 @@ def test_analysis_of_a_camera_that_changes_its_size_takes_its_areas_back_at_once
     assert rig.n_areas_at_take[-2:] == [2, 3]
 
 
+def test_analysis_says_that_a_view_is_learnt_before_the_first_map():
+    """Absent means that nobody looks."""
+    assert Rig([], maps=FakeMapWatch(), map_rules=make_map_rules()).run().status.snapshot().scene is SceneState.LEARNING
+    assert Rig([]).run().status.snapshot().scene is None
+
+
 def test_analysis_without_maps_publishes_no_areas():
     """Nobody asked for them."""
     assert Rig(make_frames(3)).run().journal.areas == []
