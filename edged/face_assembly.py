@@ -100,7 +100,7 @@ def find_face_engines(config: Config) -> FaceEngines:
     encoder = find("encoder", faces.encoder, EncoderManifest)
     liveness = None if faces.liveness is None else find("liveness", faces.liveness, LivenessManifest)
     if mistakes or detector is None or encoder is None:
-        raise ConfigError(config.source, mistakes)
+        raise ConfigError(config.source, list(dict.fromkeys(mistakes)))  # one key may be wrong for all three
     return FaceEngines(detector, encoder, liveness)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edged import assembly
 from edged.config import CameraConfig, Config, check_against_segmenter
 from edged.config.rules import ZoneConfig
 from edged.config.segmentation import BlockedConfig, CoverConfig, SceneConfig
@@ -25,7 +26,8 @@ def find_segmenter(config: Config) -> tuple[Path, SegmenterManifest]:
     """The directory and the manifest of the segmenter that a configuration asks for.
 
     Raises:
-        ConfigError: there is none, it cannot be used, or the configuration names classes that it does not know.
+        ConfigError: there is none, it cannot be used or computed as configured, or the configuration names classes that it does
+            not know.
     """
     try:
         directory = find_engine(config.segmentation.engine, config_dir=config.directory, state_dir=config.state_dir)
@@ -34,6 +36,10 @@ def find_segmenter(config: Config) -> tuple[Path, SegmenterManifest]:
         mistake = config.mistake_at("config.engine", ("segmentation", "engine"), str(error))
         raise ConfigError(config.source, [mistake]) from error
     mistakes = check_against_segmenter(config, manifest.classes)
+    try:
+        assembly.check_precision(config.segmentation, manifest)
+    except ModelError as error:
+        mistakes = [config.mistake_at("config.precision", ("segmentation", "precision"), str(error)), *mistakes]
     if mistakes:
         raise ConfigError(config.source, mistakes)
     return directory, manifest

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # What tools/gpu_check.sh needs on a GPU machine without a network, in parts small enough to be carried one by one.
 #
-#   tools/gpu_pack.sh --data DATA [--faces DATA] [--liveness DATA] [--rtx VERSION] [--python 3.12] [--part-mib 40] [--out .gpu]
+#   tools/gpu_pack.sh --data DATA [--masks DATA] [--faces DATA] [--liveness DATA] [--rtx VERSION] [--python 3.12] [--part-mib 40]
+#                     [--out .gpu]
 #
 #   --data      pictures that the INT8 networks of detectors are calibrated on, as tools.quantise takes them
+#   --masks     the same for segmenters, pictures with masks of their classes; none: no INT8 of them
 #   --faces     the same for face-detector (boxes) and face-encoder (identities), --liveness for face-liveness; none: no INT8
 #   --rtx       of TensorRT-RTX; none: the machine has its own TensorRT
 #   --python    of the machine, which shall have numpy, onnxruntime, opencv, PyYAML, pytest, onnx, cuda-bindings and NVRTC
@@ -13,10 +15,10 @@ set -euo pipefail
 
 die() { echo "gpu_pack: $*" >&2; exit 64; }
 
-data="" faces="" liveness="" rtx=1.7.1.116 python=3.12 part_mib=40 out=.gpu
+data="" masks="" faces="" liveness="" rtx=1.7.1.116 python=3.12 part_mib=40 out=.gpu
 while [ $# -gt 0 ]; do
   case "$1" in
-    --data | --faces | --liveness | --rtx | --python | --part-mib | --out)
+    --data | --masks | --faces | --liveness | --rtx | --python | --part-mib | --out)
       [ $# -ge 2 ] || die "$1 wants a value"
       name="${1#--}"; declare "${name//-/_}=$2"; shift 2 ;;
     *) die "$1 is unknown: see the head of $0" ;;
@@ -24,7 +26,7 @@ while [ $# -gt 0 ]; do
 done
 [ -n "$data" ] || die "--data is missing: a labelled set, or a folder of them"
 data="$(realpath "$data")" out="$(realpath -m "$out")"
-faces="${faces:+$(realpath "$faces")}" liveness="${liveness:+$(realpath "$liveness")}"
+masks="${masks:+$(realpath "$masks")}" faces="${faces:+$(realpath "$faces")}" liveness="${liveness:+$(realpath "$liveness")}"
 cd "$(dirname "$0")/.."
 PYTHON="${PYTHON:-.venv/bin/python}"
 work="$(mktemp -d)" && trap 'rm -rf "$work"' EXIT
@@ -51,6 +53,7 @@ for engine in "$work"/pack/engines/*/; do
   case "$(basename "$engine")" in
     face-liveness) pictures="$liveness" ;;
     face-*) pictures="$faces" ;;
+    *-segmenter) pictures="$masks" ;;
     *) pictures="$data" ;;
   esac
   if [ -n "$pictures" ]; then

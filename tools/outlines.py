@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ def write_masks(folder: Path, *, classes: Sequence[str], out: Path) -> int:
         classes: by name; `background` becomes class 0, these follow.
 
     Raises:
-        InputError: it is no such set, has a mistake, does not know a class, or `out` is there.
+        InputError: it is no such set, has a mistake, does not know a class, has two pictures of one name, or `out` is there.
     """
     if not is_coco(folder):
         raise InputError(f"{folder}: has no {FILE}; expected a COCO set, whose annotations have polygons")
@@ -61,6 +61,7 @@ def write_masks(folder: Path, *, classes: Sequence[str], out: Path) -> int:
     ids = _category_ids(document, classes, folder)
     sets = {split: load_coco(folder, split=split) for split in _splits(document)}
     by_file = _annotations_by_file(document)
+    _refuse_one_name(picture for found in sets.values() for picture in found.pictures)
     try:
         (out / "images").mkdir(parents=True)
         (out / "masks").mkdir()
@@ -130,6 +131,16 @@ def _category_ids(document: Mapping[str, Any], classes: Sequence[str], folder: P
         names = [str(one.get("name")) for one in document.get("categories", ())]
         raise InputError(f"{folder / FILE}: has no class {strange[0]!r}; {hint_at(strange[0], names)}")
     return {known[name]: place + 1 for name, place in place_of(classes).items()}
+
+
+def _refuse_one_name(pictures: Iterable[Picture]) -> None:
+    """The new set has one folder: of two pictures that differ by folder or ending only, one would replace the other's mask."""
+    seen: dict[str, str] = {}
+    for picture in pictures:
+        file = picture.origin.file
+        former = seen.setdefault(Path(file).stem, file)
+        if former != file:
+            raise InputError(f"{file}: {former} has the same name, and masks are told apart by it: rename one of them")
 
 
 def _splits(document: Mapping[str, Any]) -> list[str]:

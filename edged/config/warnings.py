@@ -50,16 +50,27 @@ def _faces(config: Config) -> Iterator[_Warning]:
 
 
 def _maps(config: Config) -> Iterator[_Warning]:
-    if config.segmentation.enabled:
-        if not any(camera.enabled and camera.segmentation for camera in config.cameras.values()):
-            yield "config.idle", ("segmentation", "enabled"), "no camera that is enabled has segmentation: true"
+    is_enabled = config.segmentation.enabled
+    is_used = any(camera.enabled and camera.segmentation for camera in config.cameras.values())
+    if is_enabled and not is_used:
+        yield "config.idle", ("segmentation", "enabled"), "no camera that is enabled has segmentation: true"
         return
     for name, camera in config.cameras.items():
+        if is_enabled and camera.segmentation:
+            continue
         for zone_name, zone in camera.zones.items():
             for key, rules in (("blocked", zone.blocked), ("covered_by", zone.covered_by)):
                 if rules:
-                    path = ("cameras", name, "zones", zone_name, key)
-                    yield "config.idle", path, "does nothing without maps: set segmentation.enabled: true"
+                    yield (
+                        "config.idle",
+                        ("cameras", name, "zones", zone_name, key),
+                        f"does nothing without maps: {_how_to_map(config)}",
+                    )
+
+
+def _how_to_map(config: Config) -> str:
+    """What a camera lacks of which no maps are made."""
+    return "set its segmentation: true" if config.segmentation.enabled else "set segmentation.enabled: true"
 
 
 def _private_classes(config: Config) -> Iterator[_Warning]:
@@ -71,7 +82,7 @@ def _private_classes(config: Config) -> Iterator[_Warning]:
             continue
         path = ("cameras", name, "privacy", "hide" if privacy.hide is not None else "show")
         if not (config.segmentation.enabled and camera.segmentation):
-            yield "config.idle", path, "no maps are made of its pictures, so everything is hidden: set segmentation.enabled: true"
+            yield "config.idle", path, f"no maps are made of its pictures, so everything is hidden: {_how_to_map(config)}"
         elif pace_s > privacy.map_age_s:
             message = (
                 f"maps come every {pace_s:g} s and count for {privacy.map_age_s:g} s (map_age_s): in between everything is hidden"

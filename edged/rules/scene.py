@@ -171,6 +171,8 @@ class SceneWatch:
         static = grid[..., self._is_static]
         amounts = static.sum(axis=-1, keepdims=True)
         counts = amounts[..., 0] >= LEAST_STATIC_RATIO
+        if np.count_nonzero(counts) < LEAST_CELLS_RATIO * counts.size:
+            return None  # and nothing is learnt: a view of too few cells could never be compared
         shares = static / np.maximum(amounts, LEAST_STATIC_RATIO)
         view, difference = self._nearest(shares, counts)
         if view is None:
@@ -191,8 +193,8 @@ class SceneWatch:
         return None
 
     def pause(self) -> None:
-        """The camera is gone for a while: what differed before says nothing about what comes."""
-        self._differs_since_s = None
+        """The camera is gone for a while: what differed says nothing about what comes, and no view follows what was missed."""
+        self._differs_since_s = self._newest_s = None
         self._start_learning()
 
     def _nearest(self, shares: Grid, counts: NDArray[np.bool_]) -> tuple[_View | None, float]:

@@ -77,6 +77,7 @@ class Analysis:
         for camera in self._cameras:
             self._publish_counts(camera)
             self._publish_areas(camera)
+            self._statuses[camera].saw_scene(self._cameras[camera].scene_state)
         in_flight: deque[BatchInFlight] = deque()
         while not loop.stopping:
             loop.beat()
@@ -111,6 +112,7 @@ class Analysis:
             self._statuses[camera].count(detected=1)
         self._journal.publish_events(camera, result.events, stages_ms=result.stages_ms)
         self._publish_counts(camera)
+        self._publish_areas(camera)  # those of pictures of another size are forgotten
         if self._faces is not None:
             self._faces.put(result)
         if self._maps is not None:

@@ -182,4 +182,4 @@ def _rounded(outline: tuple[tuple[float, float], ...]) -> list[tuple[float, floa
 
 
 def _size_of(answer: MapAnswer) -> int:
-    return len(answer.model_dump_json(exclude_none=True))
+    return len(answer.model_dump_json(exclude_none=True).encode())

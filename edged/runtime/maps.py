@@ -62,11 +62,13 @@ class _Camera:
         mapped_s: captured when, the newest picture that became a job.
         n_moving: frames since the last still one; the first of a camera begin no motion.
         is_wanted: motion has begun or ended since then.
+        size: width and height of its pictures; None before the first.
     """
 
     mapped_s: float = -math.inf
     n_moving: int = MOTION_FRAMES
     is_wanted: bool = False
+    size: tuple[int, int] | None = None
 
     def follow(self, *, is_still: bool) -> None:
         """One more frame."""
@@ -146,13 +148,19 @@ class MapWatch:
     def put(self, result: FrameResult, *, is_undecided: bool = False) -> None:
         """Offer a result; never blocks for longer than it takes to note it.
 
+        The first picture of another size is worth a map: those before say nothing of it, and are forgotten.
+
         Args:
             is_undecided: a rule waits for the next map.
         """
         frame = result.frame
-        camera = self._followed.get(frame.camera)
-        if camera is None:
+        if frame.camera not in self._followed:
             return
+        size = (frame.width, frame.height)
+        if self._followed[frame.camera].size not in (None, size):
+            self.drop(frame.camera)
+        camera = self._followed[frame.camera]
+        camera.size = size
         camera.follow(is_still=result.detections is None)
         if not camera.is_due(self._pace, now_s=frame.captured_s, is_undecided=is_undecided):
             return

@@ -806,7 +806,7 @@ def test_config_insecure_broker_is_a_warning(mqtt: str, where: str) -> None:
     ("privacy", "segmentation", "camera", "hint"),
     [
         pytest.param("{hide: [car]}", "{}", "true", "segmentation.enabled", id="no maps"),
-        pytest.param("{show: [road]}", "{enabled: true}", "false", "segmentation.enabled", id="no maps of this camera"),
+        pytest.param("{show: [road]}", "{enabled: true}", "false", "set its segmentation: true", id="no maps of this camera"),
         pytest.param("{hide: [car]}", "{enabled: true, every_s: 3}", "true", "every 3 s and count for 1 s", id="too seldom"),
         pytest.param("{hide: [car], map_age_s: 3}", "{enabled: true, every_s: 3}", "true", None, id="often enough"),
         pytest.param("{}", "{}", "true", None, id="nothing to hide"),
@@ -842,6 +842,17 @@ def test_config_rules_about_maps_that_nobody_makes_are_a_warning(segmentation: s
     config = read(f"segmentation: {segmentation}\ncameras: {{door: {json.dumps(door)}}}\n")
 
     assert [(warning.code, warning.where) for warning in config.warnings] == [("config.idle", place) for place in where]
+
+
+def test_config_rules_about_maps_of_the_one_camera_without_them_are_a_warning() -> None:
+    """Though others have maps; the mend is the camera's own key."""
+    zone = {"polygon": [[0, 0], [1, 0], [0, 1]], "blocked": {"classes": ["car"], "above": 0.5}}
+    door = {"source": "street:", "segmentation": False, "zones": {"way": zone}}
+
+    config = read(f"segmentation: {{enabled: true}}\ncameras: {{gate: {{source: 'street:'}}, door: {json.dumps(door)}}}\n")
+
+    assert [warning.where for warning in config.warnings] == ["cameras.door.zones.way.blocked"]
+    assert "set its segmentation: true" in config.warnings[0].message
 
 
 @pytest.mark.parametrize(

@@ -202,9 +202,11 @@ def test_face_reader_without_an_engine_or_a_fallback_is_refused(tmp_path: Path, 
     ],
 )
 def test_face_engines_in_a_precision_that_cannot_be_are_a_mistake(tmp_path: Path, faces: dict, words: str) -> None:
-    """As for the detector of objects, by the same check."""
-    with pytest.raises(ConfigError, match=words):
+    """As for the detector of objects, by the same check; what is wrong for every network alike is told once."""
+    with pytest.raises(ConfigError, match=words) as caught:
         find_face_engines(read(tmp_path, **faces))
+
+    assert len(set(caught.value.mistakes)) == len(caught.value.mistakes)
 
 
 @pytest.mark.parametrize(

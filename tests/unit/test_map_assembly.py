@@ -170,3 +170,22 @@ def test_segmenter_that_is_not_there_is_a_mistake_of_its_key(tmp_path: Path) -> 
         find_segmenter(read(directory=tmp_path, segmentation={"engine": "none"}))
 
     assert [mistake.where for mistake in caught.value.mistakes] == ["segmentation.engine"]
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "words"),
+    [
+        pytest.param({"precision": "fp16"}, "a processor gains nothing by fp16", id="fp16 on a processor"),
+        pytest.param({"backend": "tensorrt", "precision": "auto"}, "auto is measured on processors only", id="auto on a GPU"),
+        pytest.param({"precision": "int8"}, "has no INT8 network", id="what the engine lacks"),
+    ],
+)
+def test_segmenter_in_a_precision_that_cannot_be_is_a_mistake(tmp_path: Path, segmentation: dict, words: str) -> None:
+    """Of its key, beside the classes that are wrong; another precision is not computed instead."""
+    save_pixel_colour_engine(tmp_path / "colours", make_segmenter_manifest(), weights=np.eye(3))
+    config = read(directory=tmp_path, segmentation={"engine": "colours", **segmentation}, areas={"classes": ["sea"]})
+
+    with pytest.raises(ConfigError, match=words) as caught:
+        find_segmenter(config)
+
+    assert [mistake.where for mistake in caught.value.mistakes] == ["segmentation.precision", "cameras.door.areas.classes[0]"]

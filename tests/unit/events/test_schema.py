@@ -6,6 +6,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+import yaml
 
 from edged.events import wire
 from edged.events.areas import Areas, ZoneAreas
@@ -94,3 +95,24 @@ def test_page_has_an_example_of_every_message():
 def test_page_explains_every_type_of_event(type):
     """Each type has its row."""
     assert f"| `{type.value}` |" in PAGE
+
+
+@pytest.mark.parametrize(
+    ("is_known", "expected"),
+    [
+        pytest.param(True, {"Cycle path blocked": "ON", "Road seen": "41.0"}, id="as told"),
+        pytest.param(False, {"Cycle path blocked": "None", "Road seen": "None"}, id="nothing is known"),
+    ],
+)
+def test_templates_for_home_assistant_say_of_areas_what_the_message_says(is_known, expected):
+    """None is unknown there; a way of which nothing is known is not free."""
+    jinja2 = pytest.importorskip("jinja2")
+    site = yaml.safe_load(re.findall(r"^```yaml\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)[-1])
+    message = json.loads(dict(EXAMPLES)["areas"])
+    if not is_known:
+        gone = wire.encode_areas(None, device="gate", camera="door", epoch="3f9c0a1b2c4d", at=0.0, captured_at=float)
+        message = json.loads(gone)
+
+    sensors = [each for kind in site["mqtt"].values() for each in kind if each["state_topic"].endswith("/areas")]
+
+    assert {each["name"]: jinja2.Template(each["value_template"]).render(value_json=message) for each in sensors} == expected

@@ -135,6 +135,15 @@ def test_bus_right_before_the_camera_says_nothing():
     assert player.states[-1] is SceneState.SAME
 
 
+def test_bus_right_before_the_camera_while_it_learns_is_not_learnt():
+    """A view of nothing could never be compared with anything: the street is learnt once the bus is gone."""
+    player = Player().show(np.full((HEIGHT, WIDTH), BUS, np.uint8), n=30)
+    player.show(draw_street(), n=20).show(draw_street(shift_px=60), n=8)
+
+    assert player.states[30:40] == [SceneState.LEARNING] * 10
+    assert [said_s for said_s, _ in player.moved] == [500 + 60]
+
+
 def test_night_that_falls_in_half_an_hour_is_no_other_view():
     """The network takes more and more of the sky and the trees for houses: the view follows."""
     street, rng = draw_street(), np.random.default_rng(3)
@@ -177,6 +186,16 @@ def test_camera_that_was_gone_begins_its_waiting_anew():
 
     assert player.moved == []
     assert player.watch.is_undecided
+
+
+def test_camera_that_was_gone_for_long_is_not_followed_by_the_first_map():
+    """One map of a shifted view, after a night without any, is not the view that the next ones are held against."""
+    player = Player().show(draw_street(), n=20)
+    player.watch.pause()
+    player.now_s += 8 * 3600
+    player.show(draw_street(shift_px=4)).show(draw_street(shift_px=8), n=8)
+
+    assert len(player.moved) == 1
 
 
 def test_view_needs_two_classes_that_stay():

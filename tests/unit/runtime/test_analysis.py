@@ -108,6 +108,7 @@ class Rig:
         board = FrameBoard()
         self.frames = list(frames)
         self.events_at_take = []
+        self.n_areas_at_take = []
         self.timeouts_s = []
         board.take = self.take
         self.analysis = Analysis(
@@ -126,6 +127,7 @@ class Rig:
 
     def take(self, most, *, timeout_s):
         self.events_at_take.append(list(self.journal.events))
+        self.n_areas_at_take.append(len(self.journal.areas))
         self.timeouts_s.append(timeout_s)
         if not self.frames:
             self.loop.stop()
@@ -254,6 +256,22 @@ def test_analysis_says_what_maps_tell_before_the_next_frame():
     assert told[-1] is None
     assert rig.status.snapshot().scene is SceneState.LEARNING
     assert maps.dropped == ["door"]
+
+
+def test_analysis_of_a_camera_that_changes_its_size_takes_its_areas_back_at_once():
+    """Not only when the next map comes: what is retained is of pictures that it no longer gives."""
+    turned = Frame("door", 5, 100.5, 0.0, 32, 64, lambda: np.full((64, 32, 3), 100, np.uint8))
+
+    rig = Rig([*make_frames(4), turned], maps=FakeMapWatch(), map_rules=make_map_rules()).run()
+
+    assert [areas is None for _, areas in rig.journal.areas] == [True, False, True]
+    assert rig.n_areas_at_take[-2:] == [2, 3]
+
+
+def test_analysis_says_that_a_view_is_learnt_before_the_first_map():
+    """Absent means that nobody looks."""
+    assert Rig([], maps=FakeMapWatch(), map_rules=make_map_rules()).run().status.snapshot().scene is SceneState.LEARNING
+    assert Rig([]).run().status.snapshot().scene is None
 
 
 def test_analysis_without_maps_publishes_no_areas():

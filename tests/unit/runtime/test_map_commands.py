@@ -95,6 +95,17 @@ def test_map_of_noise_fits_into_an_answer_as_polygons(n_classes, is_simplified):
     assert len(answer["classes"]) == n_classes
 
 
+def test_map_whose_classes_have_names_of_many_bytes_fits_into_an_answer():
+    """A letter may be three bytes, and bytes are what an answer has few of."""
+    labels = np.random.default_rng(4).integers(0, 60, (360, 480))
+    names = tuple(f"{number}{'路' * 300}" for number in range(60))
+
+    answer = get(make_mapped(labels, names))
+
+    assert answer["simplified"] is True
+    assert tuple(answer["classes"]) == names
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "mend"),
     [

@@ -135,6 +135,21 @@ def test_watch_follows_a_camera_that_changes_its_size() -> None:
     assert [float(mapped.shares.zones["left"][1]) for mapped in maps] == [1.0, 0.5, 1.0]
 
 
+def test_watch_maps_the_first_picture_of_another_size_and_forgets_those_before() -> None:
+    """Whoever asks meanwhile gets no map of pictures that the camera no longer gives, nor one that was still waiting."""
+    watch, segmenter = make_watch(every_s=10), RednessSegmenter()
+    assert play(watch, [make_result(0.0, shade=1)]) == [0.0]
+    watch.put(make_result(10.0, shade=2))
+    watch.put(make_result(11.0, shade=3, width=32))
+
+    assert watch.newest("door") is None
+    watch.work(segmenter)
+    watch.work(segmenter)
+
+    assert segmenter.seen == [3]
+    assert watch.newest("door").map.frame_width == 32
+
+
 def test_watch_of_a_zone_smaller_than_a_pixel_takes_the_pixel() -> None:
     """There is always something to say."""
     tiny = ((0.01, 0.01), (0.012, 0.01), (0.012, 0.013))

@@ -113,6 +113,21 @@ def test_mistakes_are_told_and_nothing_is_half_written(
     assert not (tmp_path / "out" / "split.csv").exists()
 
 
+@pytest.mark.parametrize("file", ["other/a.jpg", "images/a.png"])
+def test_two_pictures_of_one_name_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str) -> None:
+    """One would silently get the mask of the other."""
+    folder = write_coco(tmp_path / "coco", [])
+    (folder / "other").mkdir()
+    cv2.imwrite(str(folder / file), np.full((HEIGHT_PX, WIDTH_PX, 3), 90, np.uint8))
+    labels = folder / "annotations.json"
+    labels.write_text(labels.read_text(encoding="utf-8").replace("images/b.jpg", file), encoding="utf-8")
+
+    assert outlines.main([str(folder), "--classes", "person", "--out", str(tmp_path / "out")]) == 78
+
+    assert f"{file}: images/a.jpg has the same name" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_folder_that_is_there_is_not_written_into(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Whatever it holds."""
     folder = write_coco(tmp_path / "coco", [])
