@@ -30,16 +30,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=24, help="how many, from 0")
     arguments = parser.parse_args(argv)
     try:
-        settings, input_px = load_part(arguments.config, arguments.part)
+        settings, size = load_part(arguments.config, arguments.part)
         samples = load_samples(arguments.pictures)
         if not 0 <= arguments.picture < len(samples):
             raise InputError(
                 f"--picture {arguments.picture}: expected 0 to {len(samples) - 1}, as many as {arguments.pictures} has"
             )
         settings = settings.only(arguments.only) if arguments.only else settings
-        sheet = draw_sheet(
-            samples, number=arguments.picture, size=(input_px, input_px), settings=settings, n_seeds=arguments.seeds
-        )
+        sheet = draw_sheet(samples, number=arguments.picture, size=size, settings=settings, n_seeds=arguments.seeds)
         write_sheet(arguments.out, sheet)
     except EdgedError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -48,8 +46,8 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def load_part(path: Path, key: str) -> tuple[AugmentationSettings, int]:
-    """Augmentation under a key of a training configuration, and the side of the network's input.
+def load_part(path: Path, key: str) -> tuple[AugmentationSettings, tuple[int, int]]:
+    """Augmentation under a key of a training configuration, and width and height of the network's input.
 
     Raises:
         InputError: naming the file, and what is wrong with it.
@@ -58,10 +56,11 @@ def load_part(path: Path, key: str) -> tuple[AugmentationSettings, int]:
     if not isinstance(document.data, dict) or key not in document.data:
         raise InputError(f"{path}: expected the key {key} at the top")
     template = TEMPLATES.get(str(document.data.get("template")))  # of aligned faces: its side is the network's
-    fields = {key: (AugmentationSettings, ...), "input_px": (int, template.side_px if template else 320)}
+    fields = {key: (AugmentationSettings, ...), "input_px": (int | tuple[int, int], template.side_px if template else 320)}
     part = create_model("Part", __config__=ConfigDict(extra="forbid"), **fields)
     settings = validate_settings(part, {name: document.data[name] for name in fields if name in document.data}, document)
-    return getattr(settings, key), settings.input_px
+    sides = settings.input_px
+    return getattr(settings, key), (sides, sides) if isinstance(sides, int) else sides
 
 
 if __name__ == "__main__":

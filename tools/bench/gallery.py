@@ -98,7 +98,7 @@ def measure(people: int, *, dimension: int, rounds: int) -> GalleryCost:
             taken.append(snapshot_times)
     walls = [open_wall_s + snapshot_wall_s for (_, open_wall_s), (_, snapshot_wall_s) in zip(opened, taken, strict=True)]
     return GalleryCost(
-        people, dimension, round(fill_s, 1), _median(opened), _median(taken), round(median(walls), 2), round(file_bytes / 1e6, 1)
+        people, dimension, round(fill_s, 1), _median(opened), _median(taken), round(median(walls), 4), round(file_bytes / 1e6, 3)
     )
 
 
@@ -118,7 +118,7 @@ def _timed(do: Callable[[], _T]) -> tuple[_T, tuple[float, float]]:
 
 
 def _median(times: Sequence[tuple[float, float]]) -> float:
-    return round(median(cpu_s for cpu_s, _ in times), 2)
+    return round(median(cpu_s for cpu_s, _ in times), 4)
 
 
 if __name__ == "__main__":

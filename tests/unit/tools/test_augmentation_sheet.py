@@ -28,11 +28,12 @@ def _config(tmp_path: Path, text: str = "augmentation: {rotation: {share: 0.5}}\
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_load_part_reads_every_configuration_that_ships(path: Path) -> None:
     """Without torch, and with the size that the network sees."""
-    settings, input_px = load_part(path, "augmentation")
+    settings, size = load_part(path, "augmentation")
 
     written = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert settings.mosaic == written["augmentation"]["mosaic"]
-    assert input_px == (written["input_px"] if "input_px" in written else TEMPLATES[written["template"]].side_px)
+    sides = written["input_px"] if "input_px" in written else TEMPLATES[written["template"]].side_px
+    assert size == (tuple(sides) if isinstance(sides, list) else (sides, sides))
 
 
 def test_main_draws_one_picture_under_so_many_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
