@@ -22,6 +22,7 @@ from edged.backends.tensorrt.layers import Layer, count_types
 from edged.backends.tensorrt.library import Library, import_library
 from edged.errors import BuildCancelledError, InputError, ModelError
 from edged.models.manifest import DetectorManifest, Manifest, SegmenterManifest, load_manifest
+from tools.conversion import read_float
 from tools.drawn import draw_set
 from tools.halve import make_fp16
 from tools.quantise import QuantiseSettings, make_int8
@@ -61,7 +62,7 @@ def make_quantised(engine: Path) -> onnx.ModelProto:
 
 def make_halved(engine: Path) -> onnx.ModelProto:
     """A shipped network in FP16."""
-    return make_fp16(onnx.load_from_string(read_onnx(engine / "model.onnx")))
+    return make_fp16(read_float(engine / "model.onnx"))
 
 
 def types_of(layers: tuple[Layer, ...], tensor: str) -> set[str]:
