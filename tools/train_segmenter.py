@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from edged.errors import InputError
 from edged.models.manifest import DataSource
 from edged.types import Pixels
 from edged.vision.confusion import confusion
+from edged.vision.label_maps import resized
 from edged.vision.letterbox import letterbox
 from tools.augmentation.settings import AugmentationSettings
 from tools.datasets.choosing import choose_classes
@@ -241,13 +241,14 @@ def measure(trainer: Trainer, sets: Sequence[PictureSet], settings: SegmenterSet
 
 def _label(trainer: Trainer, pixels_rgb: Pixels, settings: SegmenterSettings) -> NDArray[np.uint8]:
     """(H, W) class ids at the picture's own size, as the daemon's segmenter gives them."""
-    width, height = settings.input_px
-    fitted, transform = letterbox(pixels_rgb, width=width, height=height)
+    input_width, input_height = settings.input_px
+    fitted, transform = letterbox(pixels_rgb, width=input_width, height=input_height)
     device, precision = trainer.processes.device, trainer.precision
     with torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32):
         logits = trainer.averaged(torch.from_numpy(fitted.transpose(2, 0, 1).copy())[None].to(device))
     labels = logits[0].argmax(dim=0).to(torch.uint8).cpu().numpy()[transform.rows, transform.columns]
-    return cv2.resize(labels, pixels_rgb.shape[1::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    height, width = pixels_rgb.shape[:2]
+    return resized(labels, width=width, height=height)
 
 
 if __name__ == "__main__":
