@@ -18,6 +18,16 @@ Model = TypeVar("Model", bound=BaseModel)
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 
+def read_settings(model: type[Model], path: Path) -> Model:
+    """A YAML file as the model's settings.
+
+    Raises:
+        InputError: it cannot be read, or with every mistake in it.
+    """
+    document = read_document(path)
+    return validate_settings(model, document.data, document)
+
+
 def read_document(path: Path) -> Document:
     """A YAML file as plain data; what is wrong with its values is for `validate_settings`.
 

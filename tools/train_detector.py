@@ -29,7 +29,7 @@ from tools.metrics import Truth, score_class
 from tools.nets.yolo import Design, Yolo, YoloSettings
 from tools.processes import Processes
 from tools.report.points import point_errors
-from tools.settings_file import read_document, validate_settings
+from tools.settings_file import read_settings
 from tools.teacher import GapSettings, fill_sets
 from tools.training import Part, ScheduleSettings, StepLoss, Trainer
 from tools.training_data import Batch, EpochPlan, TrainingPictures, remaining_batches
@@ -137,8 +137,7 @@ def load_settings(path: Path) -> TrainSettings:
     Raises:
         InputError: with every mistake in it.
     """
-    document = read_document(path)
-    return validate_settings(TrainSettings, document.data, document)
+    return read_settings(TrainSettings, path)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -29,7 +29,7 @@ from tools.nets.discriminants import find_discriminants
 from tools.nets.embedding import Answers, Dimension, Embedding, EmbeddingClassifier, EmbeddingSettings, Pooling, Rows
 from tools.processes import Processes
 from tools.roc import make_roc
-from tools.settings_file import read_document, validate_settings
+from tools.settings_file import read_settings
 from tools.training import Part, ScheduleSettings, StepLoss, Trainer
 from tools.training_data import remaining_batches
 from tools.training_run import freeze, make_parser, open_journal, parameter_groups, prepare, run_command, run_epochs
@@ -120,8 +120,7 @@ def load_settings(path: Path) -> EncoderSettings:
     Raises:
         InputError: with every mistake in it.
     """
-    document = read_document(path)
-    return validate_settings(EncoderSettings, document.data, document)
+    return read_settings(EncoderSettings, path)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -26,7 +26,7 @@ from tools.liveness_figures import KINDS, SPOOF, measure_liveness
 from tools.nets.classifier import Classifier, ClassifierSettings
 from tools.nets.yolo import Design
 from tools.processes import Processes
-from tools.settings_file import read_document, validate_settings
+from tools.settings_file import read_settings
 from tools.training import Part, ScheduleSettings, StepLoss, Trainer
 from tools.training_data import EpochPlan, remaining_batches
 from tools.training_run import freeze, make_parser, open_journal, parameter_groups, prepare, run_command, run_epochs
@@ -124,8 +124,7 @@ def load_settings(path: Path) -> LivenessSettings:
     Raises:
         InputError: with every mistake in it.
     """
-    document = read_document(path)
-    return validate_settings(LivenessSettings, document.data, document)
+    return read_settings(LivenessSettings, path)
 
 
 def main(argv: list[str] | None = None) -> int:

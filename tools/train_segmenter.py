@@ -34,7 +34,7 @@ from tools.nets.yolo import Design
 from tools.processes import Processes
 from tools.segmentation_figures import measure_confusion
 from tools.segmentation_loss import SegmentationLossSettings, class_weights, segmentation_loss
-from tools.settings_file import read_document, validate_settings
+from tools.settings_file import read_settings
 from tools.training import Part, ScheduleSettings, StepLoss, Trainer
 from tools.training_data import EpochPlan, Key, remaining_batches
 from tools.training_run import freeze, make_parser, open_journal, parameter_groups, prepare, run_command, run_epochs
@@ -112,8 +112,7 @@ def load_settings(path: Path) -> SegmenterSettings:
     Raises:
         InputError: with every mistake in it.
     """
-    document = read_document(path)
-    return validate_settings(SegmenterSettings, document.data, document)
+    return read_settings(SegmenterSettings, path)
 
 
 def main(argv: list[str] | None = None) -> int:
