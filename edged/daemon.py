@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import faulthandler
 import logging
 import os
 import random
@@ -44,7 +43,7 @@ from edged.runtime.counter_store import CounterStore
 from edged.runtime.device_commands import make_ping, with_describe
 from edged.runtime.faces import FaceWatch
 from edged.runtime.gallery_commands import GalleryDesk, make_gallery_commands
-from edged.runtime.interpreter import settle_interpreter, yield_processor
+from edged.runtime.interpreter import settle_interpreter, tell_where_it_hangs, yield_processor
 from edged.runtime.journal import Journal
 from edged.runtime.loop import Loop
 from edged.runtime.map_commands import make_map_commands
@@ -98,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    tell_where_it_hangs()
     config = load_config(arguments.config, overrides=assembly.parse_overrides(arguments.set))
     configure_logging(level=config.log.level, style=config.log.format, stream=sys.stderr)
     for warning in config.warnings:
