@@ -38,7 +38,8 @@ def draw_overlay(
     """Draw a map, boxes, numbers, classes, names, zones and lines into a picture.
 
     A confirmed track has a thick box and a label, one lost from sight a thin box and a label, a tentative one a thin box.
-    The map tints the picture; a legend along the lower rim says in which colours, and how much of the picture each class is.
+    The map tints the picture where it is not covered; a legend along the lower rim says in which colours, and how much of the
+    picture each class is.
 
     Args:
         class_names: by class id.
@@ -52,7 +53,7 @@ def draw_overlay(
     drawn = picture.pixels_rgb
     scale = text_scale(drawn.shape[0])
     if scene is not None:
-        tint_by_class(drawn, scene)
+        tint_by_class(drawn, scene, but_not=picture.covered)
     for polygon in (zones or {}).values():
         _draw_zone(drawn, polygon)
     for name, (start_norm, end_norm) in (lines or {}).items():

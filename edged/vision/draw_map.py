@@ -9,6 +9,7 @@ import numpy as np
 
 from edged.types import Pixels, SegmentationMap
 from edged.vision.label_maps import N_LABELS, class_shares, mask_of, resized
+from edged.vision.masks import Mask
 from edged.vision.palette import class_colours
 from edged.vision.writing import SMALL, line_height, text_scale, text_size, write
 
@@ -21,8 +22,12 @@ _MOST_NAMED = 12
 _GAP_PX = 5
 
 
-def tint_by_class(drawn: Pixels, scene: SegmentationMap) -> None:
-    """Give each pixel some of the colour of its class, much of it along the borders between classes."""
+def tint_by_class(drawn: Pixels, scene: SegmentationMap, *, but_not: Mask | None = None) -> None:
+    """Give each pixel some of the colour of its class, much of it along the borders between classes.
+
+    Args:
+        but_not: (H, W), pixels that stay as they are; None: none.
+    """
     height, width = drawn.shape[:2]
     labels = resized(scene.labels, width=width, height=height)
     colours = np.zeros((N_LABELS, 3), np.uint8)
@@ -32,6 +37,8 @@ def tint_by_class(drawn: Pixels, scene: SegmentationMap) -> None:
     is_border[:, 1:] |= labels[:, 1:] != labels[:, :-1]
     is_border[1:] |= labels[1:] != labels[:-1]
     is_tinted = ~mask_of(labels, [number for number, name in enumerate(scene.classes) if name == BACKGROUND])
+    if but_not is not None:
+        is_tinted &= ~but_not
     for opacity, mask in ((_TINT, is_tinted & ~is_border), (_BORDER_TINT, is_tinted & is_border)):
         cv2.copyTo(cv2.addWeighted(painted, opacity, drawn, 1 - opacity, 0), mask.astype(np.uint8), drawn)
 

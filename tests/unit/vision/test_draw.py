@@ -8,7 +8,7 @@ import pytest
 from edged.types import SegmentationMap, Track, TrackState
 from edged.vision.draw import draw_overlay
 from edged.vision.palette import class_colours
-from edged.vision.redact import NOTHING, redact
+from edged.vision.redact import FILL_COLOUR, NOTHING, Cover, redact
 
 NAMES = ["person", "car"]
 
@@ -153,3 +153,17 @@ def test_draw_overlay_writes_notes_at_a_zone(bottom: float, least: int, most: in
 
     rows = np.nonzero(np.any(plain != noted, axis=2))[0]
     assert least <= rows.max() - 90 <= most
+
+
+def test_draw_overlay_of_a_map_says_nothing_of_what_is_covered() -> None:
+    """Its polygon stays as grey as the gate has made it; all around is tinted."""
+    covered = np.zeros((36, 64), np.bool_)
+    covered[10:20, 20:40] = True
+    labels = np.zeros((36, 64), np.uint8)
+    labels[12:18, 25:30] = 1
+    picture = redact(grey(), NOTHING, [Cover(covered, "fill")])
+
+    draw_overlay(picture, class_names=NAMES, tracks=[], scene=SegmentationMap(labels, ("grass", "pedestrian"), 640, 360))
+
+    assert np.all(picture.pixels_rgb[100:200, 200:400] == FILL_COLOUR)
+    assert tuple(picture.pixels_rgb[99, 300]) != (100, 100, 100)

@@ -52,6 +52,17 @@ def test_tint_leaves_the_background_as_it_is() -> None:
     assert np.all(drawn[:, 320:] == 200)
 
 
+def test_tint_leaves_what_is_covered_as_it_is() -> None:
+    """Neither a colour nor a border tells what is there."""
+    drawn, covered = light(), np.zeros((360, 640), np.bool_)
+    covered[90:110, 200:500] = True
+
+    tint_by_class(drawn, halves(0, 1), but_not=covered)
+
+    assert np.all(drawn[covered] == 200)
+    assert np.all(np.any(drawn[~covered] != 200, axis=1))
+
+
 def test_legend_names_all_classes_at_the_lower_rim() -> None:
     """Swatches in the colours of the classes, in a darkened strip; above it nothing changes."""
     drawn = light()

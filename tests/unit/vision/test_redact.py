@@ -99,10 +99,11 @@ def test_redact_covers_what_the_mask_says_and_nothing_else(mask: np.ndarray) -> 
     """One grey inside, the picture outside."""
     hidden = spread(mask, width=160, height=120)
 
-    pixels = redact(noise(), NOTHING, [Cover(mask, "fill")]).pixels_rgb
+    public = redact(noise(), NOTHING, [Cover(mask, "fill")])
 
-    assert np.all(pixels[hidden] == FILL_COLOUR)
-    np.testing.assert_array_equal(pixels[~hidden], noise()[~hidden])
+    assert np.all(public.pixels_rgb[hidden] == FILL_COLOUR)
+    np.testing.assert_array_equal(public.pixels_rgb[~hidden], noise()[~hidden])
+    np.testing.assert_array_equal(public.covered, hidden)
 
 
 @settings(max_examples=60, deadline=None)
@@ -133,7 +134,7 @@ def test_redact_of_a_cover_of_everything_leaves_blocks_of_a_quarter_of_the_heigh
 def test_public_pictures_come_from_redact_alone() -> None:
     """Nobody else can declare pixels harmless."""
     with pytest.raises(ValueError, match=r"only redact\(\)"):
-        PublicPicture(noise(), object())
+        PublicPicture(noise(), None, object())
 
 
 def test_no_code_lets_pixels_out_by_another_way() -> None:
