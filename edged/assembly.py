@@ -50,7 +50,7 @@ from edged.pipeline import CameraPipeline, DetectionSettings, FrameResult, Mappe
 from edged.privacy import PrivacySettings, ScenePrivacy, is_known, make_public
 from edged.rules.counters import CounterState
 from edged.rules.engine import Rules
-from edged.rules.settings import ClassLimits, CrowdSettings, LineSettings, ObjectSettings, ZoneSettings
+from edged.rules.settings import ClassLimits, CrowdSettings, LineSettings, ObjectSettings, RuleSettings, ZoneSettings
 from edged.runtime.commands import Command, CommandRoom, CommandSettings
 from edged.runtime.pacing import OnTime
 from edged.runtime.recorder import Overlay
@@ -279,7 +279,7 @@ def make_pipeline(
         gate=gate if motion.enabled else None,
         detection=detection,
         tracker=tracker,
-        rules=make_rules(camera, manifest.classes, counters=counters),
+        rules=Rules(make_rule_settings(camera), class_names=manifest.classes, counters=counters),
         map_rules=map_rules,
     )
 
@@ -335,39 +335,40 @@ def make_tracker(camera: CameraConfig, thresholds: DetectorThresholds, class_nam
     return Tracker(settings, class_names=class_names)
 
 
-def make_rules(camera: CameraConfig, class_names: tuple[str, ...], *, counters: CounterState | None) -> Rules:
+def make_rule_settings(camera: CameraConfig) -> RuleSettings:
     """One camera's zones, lines and objects."""
-    zones = [
-        ZoneSettings(
-            name=name,
-            polygon_norm=zone.polygon,
-            classes=_make_class_limits(zone.classes),
-            anchor=zone.anchor,
-            dwell_s=zone.dwell_s,
-            dwell_repeat_s=zone.dwell_repeat_s,
-            crowd=CrowdSettings(at=zone.crowd.at, for_s=zone.crowd.for_s) if zone.crowd else None,
-            hysteresis_ratio=zone.hysteresis_ratio,
-            settle_s=zone.settle_s,
-        )
-        for name, zone in camera.zones.items()
-    ]
-    lines = [
-        LineSettings(
-            name=name,
-            start_norm=line.from_,
-            end_norm=line.to,
-            classes=_make_class_limits(line.classes),
-            anchor=line.anchor,
-            hysteresis_ratio=line.hysteresis_ratio,
-        )
-        for name, line in camera.lines.items()
-    ]
-    objects = ObjectSettings(
-        classes=_make_class_limits(camera.objects.classes),
-        update_every_s=camera.objects.update_every_s,
-        update_min_s=camera.objects.update_min_s,
+    return RuleSettings(
+        zones=tuple(
+            ZoneSettings(
+                name=name,
+                polygon_norm=zone.polygon,
+                classes=_make_class_limits(zone.classes),
+                anchor=zone.anchor,
+                dwell_s=zone.dwell_s,
+                dwell_repeat_s=zone.dwell_repeat_s,
+                crowd=CrowdSettings(at=zone.crowd.at, for_s=zone.crowd.for_s) if zone.crowd else None,
+                hysteresis_ratio=zone.hysteresis_ratio,
+                settle_s=zone.settle_s,
+            )
+            for name, zone in camera.zones.items()
+        ),
+        lines=tuple(
+            LineSettings(
+                name=name,
+                start_norm=line.from_,
+                end_norm=line.to,
+                classes=_make_class_limits(line.classes),
+                anchor=line.anchor,
+                hysteresis_ratio=line.hysteresis_ratio,
+            )
+            for name, line in camera.lines.items()
+        ),
+        objects=ObjectSettings(
+            classes=_make_class_limits(camera.objects.classes),
+            update_every_s=camera.objects.update_every_s,
+            update_min_s=camera.objects.update_min_s,
+        ),
     )
-    return Rules(zones=zones, lines=lines, objects=objects, class_names=class_names, counters=counters)
 
 
 def make_sink(config: Config, *, backoff: RetryWait) -> Sink:

@@ -17,7 +17,7 @@ from edged.errors import ConfigError, ModelError
 from edged.models.manifest import SegmenterManifest, find_engine, load_manifest
 from edged.pipeline import MapRules
 from edged.rules.scene import SceneSettings, SceneWatch
-from edged.rules.settings import AreaSettings, ShareRule
+from edged.rules.settings import AreaRuleSettings, AreaSettings, ShareRule
 from edged.rules.surfaces import GROUND, MOVING, AreaRules
 from edged.runtime.maps import MapPace, MapWatch
 
@@ -78,19 +78,22 @@ def make_map_rules(camera: CameraConfig, config: Config, manifest: SegmenterMani
     """
     if manifest is None or not makes_maps(camera):
         return None
-    names, settings = manifest.classes, config.segmentation
-    areas = AreaRules(
-        zones={name: _make_area(zone, camera) for name, zone in camera.zones.items()},
-        picture=AreaSettings(classes=camera.areas.classes),
-        min_change_ratio=camera.areas.min_change_ratio,
-        class_names=names,
-        model=manifest.onnx.sha256,
-    )
+    settings = config.segmentation
+    areas = AreaRules(make_area_settings(camera), class_names=manifest.classes, model=manifest.onnx.sha256)
     surfaces = GROUND if settings.surfaces is None else frozenset(settings.surfaces)
     view = None
     if camera.scene.enabled and watches_views(config, manifest):
         view = SceneWatch(_make_scene_settings(camera.scene), _are_static(config, manifest))
     return MapRules(areas, view, surfaces)
+
+
+def make_area_settings(camera: CameraConfig) -> AreaRuleSettings:
+    """What is told of what one camera's pictures are made of."""
+    return AreaRuleSettings(
+        zones={name: _make_area(zone, camera) for name, zone in camera.zones.items()},
+        picture=AreaSettings(classes=camera.areas.classes),
+        min_change_ratio=camera.areas.min_change_ratio,
+    )
 
 
 def watches_views(config: Config, manifest: SegmenterManifest) -> bool:

@@ -17,6 +17,7 @@ from edged.models.detector import Detector, DetectorThresholds, SizeLimits, filt
 from edged.rules.counters import CounterState
 from edged.rules.engine import Rules
 from edged.rules.scene import Grid, Moved, SceneState, SceneWatch
+from edged.rules.settings import AreaRuleSettings, RuleSettings
 from edged.rules.surfaces import AreaRules, AreaShares, Ground, MapMoment
 from edged.tracking.tracker import Tracker
 from edged.types import Detections, FaceDecision, Frame, SegmentationMap, Tracks, TrackState
@@ -247,6 +248,14 @@ class CameraPipeline:
         events = rules.areas.update(mapped.shares, moment)
         moved = rules.view.update(mapped.grid, mapped.captured_s) if rules.view else None
         return (*events, *([] if moved is None else [_moved_event(moved, moment)]))
+
+    def change(self, rules: RuleSettings, areas: AreaRuleSettings, *, now_s: float) -> tuple[Event, ...]:
+        """Judge by other rules from the next frame and the next map on; `areas` count where maps are made."""
+        events = self._rules.change(rules, now_s=now_s)
+        if self._map_rules:
+            width, height = self._size or (1, 1)
+            events += self._map_rules.areas.change(areas, MapMoment(now_s, 0, width, height))
+        return tuple(events)
 
     def end(self, *, now_s: float) -> tuple[Event, ...]:
         """End every object and forget the map: the camera is gone for long, or the daemon stops."""

@@ -10,7 +10,7 @@ from edged.config.computing import ComputingConfig
 from edged.config.context import mistake
 from edged.config.values import EMPTY_IS_LIST, Flag, Name, Number, Section, Text, default_of, setting
 from edged.rules.scene import SceneSettings
-from edged.rules.settings import MAX_COVER_RULES, ShareRule
+from edged.rules.settings import MAX_COVER_RULES, AreaRuleSettings, ShareRule
 from edged.runtime.maps import MapPace
 
 SCENE_SEGMENTER = "scene-segmenter"
@@ -64,7 +64,11 @@ class AreasConfig(Section):
 
     classes: ClassNames | None = setting(None, "Classes whose shares of the picture and of its zones are told; all if left out.")
     min_change_ratio: Number = setting(
-        0.02, "A share is told again once it has changed by so much of the area.", unit="ratio", gt=0, le=1
+        default_of(AreaRuleSettings, "min_change_ratio"),
+        "A share is told again once it has changed by so much of the area.",
+        unit="ratio",
+        gt=0,
+        le=1,
     )
 
     _are_unique = field_validator("classes")(check_unique)

@@ -17,7 +17,7 @@ from edged.events.event import Event, EventType, ObjectFacts
 from edged.rules.counters import CounterState
 from edged.rules.lines import Line
 from edged.rules.objects import KnownObject, admits, is_same_answer
-from edged.rules.settings import MAX_LINES, MAX_ZONES, LineSettings, ObjectSettings, ZoneSettings
+from edged.rules.settings import RuleSettings
 from edged.rules.surfaces import Ground
 from edged.rules.zones import CrowdChange, Dwelt, Entered, Left, Zone
 from edged.types import FaceDecision, Track, Tracks
@@ -50,38 +50,21 @@ class Rules:
     it leaves its zones and object.end is said.
 
     Args:
-        zones, lines, objects: what was set.
+        settings: zones, lines and objects.
         class_names: the names that the tracks' class ids stand for.
         counters: totals to go on from; None: from 0.
-
-    Raises:
-        ValueError: a name is used twice, or there are more zones or lines than a camera may have.
     """
 
-    def __init__(
-        self,
-        *,
-        zones: Sequence[ZoneSettings] = (),
-        lines: Sequence[LineSettings] = (),
-        objects: ObjectSettings,
-        class_names: Sequence[str],
-        counters: CounterState | None = None,
-    ) -> None:
-        _check_names("zone", [zone.name for zone in zones], most=MAX_ZONES)
-        _check_names("line", [line.name for line in lines], most=MAX_LINES)
+    def __init__(self, settings: RuleSettings, *, class_names: Sequence[str], counters: CounterState | None = None) -> None:
         self._size = (1, 1)
-        self._zones = [Zone(zone, width=1, height=1) for zone in zones]
-        self._lines = [Line(line, width=1, height=1) for line in lines]
-        self._objects = objects
+        self._zones: list[Zone] = []
+        self._lines: list[Line] = []
         self._class_names = tuple(class_names)
-        self._anchors = tuple(dict.fromkeys(rule.anchor for rule in (*zones, *lines)))
         self._known: dict[int, KnownObject] = {}
-        self._counters = (counters or CounterState()).with_zeros(
-            lines={line.name: line.classes or () for line in lines},
-            zones={zone.name: zone.classes or () for zone in zones},
-        )
+        self._counters = counters or CounterState()
         self._count_changes = 0
         self._ground: Ground | None = None
+        self._take_over(settings)
 
     @property
     def count_changes(self) -> int:
@@ -151,6 +134,26 @@ class Rules:
             return []
         return [_identity_event(thing, former, _Moment(now_s, frame_seq, width, height))]
 
+    def change(self, settings: RuleSettings, *, now_s: float) -> list[Event]:
+        """From the next frame on these are the zones, lines and objects that count; what is known by name goes on.
+
+        Who is in a zone that is no more leaves it now, and its crowd is over. A zone of the same name keeps who is in it, until
+        the next frame shows whether they still are. A line that lies elsewhere forgets where objects were.
+        """
+        moment = _Moment(now_s, 0, *self._size)
+        remaining = {zone.name: zone for zone in settings.zones}
+        events = []
+        for zone in self._zones:
+            for thing in self._known.values() if zone.name not in remaining else ():
+                move = zone.dissolve(thing, now_s=now_s)
+                if move is not None:
+                    events.append(self._zone_event(zone, thing, move, moment))
+            if zone.name not in remaining or remaining[zone.name].crowd is None:
+                events += self._crowd_event(zone, zone.end_crowd(), moment)
+        self._take_over(settings)
+        self._count_changes += 1
+        return events
+
     def stand_on(self, ground: Ground | None) -> None:
         """From the next frame on objects stand on this ground; None: nobody knows, and they keep what they have."""
         self._ground = ground
@@ -167,6 +170,21 @@ class Rules:
         for zone in self._zones:
             events += self._crowd_event(zone, zone.end_crowd(), moment)
         return events + self._end(ended, moment)
+
+    def _take_over(self, settings: RuleSettings) -> None:
+        width, height = self._size
+        zones, lines = {zone.name: zone for zone in self._zones}, {line.name: line for line in self._lines}
+        self._zones = [zones.get(each.name) or Zone(each, width=width, height=height) for each in settings.zones]
+        self._lines = [lines.get(each.name) or Line(each, width=width, height=height) for each in settings.lines]
+        rules, rule_settings = (*self._zones, *self._lines), (*settings.zones, *settings.lines)
+        for rule, each in zip(rules, rule_settings, strict=True):
+            rule.change(each, width=width, height=height)
+        self._objects = settings.objects
+        self._anchors = tuple(dict.fromkeys(each.anchor for each in rule_settings))
+        self._counters = self._counters.with_zeros(
+            lines={line.name: line.classes or () for line in settings.lines},
+            zones={zone.name: zone.classes or () for zone in settings.zones},
+        )
 
     def _resize(self, width: int, height: int) -> None:
         if self._size != (width, height):
@@ -287,11 +305,3 @@ class Rules:
 
 def _identity_event(thing: KnownObject, former: FaceDecision | None, moment: _Moment) -> Event:
     return moment.event(EventType.OBJECT_IDENTITY, object=thing.facts(), identity=thing.identity, former=former)
-
-
-def _check_names(kind: str, names: list[str], *, most: int) -> None:
-    if len(names) > most:
-        raise ValueError(f"a camera may have {most} {kind}s, got {len(names)}")
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"{kind} names must differ, used twice: {', '.join(twice)}")

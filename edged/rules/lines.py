@@ -31,6 +31,12 @@ class Line:
         self._paths: dict[int, _Path] = {}
         self.resize(width=width, height=height)
 
+    def change(self, settings: LineSettings, *, width: int, height: int) -> None:
+        """The line is another one from now on; where objects were is forgotten if anything of it differs."""
+        if settings != self.settings:
+            self.settings = settings
+            self.resize(width=width, height=height)
+
     def resize(self, *, width: int, height: int) -> None:
         """The picture has another size from now on; where objects were before is forgotten."""
         (x1, y1), (x2, y2) = self.settings.start_norm, self.settings.end_norm

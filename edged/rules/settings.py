@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edged.vision.boxes import Anchor
 from edged.vision.masks import polygon_area
@@ -224,6 +224,39 @@ class ObjectSettings:
             raise ValueError("update_min_s and best_gain_ratio must be 0 or more")
 
 
+@dataclass(frozen=True, slots=True)
+class RuleSettings:
+    """What one camera's objects are judged by; may change while it runs.
+
+    Attributes:
+        zones, lines: in the order of the configuration; each with a name of its own.
+        objects: which are announced.
+    """
+
+    zones: tuple[ZoneSettings, ...] = ()
+    lines: tuple[LineSettings, ...] = ()
+    objects: ObjectSettings = field(default_factory=ObjectSettings)
+
+    def __post_init__(self) -> None:
+        _check_names("zone", [zone.name for zone in self.zones], most=MAX_ZONES)
+        _check_names("line", [line.name for line in self.lines], most=MAX_LINES)
+
+
+@dataclass(frozen=True, slots=True)
+class AreaRuleSettings:
+    """What is told of what one camera's pictures are made of; may change while it runs.
+
+    Attributes:
+        zones: of each zone, by its name.
+        picture: of the whole picture; it has no rules.
+        min_change_ratio: a share that has changed by less is not told for that.
+    """
+
+    zones: Mapping[str, AreaSettings] = field(default_factory=dict)
+    picture: AreaSettings = field(default_factory=AreaSettings)
+    min_change_ratio: float = 0.02
+
+
 def _check_name(name: str) -> None:
     if not 0 < len(name) <= MAX_NAME_LENGTH:
         raise ValueError(f"a name has 1 to {MAX_NAME_LENGTH} characters, got {name!r}")
@@ -233,3 +266,11 @@ def _check_points(of: str, points: tuple[Point, ...]) -> None:
     for x, y in points:
         if not (0 <= x <= 1 and 0 <= y <= 1):
             raise ValueError(f"{of}: points are shares of the picture, 0 to 1, got ({x}, {y})")
+
+
+def _check_names(kind: str, names: list[str], *, most: int) -> None:
+    if len(names) > most:
+        raise ValueError(f"a camera may have {most} {kind}s, got {len(names)}")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{kind} names must differ, used twice: {', '.join(twice)}")

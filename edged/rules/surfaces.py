@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 from edged.events.areas import Areas, Shares, ZoneAreas
 from edged.events.event import Event, EventType
 from edged.rules.objects import TIME_TOLERANCE_S
-from edged.rules.settings import PATIENT_S, SHARE_TOLERANCE, AreaSettings, ShareRule
+from edged.rules.settings import PATIENT_S, SHARE_TOLERANCE, AreaRuleSettings, AreaSettings, ShareRule
 from edged.types import SegmentationMap
+
+REMOVED = "removed"
+"""Why something is said to be over that no map has ended: the rule was taken out of the configuration."""
 
 REFRESH_S = 60.0
 """Shares are told again after so long though they have not changed, so that their age stays known."""
@@ -113,6 +116,15 @@ class _Watched:
         return True
 
     @property
+    def key(self) -> tuple[EventType, str]:
+        """What it is called within its zone."""
+        return self.began, self.rule.name
+
+    def go_on_from(self, former: _Watched) -> None:
+        """It stands where the one that it replaces stood."""
+        self.is_on, self.on_since_s = former.is_on, former.on_since_s
+
+    @property
     def is_waiting(self) -> bool:
         """Whether the next map may decide it, and it cannot wait for that."""
         return self.differs_since_s is not None and self.rule.for_s <= PATIENT_S
@@ -157,9 +169,7 @@ class AreaRules:
     and every `REFRESH_S`. What blocks a zone stays so while the camera gives no pictures: that nothing is seen frees no way.
 
     Args:
-        zones: what is told of each zone, by its name.
-        picture: of the whole picture; it has no rules.
-        min_change_ratio: a share that has changed by less is not told for that.
+        settings: what is told, and when.
         class_names: the network's.
         model: SHA-256 of the network.
 
@@ -167,22 +177,13 @@ class AreaRules:
         ValueError: a class is not one of the network's.
     """
 
-    def __init__(
-        self,
-        *,
-        zones: Mapping[str, AreaSettings],
-        picture: AreaSettings,
-        min_change_ratio: float,
-        class_names: Sequence[str],
-        model: str,
-    ) -> None:
+    def __init__(self, settings: AreaRuleSettings, *, class_names: Sequence[str], model: str) -> None:
         self._class_names = tuple(class_names)
-        self._zones = {name: self._watch(settings) for name, settings in zones.items()}
-        self._ids(picture.classes or ())
-        self._picture = picture
-        self._min_change_ratio = min_change_ratio
         self._model = model
+        self._zones = self._watch_all(settings)
+        self._settings = settings
         self._told = _Told()
+        self._shares: Mapping[str, NDArray[np.float64]] = {}
         self._areas: Areas | None = None
         self._changes = 0
 
@@ -208,6 +209,7 @@ class AreaRules:
             moment: its picture.
         """
         events = []
+        self._shares = shares.zones
         for name, zone in self._zones.items():
             for watched in zone.rules:
                 if watched.update(shares.zones[name], moment.captured_s):
@@ -215,6 +217,33 @@ class AreaRules:
                     details = watched.details(shares.zones[name], moment.captured_s)
                     events.append(moment.event(type, zone=name, details=details))
         self._tell(shares, moment.captured_s)
+        return events
+
+    def change(self, settings: AreaRuleSettings, moment: MapMoment) -> list[Event]:
+        """From the next map on this is told; where a rule stands goes on by its zone and name.
+
+        What a rule that is no more has said is over now. Of the areas nothing is known until that map.
+
+        Args:
+            settings: as those before.
+            moment: now, which no picture decided.
+
+        Raises:
+            ValueError: a class is not one of the network's; nothing has changed then.
+        """
+        former, self._zones = self._zones, self._watch_all(settings)
+        self._settings = settings
+        self.forget()
+        events = []
+        for name, zone in former.items():
+            heirs = {watched.key: watched for watched in self._zones[name].rules} if name in self._zones else {}
+            for watched in zone.rules:
+                if watched.key in heirs:
+                    heirs[watched.key].go_on_from(watched)
+                elif watched.is_on:
+                    watched.is_on = False
+                    details = watched.details(self._shares[name], moment.captured_s)
+                    events.append(moment.event(watched.ended, zone=name, details={**details, "reason": REMOVED}))
         return events
 
     def forget(self) -> None:
@@ -227,6 +256,10 @@ class AreaRules:
     def _rules(self) -> Iterator[_Watched]:
         for zone in self._zones.values():
             yield from zone.rules
+
+    def _watch_all(self, settings: AreaRuleSettings) -> dict[str, _Zone]:
+        self._ids(settings.picture.classes or ())
+        return {name: self._watch(zone) for name, zone in settings.zones.items()}
 
     def _watch(self, settings: AreaSettings) -> _Zone:
         blocked = None
@@ -250,14 +283,14 @@ class AreaRules:
         areas = Areas(
             captured_s=now_s,
             model=self._model,
-            picture=self._published(self._picture, shares.picture),
+            picture=self._published(self._settings.picture, shares.picture),
             zones={name: self._zone_areas(zone, shares.zones[name]) for name, zone in self._zones.items()},
         )
         row = np.array([share for each in (areas.picture, *(z.shares for z in areas.zones.values())) for share in each.values()])
         rules = tuple(watched.is_on for watched in self._rules())
         told = self._told
         if now_s - told.captured_s < REFRESH_S - TIME_TOLERANCE_S and rules == told.rules:
-            has_changed = bool((np.abs(row - told.shares) >= self._min_change_ratio - SHARE_TOLERANCE).any())
+            has_changed = bool((np.abs(row - told.shares) >= self._settings.min_change_ratio - SHARE_TOLERANCE).any())
             if not (has_changed and told.is_doubted):
                 told.is_doubted = has_changed
                 return

@@ -26,6 +26,7 @@ class LeaveReason(str, Enum):
     LEFT = "left"
     ENDED = "ended"  # its track ended inside
     CLASS = "class"  # its class was corrected to one that the zone does not count
+    REMOVED = "removed"  # the zone was taken out of the configuration
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,14 @@ class Zone:
         """The picture has another size from now on."""
         self._polygon = Polygon(self.settings.polygon_norm, width=width, height=height)
 
+    def change(self, settings: ZoneSettings, *, width: int, height: int) -> None:
+        """The zone is another one from now on. Who is in it stays, until their next look says otherwise."""
+        former, self.settings = self.settings, settings
+        self.resize(width=width, height=height)
+        if (settings.dwell_s, settings.dwell_repeat_s) != (former.dwell_s, former.dwell_repeat_s):
+            for stay in self._stays.values():
+                stay.report_after_s = settings.dwell_s
+
     def look(self, thing: KnownObject, x: float, y: float, *, now_s: float) -> Entered | Dwelt | Left | None:
         """What the object's newest anchor point (frame pixels) changes.
 
@@ -108,6 +117,10 @@ class Zone:
         self._seen.discard(thing.number)
         self._inside_since_s.pop(thing.number, None)
         return self._leave(thing, LeaveReason.ENDED, until_s=thing.seen_s) if thing.number in self._stays else None
+
+    def dissolve(self, thing: KnownObject, *, now_s: float) -> Left | None:
+        """The zone is no more; what that means for an object."""
+        return self._leave(thing, LeaveReason.REMOVED, until_s=now_s) if thing.number in self._stays else None
 
     def look_crowd(self, *, now_s: float) -> CrowdChange | None:
         """Whether the zone has become crowded or cleared; asked once a frame, after all objects."""

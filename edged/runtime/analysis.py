@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from queue import SimpleQueue
 
 from edged.clock import Clock
 from edged.models.detector import Detector
 from edged.pipeline import BatchInFlight, CameraPipeline, FrameResult, begin, finish
+from edged.rules.settings import AreaRuleSettings, RuleSettings
 from edged.runtime.board import FrameBoard
 from edged.runtime.camera_status import CameraStatus
 from edged.runtime.faces import FaceWatch
@@ -20,6 +23,20 @@ from edged.types import Frame
 logger = logging.getLogger(__name__)
 
 POLL_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class RuleChange:
+    """Other rules for one camera, from now on.
+
+    Attributes:
+        rules: its zones, lines and objects.
+        areas: what is told of its zones, where maps are made.
+    """
+
+    camera: str
+    rules: RuleSettings
+    areas: AreaRuleSettings
 
 
 class Analysis:
@@ -38,6 +55,7 @@ class Analysis:
         listeners: called with every result, e.g. a recorder; must not block.
         faces: looks at faces beside this loop; None: nobody does.
         maps: has maps made of pictures beside this loop; None: nobody does.
+        changes: what is to be judged by otherwise, put there by any thread.
     """
 
     def __init__(
@@ -54,6 +72,7 @@ class Analysis:
         listeners: Sequence[Callable[[FrameResult], None]] = (),
         faces: FaceWatch | None = None,
         maps: MapWatch | None = None,
+        changes: SimpleQueue[RuleChange] | None = None,
     ) -> None:
         self._board = board
         self._cameras = cameras
@@ -67,6 +86,7 @@ class Analysis:
         self._listeners = listeners
         self._faces = faces
         self._maps = maps
+        self._changes = changes or SimpleQueue()
         self._seen_s: dict[str, float] = {}  # cameras that may have objects, with the time of their newest frame
         self._unreadable: set[str] = set()
         self._count_changes = dict.fromkeys(cameras, -1)
@@ -82,6 +102,7 @@ class Analysis:
         while not loop.stopping:
             loop.beat()
             frames = self._board.take(self._batch, timeout_s=0.0 if in_flight else POLL_S)
+            self._take_changes()
             self._take_answers()
             self._take_maps()
             if frames:
@@ -119,6 +140,18 @@ class Analysis:
             self._maps.put(result, is_undecided=self._cameras[camera].is_map_wanted)
         for listener in self._listeners:
             listener(result)
+
+    def _take_changes(self) -> None:
+        """Rules that were changed meanwhile: they count from the next frame and the next map on."""
+        while not self._changes.empty():
+            change = self._changes.get()
+            camera = change.camera
+            if self._maps is not None:
+                self._maps.change_zones(camera, {zone.name: zone.polygon_norm for zone in change.rules.zones})
+            events = self._cameras[camera].change(change.rules, change.areas, now_s=self._clock.now_s())
+            self._journal.publish_events(camera, events, stages_ms={})
+            self._publish_counts(camera)
+            self._publish_areas(camera)
 
     def _take_answers(self) -> None:
         """Whose faces were recognised meanwhile: before the next frame, so that its events can say it."""

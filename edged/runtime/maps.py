@@ -96,7 +96,7 @@ class _Job:
 
 @dataclass(slots=True)
 class _Zones:
-    """The zones of one camera as pixels of its maps, made once for each size of map: the slow loop's alone."""
+    """The zones of one camera as pixels of its maps, made by the slow loop, once for each size of map."""
 
     polygons: Mapping[str, Polygon]
     shape: tuple[int, int] = (0, 0)
@@ -180,6 +180,12 @@ class MapWatch:
         """The newest map of a camera; None where there is none, or the camera is gone. For any thread."""
         with self._ready:
             return self._newest.get(camera)
+
+    def change_zones(self, camera: str, polygons: Mapping[str, Polygon]) -> None:
+        """From the next map on these are the zones of a camera; the next picture is worth one, and what is under way is not."""
+        if camera in self._followed:
+            self._zones[camera] = _Zones(polygons)
+            self.drop(camera)
 
     def drop(self, camera: str) -> None:
         """Forget a camera's maps: it is gone. The first picture that comes again is worth one."""

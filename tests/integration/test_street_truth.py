@@ -5,7 +5,7 @@ import pytest
 
 from edged.events.event import Event
 from edged.rules.engine import Rules
-from edged.rules.settings import ClassLimits, LineSettings, ObjectSettings, ZoneSettings
+from edged.rules.settings import ClassLimits, LineSettings, RuleSettings, ZoneSettings
 from edged.street.scene import Street, StreetTruth
 from edged.street.truth import STREET_LINES, STREET_ZONES, truth_events
 from edged.tracking.tracker import Tracker, TrackerSettings
@@ -29,18 +29,15 @@ UNCLEAR_FRAMES = 30
 
 
 def make_rules() -> Rules:
-    return Rules(
-        zones=[
-            ZoneSettings(zone.name, zone.polygon_norm, dict.fromkeys(zone.classes, ClassLimits()), dwell_s=zone.dwell_s)
-            for zone in STREET_ZONES
-        ],
-        lines=[
-            LineSettings(line.name, line.start_norm, line.end_norm, dict.fromkeys(line.classes, ClassLimits()))
-            for line in STREET_LINES
-        ],
-        objects=ObjectSettings(),
-        class_names=CLASS_NAMES,
+    zones = tuple(
+        ZoneSettings(zone.name, zone.polygon_norm, dict.fromkeys(zone.classes, ClassLimits()), dwell_s=zone.dwell_s)
+        for zone in STREET_ZONES
     )
+    lines = tuple(
+        LineSettings(line.name, line.start_norm, line.end_norm, dict.fromkeys(line.classes, ClassLimits()))
+        for line in STREET_LINES
+    )
+    return Rules(RuleSettings(zones, lines), class_names=CLASS_NAMES)
 
 
 def spoil(truth: StreetTruth, rng: np.random.Generator) -> Detections:

@@ -12,8 +12,15 @@ from models_onnx import make_segmenter_manifest, save_pixel_colour_engine
 from edged import map_assembly
 from edged.config import Config, parse_config
 from edged.errors import ConfigError
-from edged.map_assembly import find_segmenter, make_map_rules, make_map_watch, open_configured_segmenter, watches_views
-from edged.rules.settings import AreaSettings, ShareRule
+from edged.map_assembly import (
+    find_segmenter,
+    make_area_settings,
+    make_map_rules,
+    make_map_watch,
+    open_configured_segmenter,
+    watches_views,
+)
+from edged.rules.settings import AreaRuleSettings, AreaSettings, ShareRule
 from edged.rules.surfaces import GROUND
 from edged.runtime.maps import MapPace
 
@@ -30,10 +37,8 @@ def read(*, directory: Path = Path(), segmentation: dict | None = None, switches
     return parse_config(json.dumps(text), source="test", directory=directory)
 
 
-def test_rules_of_a_zone_have_every_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_area_settings_have_every_key() -> None:
     """With any value but the default."""
-    made: dict[str, object] = {}
-    monkeypatch.setattr(map_assembly, "AreaRules", lambda **given: made.update(given))
     zone = {
         "polygon": CORNERS,
         "areas": ["car"],
@@ -42,10 +47,10 @@ def test_rules_of_a_zone_have_every_key(monkeypatch: pytest.MonkeyPatch) -> None
     }
     config = read(zones={"way": zone, "lawn": {"polygon": CORNERS}}, areas={"classes": ["wall"], "min_change_ratio": 0.3})
 
-    make_map_rules(config.cameras["door"], config, MANIFEST)
+    settings = make_area_settings(config.cameras["door"])
 
-    assert made == {
-        "zones": {
+    assert settings == AreaRuleSettings(
+        zones={
             "way": AreaSettings(
                 classes=("car",),
                 blocked=ShareRule(classes=("road",), below=0.4, for_s=3, hysteresis_ratio=0.1),
@@ -53,11 +58,9 @@ def test_rules_of_a_zone_have_every_key(monkeypatch: pytest.MonkeyPatch) -> None
             ),
             "lawn": AreaSettings(classes=("wall",)),
         },
-        "picture": AreaSettings(classes=("wall",)),
-        "min_change_ratio": 0.3,
-        "class_names": MANIFEST.classes,
-        "model": MANIFEST.onnx.sha256,
-    }
+        picture=AreaSettings(classes=("wall",)),
+        min_change_ratio=0.3,
+    )
 
 
 def test_view_has_every_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from edged.models.detector import Detector, SizeLimits
 from edged.pipeline import CameraPipeline, DetectionSettings, Mapped, MapRules, begin, finish, process
 from edged.rules.engine import Rules
 from edged.rules.scene import SceneSettings, SceneState, SceneWatch, class_grid
-from edged.rules.settings import AreaSettings, ObjectSettings, ZoneSettings
+from edged.rules.settings import AreaRuleSettings, AreaSettings, RuleSettings, ZoneSettings
 from edged.rules.surfaces import AreaRules, AreaShares
 from edged.tracking.tracker import Tracker, TrackerSettings
 from edged.types import Frame, SegmentationMap, TrackState
@@ -57,7 +57,7 @@ class Rig:
             gate=MotionGate(gate) if gate else None,
             detection=self.settings,
             tracker=Tracker(TrackerSettings(), class_names=names),
-            rules=Rules(zones=[zone], objects=ObjectSettings(), class_names=names),
+            rules=Rules(RuleSettings((zone,)), class_names=names),
             map_rules=map_rules,
         )
 
@@ -249,7 +249,7 @@ SURFACES = ("road", "wall")
 
 
 def make_map_rules():
-    areas = AreaRules(zones={}, picture=AreaSettings(), min_change_ratio=0.02, class_names=SURFACES, model="5" * 64)
+    areas = AreaRules(AreaRuleSettings(), class_names=SURFACES, model="5" * 64)
     view = SceneWatch(SceneSettings(for_s=1, learn_s=1), np.array([True, True]))
     return MapRules(areas, view, ("road",))
 
@@ -303,6 +303,20 @@ def test_pipeline_whose_view_changes_says_that_the_camera_moved():
     assert (moved.type, moved.captured_s) == (EventType.CAMERA_MOVED, 7.0)
     assert moved.details["difference"] == pytest.approx(5 / 9, abs=1e-3)  # five of the nine rows of the grid
     assert pipeline.scene_state is SceneState.SAME
+
+
+def test_pipeline_with_other_rules_tells_what_ends_by_that_and_goes_on_by_them():
+    """Of objects and of areas; the tracks stay."""
+    rig = Rig(map_rules=make_map_rules())
+    rig.play(1.0)
+    rig.pipelines["door"].take_map(make_mapped(1.0))
+    pipeline, porch = rig.pipelines["door"], ZoneSettings("porch", ((0.1, 0.1), (0.9, 0.1), (0.9, 0.99), (0.1, 0.99)))
+
+    events = pipeline.change(RuleSettings((porch,)), AreaRuleSettings({"porch": AreaSettings()}), now_s=5.0)
+
+    assert [(event.type.value, event.zone) for event in events] == [("zone.leave", "hall")]
+    assert pipeline.areas() is None
+    assert events_of(rig.process(rig.make_frame(5.1))) == [EventType.ZONE_ENTER, EventType.OBJECT_UPDATE]
 
 
 def test_pipeline_that_is_ended_forgets_its_map():

@@ -2,9 +2,25 @@
 
 import pytest
 
-from edged.rules.settings import MAX_NAME_LENGTH, ClassLimits, CrowdSettings, LineSettings, ObjectSettings, ZoneSettings
+from edged.rules.settings import (
+    MAX_NAME_LENGTH,
+    ClassLimits,
+    CrowdSettings,
+    LineSettings,
+    ObjectSettings,
+    RuleSettings,
+    ZoneSettings,
+)
 
 SQUARE = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
+
+
+def make_zones(names):
+    return tuple(ZoneSettings(str(name), SQUARE) for name in names)
+
+
+def make_lines(names):
+    return tuple(LineSettings(str(name), (0.0, 0.5), (1.0, 0.5)) for name in names)
 
 
 @pytest.mark.parametrize(
@@ -28,6 +44,10 @@ SQUARE = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
         pytest.param(lambda: LineSettings("l", (0, 0), (1, 1), hysteresis_ratio=-0.1), "hysteresis", id="negative band"),
         pytest.param(lambda: ObjectSettings(update_every_s=0), "update_every_s", id="update without pause"),
         pytest.param(lambda: ObjectSettings(update_min_s=-1), "update_min_s", id="negative pause"),
+        pytest.param(lambda: RuleSettings(zones=make_zones("aa")), "zone names .* used twice: a", id="zone twice"),
+        pytest.param(lambda: RuleSettings(lines=make_lines("aa")), "line names .* used twice: a", id="line twice"),
+        pytest.param(lambda: RuleSettings(zones=make_zones(range(33))), "32 zones, got 33", id="too many zones"),
+        pytest.param(lambda: RuleSettings(lines=make_lines(range(33))), "32 lines, got 33", id="too many lines"),
     ],
 )
 def test_settings_out_of_bounds_are_refused(make, message):

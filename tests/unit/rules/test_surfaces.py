@@ -1,10 +1,12 @@
 """What areas are made of, what blocks and covers them, and what objects stand on."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from edged.events.event import EventType
-from edged.rules.settings import AreaSettings, ShareRule
+from edged.rules.settings import AreaRuleSettings, AreaSettings, ShareRule
 from edged.rules.surfaces import REFRESH_S, AreaRules, AreaShares, Ground, MapMoment
 from edged.types import SegmentationMap
 
@@ -15,8 +17,8 @@ CROWD = ShareRule(classes=("person", "car"), above=0.5, for_s=0.0, name="crowd")
 
 
 def make_rules(*, min_change_ratio=0.02, picture=None, **zones):
-    picture = picture or AreaSettings()
-    return AreaRules(zones=zones, picture=picture, min_change_ratio=min_change_ratio, class_names=CLASSES, model="5" * 64)
+    settings = AreaRuleSettings(zones, picture or AreaSettings(), min_change_ratio)
+    return AreaRules(settings, class_names=CLASSES, model="5" * 64)
 
 
 def at(second):
@@ -195,6 +197,45 @@ def test_camera_that_is_gone_begins_its_waiting_anew():
     rules.forget()
 
     assert rules.update(shares(way=row(car=0.5)), at(60)) == []
+
+
+def test_change_of_a_rule_goes_on_from_what_was_said():
+    """A bound that was moved blocks no way anew; it is freed by the new bound, and has lasted from its beginning."""
+    rules = make_rules(way=AreaSettings(blocked=BLOCKED))
+    play(rules, 0.5, 0.5, 0.5)
+
+    assert rules.change(AreaRuleSettings({"way": AreaSettings(blocked=replace(BLOCKED, above=0.6, for_s=0.0))}), at(11)) == []
+    assert rules.areas() is None  # until the next map
+    (freed,) = rules.update(shares(way=row(car=0.5)), at(15))
+
+    assert (freed.type, freed.details["lasted_s"]) == (EventType.ZONE_FREE, 15.0)
+
+
+def test_change_that_takes_a_rule_out_says_that_it_is_over():
+    """Whoever was told that the way is blocked would wait for ever."""
+    rules = make_rules(way=AreaSettings(blocked=BLOCKED, covered_by=(VAN, CROWD)), yard=AreaSettings(covered_by=(VAN,)))
+    for second in (0, 5, 10):
+        rules.update(shares(way=row(car=0.5), yard=row(car=0.5)), at(second))
+
+    events = rules.change(AreaRuleSettings({"way": AreaSettings(covered_by=(CROWD,))}), at(12))
+
+    assert [(event.type.value, event.zone, event.details.get("rule")) for event in events] == [
+        ("zone.free", "way", None),
+        ("zone.uncovered", "way", "van"),
+        ("zone.uncovered", "yard", "van"),
+    ]
+    assert events[0].details == {"share": 0.5, "classes": {"car": 0.5}, "lasted_s": 12.0, "reason": "removed"}
+    assert rules.change(AreaRuleSettings(), at(13))[0].details["rule"] == "crowd"
+
+
+def test_change_to_a_class_that_the_network_lacks_changes_nothing():
+    """What is watched goes on being watched."""
+    rules = make_rules(way=AreaSettings(blocked=BLOCKED))
+
+    with pytest.raises(ValueError, match="no class water"):
+        rules.change(AreaRuleSettings({"way": AreaSettings(classes=("water",))}), at(1))
+
+    assert play(rules, 0.5, 0.5, 0.5) == [(10.0, "zone.blocked")]
 
 
 def test_rules_without_zones_tell_the_picture():

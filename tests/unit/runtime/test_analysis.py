@@ -1,5 +1,7 @@
 """The fast loop counts what became of every frame and ends what is gone."""
 
+from queue import SimpleQueue
+
 import numpy as np
 import pytest
 from fakes import Done, FakeClock
@@ -12,9 +14,9 @@ from edged.models.detector import Detector
 from edged.pipeline import CameraPipeline, DetectionSettings, Identified, Mapped, MapRules
 from edged.rules.engine import Rules
 from edged.rules.scene import SceneSettings, SceneState, SceneWatch, class_grid
-from edged.rules.settings import AreaSettings, ObjectSettings, ShareRule
+from edged.rules.settings import AreaRuleSettings, AreaSettings, RuleSettings, ShareRule, ZoneSettings
 from edged.rules.surfaces import AreaRules, AreaShares
-from edged.runtime.analysis import POLL_S, Analysis
+from edged.runtime.analysis import POLL_S, Analysis, RuleChange
 from edged.runtime.board import FrameBoard
 from edged.runtime.camera_status import CameraState, CameraStatus
 from edged.runtime.loop import Loop
@@ -102,13 +104,14 @@ class Rig:
             gate=None,
             detection=DetectionSettings(thresholds=detector.thresholds),
             tracker=Tracker(TrackerSettings(), class_names=names),
-            rules=Rules(objects=ObjectSettings(), class_names=names),
+            rules=Rules(RuleSettings(), class_names=names),
             map_rules=map_rules,
         )
         board = FrameBoard()
         self.frames = list(frames)
         self.events_at_take = []
         self.n_areas_at_take = []
+        self.changes = SimpleQueue()
         self.timeouts_s = []
         board.take = self.take
         self.analysis = Analysis(
@@ -122,6 +125,7 @@ class Rig:
             absent_s=30,
             faces=faces,
             maps=maps,
+            changes=self.changes,
         )
         self.loop = Loop("analysis", self.analysis.run, limit_s=30, now_s=self.clock.now_s)
 
@@ -214,6 +218,7 @@ class FakeMapWatch:
         self.n_results = 0
         self.undecided = []
         self.dropped = []
+        self.zones = {"way": ()}
         self.is_taken = True
 
     def put(self, result, *, is_undecided):
@@ -226,10 +231,13 @@ class FakeMapWatch:
             return []
         self.is_taken = True
         scene = SegmentationMap(np.ones((8, 16), np.uint8), ("road", "car"), 64, 32)
-        shares = AreaShares(np.array([0.0, 1.0]), {"way": np.array([0.0, 1.0])})
+        shares = AreaShares(np.array([0.0, 1.0]), dict.fromkeys(self.zones, np.array([0.0, 1.0])))
         grid = class_grid(scene.labels, 2)
         captured_s = 100 + self.n_results / 10
         return [Mapped(camera="door", map=scene, captured_s=captured_s, frame_seq=self.n_results, shares=shares, grid=grid)]
+
+    def change_zones(self, camera, polygons):
+        self.zones = polygons
 
     def drop(self, camera):
         self.dropped.append(camera)
@@ -237,9 +245,7 @@ class FakeMapWatch:
 
 def make_map_rules():
     way = AreaSettings(blocked=ShareRule(classes=("car",), above=0.5, for_s=0.3))
-    areas = AreaRules(
-        zones={"way": way}, picture=AreaSettings(), min_change_ratio=0.02, class_names=("road", "car"), model="5" * 64
-    )
+    areas = AreaRules(AreaRuleSettings({"way": way}), class_names=("road", "car"), model="5" * 64)
     return MapRules(areas, SceneWatch(SceneSettings(), np.array([True, True])), ("road",))
 
 
@@ -266,6 +272,19 @@ def test_analysis_of_a_camera_that_changes_its_size_takes_its_areas_back_at_once
 
     assert [areas is None for _, areas in rig.journal.areas] == [True, False, True]
     assert rig.n_areas_at_take[-2:] == [2, 3]
+
+
+def test_analysis_takes_over_other_rules_before_the_next_frame():
+    """Events and areas follow at once, and the maps have the new zones."""
+    maps, zone = FakeMapWatch(), ZoneSettings("all", ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)))
+    rig = Rig(make_frames(8), maps=maps, map_rules=make_map_rules())
+    rig.changes.put(RuleChange("door", RuleSettings((zone,)), AreaRuleSettings({"all": AreaSettings()})))
+
+    rig.run()
+
+    assert maps.zones == {"all": zone.polygon_norm}
+    assert rig.journal.events == [EventType.OBJECT_NEW, EventType.ZONE_ENTER, EventType.ZONE_LEAVE, EventType.OBJECT_END]
+    assert [areas and set(areas.zones) for _, areas in rig.journal.areas] == [None, {"all"}, None]
 
 
 def test_analysis_says_that_a_view_is_learnt_before_the_first_map():

@@ -188,6 +188,28 @@ def test_watch_passes_over_cameras_that_it_was_not_given() -> None:
     assert watch.newest("yard") is None
 
 
+def test_watch_of_changed_zones_maps_the_next_picture_for_them() -> None:
+    """Also while a map of the zones before is being made: that one is let go."""
+    watch, result = make_watch(zones={"left": LEFT_HALF}), make_result(0.0, red_columns=32)
+    watch.put(result)
+
+    class Changing(RednessSegmenter):
+        def segment(self, pixels_rgb: Pixels) -> SegmentationMap:
+            watch.change_zones("door", {"right": RIGHT_HALF})
+            return super().segment(pixels_rgb)
+
+    watch.work(Changing())
+    assert watch.take() == []
+
+    watch.put(make_result(0.2, red_columns=32))
+    watch.work(RednessSegmenter())
+    (mapped,) = watch.take()
+
+    assert {name: each.tolist() for name, each in mapped.shares.zones.items()} == {"right": [1.0, 0.0]}
+    watch.change_zones("garage", {})  # of a camera without maps
+    assert watch.cameras == ("door",)
+
+
 def test_watch_forgets_a_camera_that_is_gone() -> None:
     """Neither its waiting picture nor its maps come out any more, and its first new picture is worth a map."""
     watch, segmenter = make_watch(every_s=100), RednessSegmenter()
