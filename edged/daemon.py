@@ -14,10 +14,11 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 
 from edged import __version__, assembly
 from edged.clock import SystemClock, now_at, read_clock_quality
-from edged.config import CameraConfig, Config, load_config
+from edged.config import CameraConfig, Config, find_changes, load_config
 from edged.engine_opening import open_configured_network
 from edged.errors import EXIT_CONFIG, EXIT_DEVICE, ConfigError, DeviceError, EdgedError, ModelError
 from edged.events.event import Event, EventType
@@ -30,10 +31,16 @@ from edged.face_assembly import (
     open_face_reader,
 )
 from edged.log import configure_logging
-from edged.map_assembly import find_segmenter, make_map_rules, make_map_watch, open_configured_segmenter
+from edged.map_assembly import (
+    find_segmenter,
+    make_area_settings,
+    make_map_rules,
+    make_map_watch,
+    open_configured_segmenter,
+)
 from edged.models.manifest import DetectorManifest, SegmenterManifest
 from edged.pipeline import CameraPipeline, FrameResult
-from edged.runtime.analysis import Analysis
+from edged.runtime.analysis import Analysis, RuleChange
 from edged.runtime.backoff import Backoff
 from edged.runtime.board import FrameBoard, LatestFrame
 from edged.runtime.camera_status import CameraState, CameraStatus, FrameCounts
@@ -49,7 +56,7 @@ from edged.runtime.loop import Loop
 from edged.runtime.map_commands import make_map_commands
 from edged.runtime.maps import MapWatch
 from edged.runtime.pacing import Interval
-from edged.runtime.recorder import Recorder
+from edged.runtime.recorder import Overlay, Recorder
 from edged.runtime.supervisor import LoopFailureError, Supervisor
 from edged.runtime.systemd import Notifier
 from edged.sinks.base import Sink
@@ -57,6 +64,7 @@ from edged.sinks.mqtt import MqttSink
 from edged.sinks.video import VideoWriter
 from edged.sources.base import FrameSource
 from edged.state import StateDirectory
+from edged.strict_yaml import format_path
 from edged.types import Frame
 
 logger = logging.getLogger(__name__)
@@ -94,11 +102,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """`edged run`: watch the cameras until told to stop."""
-    stop = threading.Event()
+    stop, reload = threading.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    if not sys.stdin or not sys.stdin.isatty():  # a terminal that is closed sends it, too, and means the end
+        signal.signal(signal.SIGHUP, lambda *_: reload.set())
     tell_where_it_hangs()
-    config = load_config(arguments.config, overrides=assembly.parse_overrides(arguments.set))
+    read_config = partial(load_config, arguments.config, overrides=assembly.parse_overrides(arguments.set))
+    config = read_config()
     configure_logging(level=config.log.level, style=config.log.format, stream=sys.stderr)
     for warning in config.warnings:
         logger.warning("configuration: %s", warning)
@@ -108,6 +119,8 @@ def run(arguments: argparse.Namespace) -> int:
         notifier=Notifier(config.notify_socket),
         run_for_s=arguments.run_for_s,
         record_directory=arguments.record,
+        reload=reload,
+        read_config=read_config,
     )
     status = daemon.run()
     if daemon.left_running:  # stuck in foreign code: an ordinary exit would wait for them or crash under them
@@ -128,6 +141,8 @@ class Daemon:
         run_for_s: stop by itself after this time; None: never.
         record_directory: where annotated clips go; None: nowhere.
         record_s: how much of each camera they show; None: everything.
+        reload: set by a signal: read the configuration again; None: never.
+        read_config: does so.
     """
 
     def __init__(
@@ -139,8 +154,14 @@ class Daemon:
         run_for_s: float | None = None,
         record_directory: Path | None = None,
         record_s: float | None = None,
+        reload: threading.Event | None = None,
+        read_config: Callable[[], Config] | None = None,
     ) -> None:
         self._config = config
+        self._reload = reload or threading.Event()
+        self._read_config = read_config or (lambda: config)
+        self._is_refused = False
+        self._changes: SimpleQueue[RuleChange] = SimpleQueue()
         self._stop = stop
         self._notifier = notifier
         self._run_for_s = run_for_s
@@ -158,6 +179,9 @@ class Daemon:
         self._maps_ready = threading.Event()
         self._maps: MapWatch | None = None
         self._segmenter: Path | None = None
+        self._recorder: Recorder | None = None
+        self._classes: tuple[str, ...] = ()
+        self._map_classes: tuple[str, ...] | None = None
         self._fallback: str | None = None
         self._faces_fallback: str | None = None
         self._maps_fallback: str | None = None
@@ -175,6 +199,7 @@ class Daemon:
         with ExitStack() as stack:
             state = stack.enter_context(StateDirectory(config.state_dir))
             engine, manifest = assembly.find_manifest(config)
+            self._classes = manifest.classes
             face_engines = self._make_face_watch(manifest) if config.faces.enabled else None
             segmenter_manifest = self._make_map_watch() if config.segmentation.enabled else None
             store = CounterStore(state)
@@ -201,7 +226,7 @@ class Daemon:
                 if camera.enabled
             }
             try:
-                self._start(engine, manifest, face_engines, pipelines, sinks)
+                self._start(engine, face_engines, pipelines, sinks)
                 self._watch(store, sinks)
             except LoopFailureError as failure:
                 return self._report(failure)
@@ -222,13 +247,13 @@ class Daemon:
     def _make_map_watch(self) -> SegmenterManifest:
         """Likewise for maps."""
         self._segmenter, manifest = find_segmenter(self._config)
+        self._map_classes = manifest.classes
         self._maps = make_map_watch(self._config, now_s=self._clock.now_s, on_map=self._board.wake)
         return manifest
 
     def _start(
         self,
         engine: Path,
-        manifest: DetectorManifest,
         face_engines: FaceEngines | None,
         pipelines: dict[str, CameraPipeline],
         sinks: list[Sink],
@@ -248,9 +273,9 @@ class Daemon:
             self._supervisor.run_replaceable(lambda: self._loop("commands", do, limit_s))
         listeners: list[Callable[[FrameResult], None]] = []
         if self._record_directory:
-            recorder = self._make_recorder(self._record_directory, manifest)
-            self._supervisor.run(self._loop("recorder", recorder.run, ANALYSIS_LIMIT_S))
-            listeners.append(recorder.put)
+            self._recorder = self._make_recorder(self._record_directory)
+            self._supervisor.run(self._loop("recorder", self._recorder.run, ANALYSIS_LIMIT_S))
+            listeners.append(self._recorder.put)
         self._supervisor.run(
             self._loop("analysis", lambda loop: self._analyse(loop, engine, pipelines, listeners), ANALYSIS_LIMIT_S)
         )
@@ -300,6 +325,7 @@ class Daemon:
                 listeners=listeners,
                 faces=self._faces,
                 maps=self._maps,
+                changes=self._changes,
             ).run(loop)
 
     def _make_command_room(self, sink: Sink, face_engines: FaceEngines | None, *, epoch: str) -> CommandRoom | None:
@@ -343,14 +369,15 @@ class Daemon:
             self._maps_ready.set()
             watch.run(loop, segmenter)
 
-    def _make_recorder(self, directory: Path, manifest: DetectorManifest) -> Recorder:
+    def _make_recorder(self, directory: Path) -> Recorder:
         cameras = self._config.cameras
-        overlays = {
-            name: assembly.make_overlay(camera, manifest.classes, caption=name, privacy=assembly.make_privacy(camera))
-            for name, camera in cameras.items()
-        }
+        overlays = {name: self._make_overlay(name) for name in cameras}
         fps = {name: camera.fps for name, camera in cameras.items()}
         return Recorder(directory, VideoWriter, overlays=overlays, fps=fps, details=self._details, most_s=self._record_s)
+
+    def _make_overlay(self, name: str) -> Overlay:
+        camera = self._config.cameras[name]
+        return assembly.make_overlay(camera, self._classes, caption=name, privacy=assembly.make_privacy(camera))
 
     def _make_capture_loop(self, name: str, camera: CameraConfig) -> Loop:
         """The stream that is analysed."""
@@ -406,6 +433,9 @@ class Daemon:
             self._supervisor.check()
             if self._room:
                 self._room.check()
+            if self._reload.is_set():
+                self._reload.clear()
+                self._read_again(sinks)
             if clock_due.is_due(now_s):
                 self._clock.refresh()
                 self._notifier.alive(self._summary(sinks))
@@ -414,6 +444,31 @@ class Daemon:
                 store.save(self._journal.kept_counters)
             if summary_due.is_due(now_s):
                 logger.info("%s", self._summary(sinks))
+
+    def _read_again(self, sinks: list[Sink]) -> None:
+        """Take over what of the configuration may change while cameras run. With a mistake in it nothing of it counts."""
+        self._notifier.reloading()
+        try:
+            read = self._read_config()
+            changes = find_changes(self._config, read, class_names=self._classes, map_class_names=self._map_classes)
+        except EdgedError as error:
+            self._is_refused = True
+            logger.error("the configuration is not taken over, the one before stays: %s", error)
+        else:
+            self._is_refused = False
+            self._config = changes.config
+            for warning in changes.config.warnings:
+                logger.warning("configuration: %s", warning)
+            for name in changes.cameras:
+                camera = changes.config.cameras[name]
+                self._changes.put(RuleChange(name, assembly.make_rule_settings(camera), make_area_settings(camera)))
+                if self._recorder:
+                    self._recorder.change_overlay(name, self._make_overlay(name))
+            self._board.wake()
+            logger.info("configuration read again: changed cameras: %s", ", ".join(changes.cameras) or "none")
+            if changes.waiting:
+                logger.warning("these keys count after a restart: %s", ", ".join(map(format_path, changes.waiting)))
+        self._notifier.ready(self._summary(sinks))
 
     def _publish_states(self, *, all_of_them: bool) -> None:
         for name, status in self._statuses.items():
@@ -466,6 +521,7 @@ class Daemon:
         return (
             f"{online}/{len(snapshots)} cameras online, {analysed} frames analysed, {dropped} dropped, "
             f"{lost} events dropped, {self._supervisor.abandonments} loops abandoned"
+            + (", the configuration was refused when it was read again" if self._is_refused else "")
         )
 
 

@@ -35,7 +35,7 @@ class DaemonProcess:
     def __init__(self, directory: Path, config: dict, *, arguments: list[str] | None = None) -> None:
         self.directory = directory
         self.config_path = directory / "edged.yaml"
-        self.config_path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+        self._write(config)
         self._arguments = arguments or []
         self.events: list[dict] = []
         self.log = ""
@@ -45,6 +45,7 @@ class DaemonProcess:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "edged", "run", "--config", str(self.config_path), *self._arguments],
             cwd=self.directory,
+            stdin=subprocess.DEVNULL,
             env=environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -83,6 +84,11 @@ class DaemonProcess:
         bit = 1 << (number - 1)
         wait_until(lambda: int(status.read_text().split("SigCgt:")[1].split()[0], 16) & bit)
 
+    def reload(self, config: dict) -> None:
+        """Write another configuration and have it read."""
+        self._write(config)
+        self.process.send_signal(signal.SIGHUP)
+
     def stop(self, *, number: int = signal.SIGTERM, timeout_s: float = 30.0) -> int:
         """Send a signal; the exit status."""
         self.process.send_signal(number)
@@ -90,6 +96,9 @@ class DaemonProcess:
         for reader in self._readers:
             reader.join(5)
         return status
+
+    def _write(self, config: dict) -> None:
+        self.config_path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
 
     def _read_events(self) -> None:
         for line in self.process.stdout:

@@ -335,6 +335,11 @@ class Config(Section):
         """Address of the service manager's socket; None outside systemd. Not from the file."""
         return self._reading.notify_socket
 
+    @property
+    def reading(self) -> Reading:
+        """Where it was read, and what there is to say about that."""
+        return self._reading
+
     def mistake_at(self, code: str, path: KeyPath, message: str) -> Mistake:
         """What is wrong with a key, found after the reading: with its line, or named as given on the command line."""
         where = format_path(path)

@@ -63,7 +63,7 @@ class Recorder:
     ) -> None:
         self._directory = directory
         self._open_writer = open_writer
-        self._overlays = overlays
+        self._overlays = dict(overlays)
         self._fps = fps
         self._details = details
         self._queue: queue.Queue[tuple[FrameResult, Frame]] = queue.Queue(QUEUE)
@@ -71,6 +71,10 @@ class Recorder:
         self._most_s = most_s
         self._end_s: dict[str, float] = {}
         self._failed: set[str] = set()
+
+    def change_overlay(self, camera: str, overlay: Overlay) -> None:
+        """Hide and draw otherwise from the next picture on; for any thread."""
+        self._overlays[camera] = overlay
 
     def put(self, result: FrameResult) -> None:
         """Offer a result; never blocks."""

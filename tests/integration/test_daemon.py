@@ -251,3 +251,33 @@ def test_daemon_that_detects_on_a_small_stream_draws_into_the_main_one(tmp_path,
     newest = max(clips, key=lambda clip: clip.stat().st_mtime_ns)
     with av.open(str(newest)) as clip:
         assert (clip.streams.video[0].width, clip.streams.video[0].height) == (640, 480)
+
+
+def test_daemon_sent_sighup_takes_over_zones_and_refuses_mistakes(tmp_path, engine):
+    """What changes is told as events; a typo changes nothing; what needs a restart is named."""
+    config = make_config("street:", motion={"enabled": False})
+    everywhere = {"polygon": [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]}
+    with DaemonProcess(tmp_path, config) as daemon:
+        daemon.wait_for_event("zone.enter")
+
+        config["cameras"]["door"]["zones"] = {"yard": everywhere}
+        config["cameras"]["door"]["fps"] = 7
+        daemon.reload(config)
+        left = daemon.wait_for_event("zone.leave")
+        entered = daemon.wait_for_event("zone.enter", after=daemon.events.index(left))
+        daemon.wait_for_log("these keys count after a restart: cameras.door.fps")
+
+        config["cameras"]["door"]["zones"] = {"yard": {**everywhere, "dwel_s": 1}}
+        daemon.reload(config)
+        daemon.wait_for_log("the configuration is not taken over, the one before stays")
+
+        config["cameras"]["door"]["zones"] = {"yard": {**everywhere, "dwell_s": 1}}
+        daemon.reload(config)
+        dwelt = daemon.wait_for_event("zone.dwell")
+        assert daemon.stop() == 0
+
+    assert (left["zone"], left["details"]) == ("hall", {"reason": "removed"})
+    assert (entered["zone"], entered["object"]["id"]) == ("yard", left["object"]["id"])
+    assert (dwelt["zone"], dwelt["object"]["id"]) == ("yard", left["object"]["id"])
+    assert "cameras.door.zones.yard.dwel_s" in daemon.log
+    assert read_counters(tmp_path)["door"]["zones"] == {"hall": {"person": 1}, "yard": {"person": 1}}

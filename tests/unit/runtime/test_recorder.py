@@ -127,6 +127,24 @@ def test_recorder_of_changing_sizes_keeps_one_clip_open_a_camera(tmp_path: Path)
     assert clips.most_open == 1
 
 
+def test_recorder_hides_by_a_changed_overlay_from_the_next_picture_on(tmp_path: Path) -> None:
+    """What waits to be written is written by it, too."""
+    clips, used = FakeClips(), []
+    recorder = Recorder(tmp_path, clips.open, overlays={"door": lambda *_: used.append("old")}, fps={"door": 5.0}, details={})
+    recorder.put(make_result("door", LARGE))
+
+    def strict(result: FrameResult, picture: Frame) -> PublicPicture:
+        used.append("strict")
+        return redact(picture.pixels_rgb, NOTHING)
+
+    recorder.change_overlay("door", strict)
+    loop = Loop("recorder", recorder.run, limit_s=1.0, now_s=time.monotonic)
+    loop.stop()
+    loop.run()
+
+    assert used == ["strict"]
+
+
 def test_recorder_of_two_cameras_numbers_each_by_itself(tmp_path: Path) -> None:
     """What one camera does is nothing to the other."""
     clips = FakeClips()

@@ -1,5 +1,6 @@
 """What the service manager is told."""
 
+import re
 import socket
 
 import pytest
@@ -17,11 +18,14 @@ def test_notifier_tells_each_state_as_one_datagram(tmp_path, is_abstract):
         notifier = Notifier(address)
 
         notifier.ready("2 cameras")
+        notifier.reloading()
         notifier.alive("fine")
         notifier.stopping()
 
-        assert [manager.recv(256) for _ in range(3)] == [
-            b"READY=1\nSTATUS=2 cameras",
+        ready, reloading, *others = [manager.recv(256) for _ in range(4)]
+        assert ready == b"READY=1\nSTATUS=2 cameras"
+        assert re.fullmatch(rb"RELOADING=1\nMONOTONIC_USEC=\d+", reloading)
+        assert others == [
             b"WATCHDOG=1\nSTATUS=fine",
             b"STOPPING=1",
         ]
