@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
-from edged.config.computing import ComputingConfig
+from edged.config.computing import Batch, ComputingConfig
 from edged.config.context import mistake
 from edged.config.values import EMPTY_IS_LIST, Flag, Name, Number, Section, Text, default_of, setting
 from edged.rules.scene import SceneSettings
@@ -52,6 +52,13 @@ class SegmentationConfig(ComputingConfig):
     )
 
     _are_unique = field_validator("surfaces", "moving")(check_unique)
+
+    @field_validator("batch")
+    @classmethod
+    def _one_at_a_time(cls, batch: Batch) -> Batch:
+        if batch not in ("auto", 1):
+            raise mistake("config.choice", "maps are made one at a time: leave it out")
+        return batch
 
     @property
     def networks(self) -> tuple[str, ...]:
