@@ -10,7 +10,7 @@ import secrets
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,7 @@ from edged.map_assembly import (
     make_map_rules,
     make_map_watch,
     open_configured_segmenter,
+    static_classes,
 )
 from edged.models.manifest import DetectorManifest, SegmenterManifest
 from edged.pipeline import CameraPipeline, FrameResult
@@ -59,6 +60,7 @@ from edged.runtime.pacing import Interval
 from edged.runtime.recorder import Overlay, Recorder
 from edged.runtime.supervisor import LoopFailureError, Supervisor
 from edged.runtime.systemd import Notifier
+from edged.runtime.view_store import Views, ViewStore
 from edged.sinks.base import Sink
 from edged.sinks.mqtt import MqttSink
 from edged.sinks.video import VideoWriter
@@ -179,6 +181,7 @@ class Daemon:
         self._maps_ready = threading.Event()
         self._maps: MapWatch | None = None
         self._segmenter: Path | None = None
+        self._views: ViewStore | None = None
         self._recorder: Recorder | None = None
         self._classes: tuple[str, ...] = ()
         self._map_classes: tuple[str, ...] | None = None
@@ -202,6 +205,7 @@ class Daemon:
             self._classes = manifest.classes
             face_engines = self._make_face_watch(manifest) if config.faces.enabled else None
             segmenter_manifest = self._make_map_watch() if config.segmentation.enabled else None
+            views = self._load_views(state, segmenter_manifest)
             store = CounterStore(state)
             counters = store.load()
             epoch = secrets.token_hex(6)
@@ -220,7 +224,7 @@ class Daemon:
                     config,
                     manifest,
                     counters=counters.get(name),
-                    map_rules=make_map_rules(camera, config, segmenter_manifest),
+                    map_rules=make_map_rules(camera, config, segmenter_manifest, views=views.get(name, ())),
                 )
                 for name, camera in config.cameras.items()
                 if camera.enabled
@@ -250,6 +254,13 @@ class Daemon:
         self._map_classes = manifest.classes
         self._maps = make_map_watch(self._config, now_s=self._clock.now_s, on_map=self._board.wake)
         return manifest
+
+    def _load_views(self, state: StateDirectory, manifest: SegmenterManifest | None) -> Mapping[str, Views]:
+        """What the cameras had learnt to see by the last stop."""
+        if manifest is None:
+            return {}
+        self._views = ViewStore(state, model=manifest.onnx.sha256, class_names=static_classes(self._config, manifest))
+        return self._views.load()
 
     def _start(
         self,
@@ -326,6 +337,7 @@ class Daemon:
                 faces=self._faces,
                 maps=self._maps,
                 changes=self._changes,
+                views=self._views,
             ).run(loop)
 
     def _make_command_room(self, sink: Sink, face_engines: FaceEngines | None, *, epoch: str) -> CommandRoom | None:
@@ -442,6 +454,8 @@ class Daemon:
             self._publish_states(all_of_them=states_due.is_due(now_s))
             if save_due.is_due(now_s):
                 store.save(self._journal.kept_counters)
+                if self._views:
+                    self._views.save(now_s=now_s)
             if summary_due.is_due(now_s):
                 logger.info("%s", self._summary(sinks))
 
@@ -501,6 +515,8 @@ class Daemon:
         if self._room:
             self._room.close()
         store.save(self._journal.kept_counters)
+        if self._views:
+            self._views.save(now_s=self._clock.now_s(), is_last=True)
         for sink in sinks:
             sink.close()
         self._supervisor.stop(["mqtt"], within_s=1.0)

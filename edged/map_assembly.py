@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from edged.engine_opening import OpenedNetwork, open_configured_network
 from edged.errors import ConfigError, ModelError
 from edged.models.manifest import SegmenterManifest, find_engine, load_manifest
 from edged.pipeline import MapRules
-from edged.rules.scene import SceneSettings, SceneWatch
+from edged.rules.scene import SceneSettings, SceneWatch, View
 from edged.rules.settings import AreaRuleSettings, AreaSettings, ShareRule
 from edged.rules.surfaces import GROUND, MOVING, AreaRules
 from edged.runtime.maps import MapPace, MapWatch
@@ -70,11 +70,14 @@ def make_map_watch(config: Config, *, now_s: Callable[[], float], on_map: Callab
     )
 
 
-def make_map_rules(camera: CameraConfig, config: Config, manifest: SegmenterManifest | None) -> MapRules | None:
+def make_map_rules(
+    camera: CameraConfig, config: Config, manifest: SegmenterManifest | None, *, views: Sequence[View] = ()
+) -> MapRules | None:
     """What follows from the maps of one camera; None where none are made.
 
     Args:
         manifest: of the segmenter; None: there is none.
+        views: those that the camera learnt before a restart.
     """
     if manifest is None or not makes_maps(camera):
         return None
@@ -83,7 +86,7 @@ def make_map_rules(camera: CameraConfig, config: Config, manifest: SegmenterMani
     surfaces = GROUND if settings.surfaces is None else frozenset(settings.surfaces)
     view = None
     if camera.scene.enabled and watches_views(config, manifest):
-        view = SceneWatch(_make_scene_settings(camera.scene), _are_static(config, manifest))
+        view = SceneWatch(_make_scene_settings(camera.scene), _are_static(config, manifest), views)
     return MapRules(areas, view, surfaces)
 
 
@@ -99,6 +102,11 @@ def make_area_settings(camera: CameraConfig) -> AreaRuleSettings:
 def watches_views(config: Config, manifest: SegmenterManifest) -> bool:
     """Whether the network knows enough classes that stay where they are, so that a view consists of something."""
     return bool(np.count_nonzero(_are_static(config, manifest)) >= SceneWatch.LEAST_CLASSES)
+
+
+def static_classes(config: Config, manifest: SegmenterManifest) -> tuple[str, ...]:
+    """The classes that stay where they are: what views consist of."""
+    return tuple(np.array(manifest.classes)[_are_static(config, manifest)].tolist())
 
 
 def _are_static(config: Config, manifest: SegmenterManifest) -> NDArray[np.bool_]:

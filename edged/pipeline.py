@@ -16,7 +16,7 @@ from edged.events.event import Event, EventType, ObjectFacts
 from edged.models.detector import Detector, DetectorThresholds, SizeLimits, filter_detections
 from edged.rules.counters import CounterState
 from edged.rules.engine import Rules
-from edged.rules.scene import Grid, Moved, SceneState, SceneWatch
+from edged.rules.scene import Grid, Moved, SceneState, SceneWatch, View
 from edged.rules.settings import AreaRuleSettings, RuleSettings
 from edged.rules.surfaces import AreaRules, AreaShares, Ground, MapMoment
 from edged.tracking.tracker import Tracker
@@ -202,6 +202,11 @@ class CameraPipeline:
     def scene_state(self) -> SceneState | None:
         """Whether it shows the view that was learnt; None where nobody asks."""
         return self._map_rules.view.state if self._map_rules and self._map_rules.view else None
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """Those that it has learnt, as they are now."""
+        return self._map_rules.view.views if self._map_rules and self._map_rules.view else ()
 
     def needs_detection(self, frame: Frame) -> bool:
         """Whether something may have changed since the last frame that the detector saw, or is not yet decided."""

@@ -7,12 +7,14 @@ people) is left out, so a bus that passes changes little, and no longer than it 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edged.errors import StateError
 from edged.rules.objects import TIME_TOLERANCE_S
 from edged.rules.settings import PATIENT_S
 
@@ -44,7 +46,7 @@ MOST_VIEWS = 4
 class SceneState(str, Enum):
     """What is known of the view."""
 
-    LEARNING = "learning"  # the first one
+    LEARNING = "learning"  # the first one; after a restart, whether it is one of those that were learnt
     SAME = "same"
     CHANGED = "changed"  # none that was learnt
 
@@ -98,37 +100,81 @@ def class_grid(labels: NDArray[np.uint8], n_classes: int) -> Grid:
     return by_cell[..., :n_classes] / np.maximum(1, by_cell.sum(axis=-1, keepdims=True))
 
 
-class _View:
-    """One view: what its cells show in the mean, and how far a map of it usually is from that."""
+@dataclass(slots=True, eq=False)
+class View:
+    """One view: what its cells show in the mean, and how far a map of it usually is from that.
 
-    def __init__(self, n_classes: int) -> None:
-        self._shares = np.zeros((ROWS, COLUMNS, n_classes))
-        self._weights = np.zeros((ROWS, COLUMNS, 1))
-        self.usual = 0.0
-        self.n_maps = 0
+    Attributes:
+        shares: (ROWS, COLUMNS, C), of the classes that do not move.
+        weights: (ROWS, COLUMNS, 1), of how many maps; a cell of none is unknown.
+        usual: difference of a map of it, in the mean.
+        n_maps: so many have taught it.
+    """
+
+    shares: Grid
+    weights: NDArray[np.float64]
+    usual: float = 0.0
+    n_maps: int = 0
+
+    @classmethod
+    def unknown(cls, n_classes: int) -> View:
+        """One that no map has taught yet."""
+        return cls(np.zeros((ROWS, COLUMNS, n_classes)), np.zeros((ROWS, COLUMNS, 1)))
+
+    def copy(self) -> View:
+        """One that stays as it is now."""
+        return View(self.shares.copy(), self.weights.copy(), self.usual, self.n_maps)
+
+    def to_json(self) -> dict[str, object]:
+        """A document of plain JSON values that `from_json` reads."""
+        return {
+            "shares": np.round(self.shares, 4).tolist(),
+            "weights": self.weights[..., 0].tolist(),
+            "usual": round(self.usual, 6),
+            "maps": self.n_maps,
+        }
+
+    @classmethod
+    def from_json(cls, document: object, *, n_classes: int) -> View:
+        """The view that `to_json` wrote.
+
+        Raises:
+            StateError: the document is not one of ours.
+        """
+        try:
+            shares, weights = (np.array(document[key], np.float64) for key in ("shares", "weights"))  # type: ignore[index]
+            view = cls(shares, weights[..., None], float(document["usual"]), int(document["maps"]))  # type: ignore[index]
+        except (TypeError, ValueError, LookupError, OverflowError) as error:
+            raise StateError(f"views: expected shares, weights, usual and maps, got {type(document).__name__}") from error
+        if shares.shape != (ROWS, COLUMNS, n_classes) or weights.shape != (ROWS, COLUMNS):
+            raise StateError(f"views: expected {ROWS} x {COLUMNS} x {n_classes}, got {shares.shape} and {weights.shape}")
+        are_shares = bool(np.all((shares >= 0) & (shares <= 1))) and 0 <= view.usual <= 1
+        if not are_shares or np.any(weights < 0) or view.n_maps < 0:
+            raise StateError("views: shares and usual must be 0 to 1, weights and maps 0 or more")
+        return view
 
     def difference(self, shares: Grid, counts: NDArray[np.bool_]) -> float | None:
         """How much of the cells that count shows something else, 0..1, in the mean; None where too few can be compared."""
-        both = counts & (self._weights[..., 0] > 0)
+        both = counts & (self.weights[..., 0] > 0)
         if np.count_nonzero(both) < LEAST_CELLS_RATIO * both.size:
             return None
-        return float(0.5 * np.abs(shares - self._shares)[both].sum(axis=-1).mean())
+        return float(0.5 * np.abs(shares - self.shares)[both].sum(axis=-1).mean())
 
     def learn(self, shares: Grid, counts: NDArray[np.bool_], difference: float | None) -> None:
         """One more map of it, as important as each before."""
         self.n_maps += 1
-        self._weights += counts[..., None]
-        self._shares += np.where(counts[..., None], (shares - self._shares) / np.maximum(1, self._weights), 0.0)
+        self.weights += counts[..., None]
+        self.shares += np.where(counts[..., None], (shares - self.shares) / np.maximum(1, self.weights), 0.0)
         if difference is not None:
             self.usual += (difference - self.usual) / max(1, self.n_maps - 1)
 
     def follow(self, shares: Grid, counts: NDArray[np.bool_], difference: float, *, passed_s: float) -> None:
         """One more map of it, long after it was learnt."""
         weight = 1.0 - math.exp(-max(0.0, passed_s) / FOLLOW_S)
-        is_new = counts & (self._weights[..., 0] == 0)
+        is_new = counts & (self.weights[..., 0] == 0)
         step = np.where(is_new, 1.0, np.where(counts, weight, 0.0))[..., None]
-        self._shares += step * (shares - self._shares)
-        self._weights += is_new[..., None]
+        self.shares += step * (shares - self.shares)
+        self.weights += is_new[..., None]
         self.usual += weight * (difference - self.usual)
 
 
@@ -137,6 +183,7 @@ class SceneWatch:
 
     Args:
         is_static: (C,) whether a class of the network stays where it is; of at least `LEAST_CLASSES`, or nothing could change.
+        views: those that it learnt before a restart, of the classes that stay.
 
     Raises:
         ValueError: too few do.
@@ -144,21 +191,26 @@ class SceneWatch:
 
     LEAST_CLASSES = 2
 
-    def __init__(self, settings: SceneSettings, is_static: NDArray[np.bool_]) -> None:
+    def __init__(self, settings: SceneSettings, is_static: NDArray[np.bool_], views: Sequence[View] = ()) -> None:
         if np.count_nonzero(is_static) < self.LEAST_CLASSES:
             raise ValueError(f"a view needs at least {self.LEAST_CLASSES} classes that do not move")
         self._settings = settings
         self._is_static = is_static
-        self._views: list[_View] = []
+        self._views = list(views)
         self.state = SceneState.LEARNING
         self._differs_since_s: float | None = None
         self._newest_s: float | None = None
         self._start_learning()
 
     @property
+    def views(self) -> tuple[View, ...]:
+        """Those that were learnt, as they are now."""
+        return tuple(view.copy() for view in self._views)
+
+    @property
     def is_undecided(self) -> bool:
         """Whether the next map may decide something, and that cannot wait for it."""
-        is_waiting = self._differs_since_s is not None and self.state is SceneState.SAME
+        is_waiting = self._differs_since_s is not None and self.state is not SceneState.CHANGED
         return is_waiting and self._settings.for_s <= PATIENT_S
 
     def update(self, grid: Grid, now_s: float) -> Moved | None:
@@ -187,7 +239,7 @@ class SceneWatch:
         self._learn(shares, counts, now_s)
         if self._differs_since_s is None:
             self._differs_since_s = now_s
-        if self.state is SceneState.SAME and now_s - self._differs_since_s >= self._settings.for_s - TIME_TOLERANCE_S:
+        if self.state is not SceneState.CHANGED and now_s - self._differs_since_s >= self._settings.for_s - TIME_TOLERANCE_S:
             self.state = SceneState.CHANGED
             return Moved(difference, view.usual)
         return None
@@ -197,17 +249,17 @@ class SceneWatch:
         self._differs_since_s = self._newest_s = None
         self._start_learning()
 
-    def _nearest(self, shares: Grid, counts: NDArray[np.bool_]) -> tuple[_View | None, float]:
+    def _nearest(self, shares: Grid, counts: NDArray[np.bool_]) -> tuple[View | None, float]:
         """The view that was learnt and is nearest to its bound, and how far it is; None where nothing can be compared."""
         found = [(view, view.difference(shares, counts)) for view in self._views]
         comparable = [(view, difference) for view, difference in found if difference is not None]
         return min(comparable, key=lambda each: each[1] / self._bound(each[0]), default=(None, 0.0))
 
-    def _bound(self, view: _View) -> float:
+    def _bound(self, view: View) -> float:
         return max(self._settings.min_difference_ratio, USUAL_FACTOR * view.usual)
 
     def _start_learning(self) -> None:
-        self._candidate = _View(np.count_nonzero(self._is_static))
+        self._candidate = View.unknown(np.count_nonzero(self._is_static))
         self._learns_since_s: float | None = None
 
     def _learn(self, shares: Grid, counts: NDArray[np.bool_], now_s: float) -> None:
@@ -220,7 +272,8 @@ class SceneWatch:
             self._learns_since_s = now_s
         self._candidate.learn(shares, counts, difference)
         has_lasted = now_s - self._learns_since_s >= self._settings.learn_s - TIME_TOLERANCE_S
-        if has_lasted and self._candidate.n_maps >= LEAST_MAPS and self.state is not SceneState.SAME:
+        is_awaited = self.state is SceneState.CHANGED or not self._views
+        if has_lasted and self._candidate.n_maps >= LEAST_MAPS and is_awaited:
             self._views = [*self._views, self._candidate][-MOST_VIEWS:]
             self.state = SceneState.SAME
             self._differs_since_s = None

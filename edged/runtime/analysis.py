@@ -18,6 +18,7 @@ from edged.runtime.faces import FaceWatch
 from edged.runtime.journal import Journal
 from edged.runtime.loop import Loop
 from edged.runtime.maps import MapWatch
+from edged.runtime.view_store import ViewStore
 from edged.types import Frame
 
 logger = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class Analysis:
         faces: looks at faces beside this loop; None: nobody does.
         maps: has maps made of pictures beside this loop; None: nobody does.
         changes: what is to be judged by otherwise, put there by any thread.
+        views: takes what the cameras have learnt to see; None: nobody keeps it.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Analysis:
         faces: FaceWatch | None = None,
         maps: MapWatch | None = None,
         changes: SimpleQueue[RuleChange] | None = None,
+        views: ViewStore | None = None,
     ) -> None:
         self._board = board
         self._cameras = cameras
@@ -87,6 +90,7 @@ class Analysis:
         self._faces = faces
         self._maps = maps
         self._changes = changes or SimpleQueue()
+        self._views = views
         self._seen_s: dict[str, float] = {}  # cameras that may have objects, with the time of their newest frame
         self._unreadable: set[str] = set()
         self._count_changes = dict.fromkeys(cameras, -1)
@@ -167,6 +171,8 @@ class Analysis:
             self._journal.publish_events(camera, events, stages_ms=mapped.stages_ms)
             self._publish_areas(camera)
             self._statuses[camera].saw_scene(self._cameras[camera].scene_state)
+            if self._views is not None:
+                self._views.note(camera, self._cameras[camera].views)
 
     def _note_unreadable(self, cameras: set[str]) -> None:
         """Frames without a picture count as dropped; the first of a camera is logged."""

@@ -220,6 +220,33 @@ def test_areas_are_kept_by_the_broker_and_follow_the_configuration(site):
     assert next(list(each["zones"]) for each in again.areas() if each["zones"]) == ["yard"]
 
 
+def test_camera_that_is_pushed_while_edged_is_off_is_noticed_after_the_start(site):
+    """What a view was like is kept in the state directory; the same view is known by its first map."""
+    pushed = np.full((HEIGHT, WIDTH, 3), RED, np.uint8)
+    pushed[:, 224:] = GREEN
+    for name, pixels in (("before.mp4", draw(0.0)), ("after.mp4", pushed)):
+        with VideoWriter(site / name, FPS) as clip:
+            for _ in range(FPS * 30):
+                clip.write(redact(pixels, NOTHING))
+    config = make_config(source="before.mp4", zones={}, scene={"learn_s": 1, "for_s": 1})
+    config["segmentation"] |= {"every_s": 0.2, "min_s": 0.2, "moving": ["person"]}
+    config["state_dir"] = "views"
+
+    with DaemonProcess(site, config) as daemon:
+        wait_until((site / "views" / "views.json").exists)
+        assert daemon.stop() == 0
+    with DaemonProcess(site, config, arguments=["--for", "5"]) as again:
+        assert again.process.wait(60) == 0
+    config["cameras"]["door"]["source"] = "after.mp4"
+    with DaemonProcess(site, config) as after:
+        moved = after.wait_for_event("camera.moved")
+        assert after.stop() == 0
+
+    assert again.events
+    assert not any(event["type"] == "camera.moved" for event in again.events)
+    assert moved["details"]["difference"] == pytest.approx(0.3, abs=0.05)
+
+
 STREET = StreetSource(seed=3, width=320, height=180, fps=5.0, seconds=12.0, is_live=False)
 
 

@@ -18,6 +18,7 @@ from edged.map_assembly import (
     make_map_rules,
     make_map_watch,
     open_configured_segmenter,
+    static_classes,
     watches_views,
 )
 from edged.rules.settings import AreaRuleSettings, AreaSettings, ShareRule
@@ -67,16 +68,18 @@ def test_view_has_every_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """And leaves out what moves, by name or by the names that are given."""
     made: list[tuple] = []
 
-    def make_watch(settings: object, is_static: np.ndarray) -> None:
-        made.append((settings.for_s, settings.learn_s, settings.min_difference_ratio, is_static.tolist()))
+    def make_watch(settings: object, is_static: np.ndarray, views: tuple) -> None:
+        made.append((settings.for_s, settings.learn_s, settings.min_difference_ratio, is_static.tolist(), views))
 
     monkeypatch.setattr(map_assembly.SceneWatch, "__init__", lambda self, *given: make_watch(*given))
     scene = {"for_s": 7, "learn_s": 8, "min_difference_ratio": 0.4}
     for segmentation in ({}, {"moving": ["wall"]}):
         config = read(scene=scene, segmentation=segmentation)
-        make_map_rules(config.cameras["door"], config, MANIFEST)
+        make_map_rules(config.cameras["door"], config, MANIFEST, views=("learnt",))
 
-    assert made == [(7, 8, 0.4, [True, True, False, False]), (7, 8, 0.4, [True, False, True, True])]
+    stay = [[True, True, False, False], [True, False, True, True]]
+    assert made == [(7, 8, 0.4, each, ("learnt",)) for each in stay]
+    assert static_classes(config, MANIFEST) == ("road", "car", "person")
 
 
 @pytest.mark.parametrize(
