@@ -218,6 +218,8 @@ class Daemon:
                 quality=read_clock_quality,
                 sinks=sinks,
             )
+            for gone in sorted(counters.keys() - config.cameras.keys()):  # every camera that ever ran here has counters
+                self._journal.take_back(gone)
             pipelines = {
                 name: assembly.make_pipeline(
                     camera,

@@ -96,6 +96,8 @@ class Printer:
 
     def _as_text(self, received: Received, *, is_event: bool) -> str | None:
         last = received.topic.rsplit("/", maxsplit=1)[-1]
+        if not received.body and not is_event:
+            return self._painted(f"{_now():<13} {_plain(received.topic)} is no more", _DIM)
         try:
             if is_event:
                 event = decode_event(received.body)

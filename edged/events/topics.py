@@ -37,6 +37,11 @@ def areas_topic(camera: str) -> str:
     return f"{camera}/areas"
 
 
+def retained_topics(camera: str) -> tuple[str, ...]:
+    """All that the broker keeps of a camera."""
+    return camera_state_topic(camera), counters_topic(camera), areas_topic(camera)
+
+
 def answer_topic(command: str) -> str:
     """Where the answer to a command goes that does not say where."""
     return f"{ANSWER_TREE}/{command}"

@@ -11,7 +11,7 @@ from edged.events import wire
 from edged.events.areas import Areas
 from edged.events.counts import Counts
 from edged.events.event import Event
-from edged.events.topics import areas_topic, camera_state_topic, counters_topic, event_topic
+from edged.events.topics import areas_topic, camera_state_topic, counters_topic, event_topic, retained_topics
 from edged.rules.counters import CounterState
 from edged.runtime.camera_status import CameraSnapshot
 from edged.sinks.base import Message, MessageKind, Sink
@@ -123,6 +123,11 @@ class Journal:
             maps_fallback=maps_fallback,
         )
         self._send(Message(MessageKind.STATE, camera_state_topic(camera), body))
+
+    def take_back(self, camera: str) -> None:
+        """Have the broker keep nothing more of a camera: an empty retained message, by MQTT 3.1.1 section 3.3.1.3."""
+        for topic in retained_topics(camera):
+            self._send(Message(MessageKind.STATE, topic, b""))
 
     def _send(self, message: Message) -> None:
         for sink in self._sinks:

@@ -167,7 +167,8 @@ class Listener:
         self.client.loop_start()
 
     def _hear(self, _client, _data, message) -> None:
-        self.messages.append((message.topic, json.loads(message.payload), message.retain))
+        if message.payload:
+            self.messages.append((message.topic, json.loads(message.payload), message.retain))
 
     def areas(self) -> list[dict]:
         return [body for topic, body, _ in self.messages if topic.endswith("/areas")]
@@ -204,6 +205,12 @@ def test_areas_are_kept_by_the_broker_and_follow_the_configuration(site):
         with DaemonProcess(site, config) as daemon, listening(broker.port) as again:
             wait_until(lambda: any(each["zones"] for each in again.areas()), timeout_s=60)
             daemon.stop()
+        config["cameras"] = {"yard": config["cameras"]["door"]}
+        with DaemonProcess(site, config) as daemon:
+            daemon.wait_for_log("maps ready: scene")
+            with listening(broker.port) as last:
+                wait_until(lambda: any(each["zones"] for each in last.areas()), timeout_s=60)
+                daemon.stop()
 
     topic, kept, is_retained = late.messages[0]
     answer = next(body for topic, body, _ in late.messages if "answer" in topic)
@@ -218,6 +225,7 @@ def test_areas_are_kept_by_the_broker_and_follow_the_configuration(site):
     assert set(answer["answer"]["classes"]) <= {"road", "car", "person"}
     assert "picture" not in late.areas()[-1]
     assert next(list(each["zones"]) for each in again.areas() if each["zones"]) == ["yard"]
+    assert {topic for topic, _, _ in last.messages} == {"edged/gate/yard/areas"}
 
 
 def test_camera_that_is_pushed_while_edged_is_off_is_noticed_after_the_start(site):

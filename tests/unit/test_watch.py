@@ -78,6 +78,15 @@ def test_printer_foreign_message_is_shown_by_its_topic(foreign):
     assert "not a message of edged" in text
 
 
+@pytest.mark.parametrize("topic", ["state", "counters", "areas"])
+def test_printer_says_what_a_broker_no_longer_keeps(topic):
+    """Of a camera that was taken out of the configuration."""
+    text, printer = shown(received(b"", topic=f"edged/gate/door/{topic}"))
+
+    assert f"edged/gate/door/{topic} is no more" in text
+    assert printer.events == 0
+
+
 def test_printer_text_that_commands_a_terminal_is_defused():
     """A message cannot clear the screen, rename the window or start a new line."""
     text, _ = shown(

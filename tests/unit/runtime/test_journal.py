@@ -50,6 +50,23 @@ def test_journal_numbers_each_camera_from_one():
     assert ids == ["gate/abc/door/1", "gate/abc/door/2", "gate/abc/yard/1", "gate/abc/door/3"]
 
 
+def test_journal_takes_back_what_a_broker_keeps_of_a_camera():
+    """All that it ever says of one, retained and empty."""
+    sink = ListSink()
+    journal = make_journal(sink)
+    journal.publish_counts("door", Counts({}, {}), kept=CounterState())
+    journal.publish_areas("door", None)
+    status = CameraStatus(CameraState.ONLINE, now_s=0).snapshot()
+    journal.publish_camera_state("door", status, fps_captured=5, fps_analysed=5)
+    said = {message.topic for message in sink.messages}
+    sink.messages.clear()
+
+    journal.take_back("door")
+
+    assert {message.topic for message in sink.messages} == said
+    assert {(message.kind, message.body) for message in sink.messages} == {(MessageKind.STATE, b"")}
+
+
 def test_journal_stamps_the_time_of_the_frame_not_of_the_sending():
     """captured_at is the frame's moment on the wall clock; the message keeps its monotonic time for latency."""
     sink, clock = ListSink(), FakeClock(offset_s=1_700_000_000.0)
