@@ -41,6 +41,7 @@ from edged.map_assembly import (
 )
 from edged.models.manifest import DetectorManifest, SegmenterManifest
 from edged.pipeline import CameraPipeline, FrameResult
+from edged.rules.scene import SceneMemory
 from edged.runtime.analysis import Analysis, RuleChange
 from edged.runtime.backoff import Backoff
 from edged.runtime.board import FrameBoard, LatestFrame
@@ -51,7 +52,7 @@ from edged.runtime.counter_store import CounterStore
 from edged.runtime.device_commands import make_ping, with_describe
 from edged.runtime.faces import FaceWatch
 from edged.runtime.gallery_commands import GalleryDesk, make_gallery_commands
-from edged.runtime.interpreter import settle_interpreter, tell_where_it_hangs, yield_processor
+from edged.runtime.interpreter import has_terminal, setter, settle_interpreter, tell_where_it_hangs, yield_processor
 from edged.runtime.journal import Journal
 from edged.runtime.loop import Loop
 from edged.runtime.map_commands import make_map_commands
@@ -60,7 +61,7 @@ from edged.runtime.pacing import Interval
 from edged.runtime.recorder import Overlay, Recorder
 from edged.runtime.supervisor import LoopFailureError, Supervisor
 from edged.runtime.systemd import Notifier
-from edged.runtime.view_store import Views, ViewStore
+from edged.runtime.view_store import ViewStore
 from edged.sinks.base import Sink
 from edged.sinks.mqtt import MqttSink
 from edged.sinks.video import VideoWriter
@@ -106,9 +107,9 @@ def run(arguments: argparse.Namespace) -> int:
     """`edged run`: watch the cameras until told to stop."""
     stop, reload = threading.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    if not sys.stdin or not sys.stdin.isatty():  # a terminal that is closed sends it, too, and means the end
-        signal.signal(signal.SIGHUP, lambda *_: reload.set())
+        signal.signal(number, setter(stop))
+    if not has_terminal():  # one that is closed sends it, too, and means the end
+        signal.signal(signal.SIGHUP, setter(reload))
     tell_where_it_hangs()
     read_config = partial(load_config, arguments.config, overrides=assembly.parse_overrides(arguments.set))
     config = read_config()
@@ -205,7 +206,7 @@ class Daemon:
             self._classes = manifest.classes
             face_engines = self._make_face_watch(manifest) if config.faces.enabled else None
             segmenter_manifest = self._make_map_watch() if config.segmentation.enabled else None
-            views = self._load_views(state, segmenter_manifest)
+            memories = self._load_views(state, segmenter_manifest)
             store = CounterStore(state)
             counters = store.load()
             epoch = secrets.token_hex(6)
@@ -226,7 +227,7 @@ class Daemon:
                     config,
                     manifest,
                     counters=counters.get(name),
-                    map_rules=make_map_rules(camera, config, segmenter_manifest, views=views.get(name, ())),
+                    map_rules=make_map_rules(camera, config, segmenter_manifest, memory=memories.get(name)),
                 )
                 for name, camera in config.cameras.items()
                 if camera.enabled
@@ -257,7 +258,7 @@ class Daemon:
         self._maps = make_map_watch(self._config, now_s=self._clock.now_s, on_map=self._board.wake)
         return manifest
 
-    def _load_views(self, state: StateDirectory, manifest: SegmenterManifest | None) -> Mapping[str, Views]:
+    def _load_views(self, state: StateDirectory, manifest: SegmenterManifest | None) -> Mapping[str, SceneMemory]:
         """What the cameras had learnt to see by the last stop."""
         if manifest is None:
             return {}
@@ -389,6 +390,10 @@ class Daemon:
         fps = {name: camera.fps for name, camera in cameras.items()}
         return Recorder(directory, VideoWriter, overlays=overlays, fps=fps, details=self._details, most_s=self._record_s)
 
+    def _make_overlay_change(self, name: str) -> Callable[[], None]:
+        """What has the recorder hide as the configuration says from now on: results and overlay go by the same rules."""
+        return partial(self._recorder.change_overlay, name, self._make_overlay(name)) if self._recorder else lambda: None
+
     def _make_overlay(self, name: str) -> Overlay:
         camera = self._config.cameras[name]
         return assembly.make_overlay(camera, self._classes, caption=name, privacy=assembly.make_privacy(camera))
@@ -477,14 +482,25 @@ class Daemon:
                 logger.warning("configuration: %s", warning)
             for name in changes.cameras:
                 camera = changes.config.cameras[name]
-                self._changes.put(RuleChange(name, assembly.make_rule_settings(camera), make_area_settings(camera)))
-                if self._recorder:
-                    self._recorder.change_overlay(name, self._make_overlay(name))
+                rules, areas = assembly.make_rule_settings(camera), make_area_settings(camera)
+                self._changes.put(RuleChange(name, rules, areas, self._make_overlay_change(name)))
             self._board.wake()
             logger.info("configuration read again: changed cameras: %s", ", ".join(changes.cameras) or "none")
             if changes.waiting:
                 logger.warning("these keys count after a restart: %s", ", ".join(map(format_path, changes.waiting)))
+                self._warn_of_next_start(read)
         self._notifier.ready(self._summary(sinks))
+
+    def _warn_of_next_start(self, config: Config) -> None:
+        """Say now what a start would refuse: who changed it is still there."""
+        try:
+            assembly.find_manifest(config)
+            if config.faces.enabled:
+                find_face_engines(config)
+            if config.segmentation.enabled:
+                find_segmenter(config)
+        except ConfigError as error:
+            logger.error("edged would not start with this configuration: %s", error)
 
     def _publish_states(self, *, all_of_them: bool) -> None:
         for name, status in self._statuses.items():

@@ -20,6 +20,7 @@ from edged.config.source import read_source_argument
 from edged.daemon import Daemon
 from edged.errors import InputError
 from edged.log import configure_logging
+from edged.runtime.interpreter import setter
 from edged.runtime.systemd import Notifier
 
 CAMERA = "street"
@@ -56,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Start the parts, say where everything is, stop them again."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, setter(stop))
     source = None if arguments.source is None else read_source_argument(arguments.source)
     out: Path = arguments.out
     try:

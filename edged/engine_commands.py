@@ -42,6 +42,7 @@ from edged.errors import (
 )
 from edged.models.manifest import PRECISIONS, Manifest, find_engine, list_engines, load_manifest
 from edged.parity import draw_pictures, limits_of
+from edged.runtime.interpreter import setter
 from edged.sources.folder import FolderSource
 from edged.state import StateDirectory
 from edged.types import Pixels
@@ -379,7 +380,7 @@ class ProgressLine:
 def _cancelling() -> Iterator[threading.Event]:
     """An event that Ctrl-C and SIGTERM set while the context is open."""
     cancelled = threading.Event()
-    before = {number: signal.signal(number, lambda *_: cancelled.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, setter(cancelled)) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield cancelled
     finally:

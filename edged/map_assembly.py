@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from edged.engine_opening import OpenedNetwork, open_configured_network
 from edged.errors import ConfigError, ModelError
 from edged.models.manifest import SegmenterManifest, find_engine, load_manifest
 from edged.pipeline import MapRules
-from edged.rules.scene import SceneSettings, SceneWatch, View
+from edged.rules.scene import SceneMemory, SceneSettings, SceneWatch
 from edged.rules.settings import AreaRuleSettings, AreaSettings, ShareRule
 from edged.rules.surfaces import GROUND, MOVING, AreaRules
 from edged.runtime.maps import MapPace, MapWatch
@@ -71,13 +71,13 @@ def make_map_watch(config: Config, *, now_s: Callable[[], float], on_map: Callab
 
 
 def make_map_rules(
-    camera: CameraConfig, config: Config, manifest: SegmenterManifest | None, *, views: Sequence[View] = ()
+    camera: CameraConfig, config: Config, manifest: SegmenterManifest | None, *, memory: SceneMemory | None = None
 ) -> MapRules | None:
     """What follows from the maps of one camera; None where none are made.
 
     Args:
         manifest: of the segmenter; None: there is none.
-        views: those that the camera learnt before a restart.
+        memory: what the camera knew of its views before a restart.
     """
     if manifest is None or not makes_maps(camera):
         return None
@@ -86,7 +86,7 @@ def make_map_rules(
     surfaces = GROUND if settings.surfaces is None else frozenset(settings.surfaces)
     view = None
     if camera.scene.enabled and watches_views(config, manifest):
-        view = SceneWatch(_make_scene_settings(camera.scene), _are_static(config, manifest), views)
+        view = SceneWatch(_make_scene_settings(camera.scene), _are_static(config, manifest), memory)
     return MapRules(areas, view, surfaces)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edged.backends.base import Ticket
 from edged.events.areas import Areas
@@ -16,7 +16,7 @@ from edged.events.event import Event, EventType, ObjectFacts
 from edged.models.detector import Detector, DetectorThresholds, SizeLimits, filter_detections
 from edged.rules.counters import CounterState
 from edged.rules.engine import Rules
-from edged.rules.scene import Grid, Moved, SceneState, SceneWatch, View
+from edged.rules.scene import Grid, Moved, SceneMemory, SceneState, SceneWatch
 from edged.rules.settings import AreaRuleSettings, RuleSettings
 from edged.rules.surfaces import AreaRules, AreaShares, Ground, MapMoment
 from edged.tracking.tracker import Tracker
@@ -168,6 +168,7 @@ class CameraPipeline:
         self._rules = rules
         self._map_rules = map_rules
         self._size: tuple[int, int] | None = None
+        self._newest_s = 0.0
         self._is_undecided = False
 
     @property
@@ -204,9 +205,9 @@ class CameraPipeline:
         return self._map_rules.view.state if self._map_rules and self._map_rules.view else None
 
     @property
-    def views(self) -> tuple[View, ...]:
-        """Those that it has learnt, as they are now."""
-        return self._map_rules.view.views if self._map_rules and self._map_rules.view else ()
+    def scene_memory(self) -> SceneMemory:
+        """What it knows of its views now."""
+        return self._map_rules.view.memory if self._map_rules and self._map_rules.view else SceneMemory()
 
     def needs_detection(self, frame: Frame) -> bool:
         """Whether something may have changed since the last frame that the detector saw, or is not yet decided."""
@@ -218,6 +219,7 @@ class CameraPipeline:
 
     def follow(self, frame: Frame, detections: Detections | None, timer: StageTimer) -> tuple[Tracks, tuple[Event, ...]]:
         """Tracks and rules for one frame; `detections` is None when it was still."""
+        self._newest_s = frame.captured_s
         events = self._follow_size(frame)
         tracks = self._track(frame, detections)
         timer.end("track")
@@ -254,12 +256,20 @@ class CameraPipeline:
         moved = rules.view.update(mapped.grid, mapped.captured_s) if rules.view else None
         return (*events, *([] if moved is None else [_moved_event(moved, moment)]))
 
-    def change(self, rules: RuleSettings, areas: AreaRuleSettings, *, now_s: float) -> tuple[Event, ...]:
-        """Judge by other rules from the next frame and the next map on; `areas` count where maps are made."""
-        events = self._rules.change(rules, now_s=now_s)
+    def change(self, rules: RuleSettings, areas: AreaRuleSettings) -> tuple[Event, ...]:
+        """Judge by other rules from the next frame and the next map on; `areas` count where maps are made.
+
+        Where zones lie elsewhere, or something else is told of them, nothing is known of the areas until that map.
+        """
+        moved = rules.polygons != self._rules.polygons
+        events = self._rules.change(rules)
         if self._map_rules:
             width, height = self._size or (1, 1)
-            events += self._map_rules.areas.change(areas, MapMoment(now_s, 0, width, height))
+            events += self._map_rules.areas.change(areas, MapMoment(self._newest_s, 0, width, height))
+            if moved:
+                self._map_rules.areas.forget()
+        if moved and self.scene:
+            self.scene = replace(self.scene, shares=AreaShares(self.scene.shares.picture, {}))
         return tuple(events)
 
     def end(self, *, now_s: float) -> tuple[Event, ...]:

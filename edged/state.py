@@ -100,6 +100,8 @@ class StateDirectory:
             self._sync_names()
         except OSError as error:
             raise StateError(f"{path} could not be written: {error.strerror}") from error
+        except ValueError as error:
+            raise StateError(f"{path} could not be written: {error}") from error
 
     def _sync_names(self) -> None:
         """A new name is on disk only once its directory is."""

@@ -45,7 +45,7 @@ class DaemonProcess:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "edged", "run", "--config", str(self.config_path), *self._arguments],
             cwd=self.directory,
-            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # without a terminal, as a service
             env=environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -17,7 +17,7 @@ from edged.events.event import Event, EventType, ObjectFacts
 from edged.rules.counters import CounterState
 from edged.rules.lines import Line
 from edged.rules.objects import KnownObject, admits, is_same_answer
-from edged.rules.settings import RuleSettings
+from edged.rules.settings import Point, RuleSettings
 from edged.rules.surfaces import Ground
 from edged.rules.zones import CrowdChange, Dwelt, Entered, Left, Zone
 from edged.types import FaceDecision, Track, Tracks
@@ -60,7 +60,9 @@ class Rules:
         self._zones: list[Zone] = []
         self._lines: list[Line] = []
         self._class_names = tuple(class_names)
+        self._newest_s = 0.0
         self._known: dict[int, KnownObject] = {}
+        self._unplaced: set[int] = set()
         self._counters = counters or CounterState()
         self._count_changes = 0
         self._ground: Ground | None = None
@@ -70,6 +72,11 @@ class Rules:
     def count_changes(self) -> int:
         """How often `counts()` has changed; a reader that sees a new number publishes."""
         return self._count_changes
+
+    @property
+    def polygons(self) -> Mapping[str, tuple[Point, ...]]:
+        """Where each zone lies, by its name."""
+        return {zone.name: zone.settings.polygon_norm for zone in self._zones}
 
     def counters(self) -> CounterState:
         """The totals to keep over a restart, those of rules that are gone included."""
@@ -99,6 +106,7 @@ class Rules:
             width, height: its size, pixels.
         """
         moment = _Moment(now_s, frame_seq, width, height)
+        self._newest_s = now_s
         self._resize(width, height)
         confirmed = tracks.confirmed
         seen = self._follow(confirmed, moment)
@@ -134,24 +142,25 @@ class Rules:
             return []
         return [_identity_event(thing, former, _Moment(now_s, frame_seq, width, height))]
 
-    def change(self, settings: RuleSettings, *, now_s: float) -> list[Event]:
+    def change(self, settings: RuleSettings) -> list[Event]:
         """From the next frame on these are the zones, lines and objects that count; what is known by name goes on.
 
-        Who is in a zone that is no more leaves it now, and its crowd is over. A zone of the same name keeps who is in it, until
-        the next frame shows whether they still are. A line that lies elsewhere forgets where objects were.
+        Who is in a zone that is no more leaves it with the newest frame, and its crowd is over. A zone of the same name keeps
+        who is in it, until the next frame shows whether they still are. A line that lies elsewhere forgets where objects were.
         """
-        moment = _Moment(now_s, 0, *self._size)
+        moment = _Moment(self._newest_s, 0, *self._size)
         remaining = {zone.name: zone for zone in settings.zones}
         events = []
         for zone in self._zones:
-            for thing in self._known.values() if zone.name not in remaining else ():
-                move = zone.dissolve(thing, now_s=now_s)
+            for thing in self._known_in_order() if zone.name not in remaining else ():
+                move = zone.dissolve(thing, now_s=self._newest_s)
                 if move is not None:
                     events.append(self._zone_event(zone, thing, move, moment))
             if zone.name not in remaining or remaining[zone.name].crowd is None:
                 events += self._crowd_event(zone, zone.end_crowd(), moment)
         self._take_over(settings)
         self._count_changes += 1
+        self._unplaced = set(self._known)
         return events
 
     def stand_on(self, ground: Ground | None) -> None:
@@ -159,17 +168,20 @@ class Rules:
         self._ground = ground
 
     def objects(self) -> dict[int, ObjectFacts]:
-        """What is known of every object, by the number of its track."""
-        return {number: thing.facts() for number, thing in self._known.items()}
+        """What is known of every object, by the number of its track; nothing of one that zones of now have not yet looked at."""
+        return {number: thing.facts() for number, thing in self._known.items() if number not in self._unplaced}
 
     def finish(self, *, now_s: float) -> list[Event]:
         """End every object and close every crowd, at a moment that no frame decided."""
         moment = _Moment(now_s, 0, *self._size)
-        ended = [self._known[number] for number in sorted(self._known)]
+        ended = self._known_in_order()
         events = self._judge_zones([], dict.fromkeys(self._anchors, ()), ended, moment)
         for zone in self._zones:
             events += self._crowd_event(zone, zone.end_crowd(), moment)
         return events + self._end(ended, moment)
+
+    def _known_in_order(self) -> list[KnownObject]:
+        return [self._known[number] for number in sorted(self._known)]
 
     def _take_over(self, settings: RuleSettings) -> None:
         width, height = self._size
@@ -204,6 +216,7 @@ class Rules:
             thing.follow(track, class_name, now_s=moment.now_s, width=moment.width, height=moment.height)
             if self._ground is not None:
                 thing.stand_on(self._ground.under(thing.corners), now_s=moment.now_s)
+            self._unplaced.discard(track.number)
             seen.append(thing)
         return seen
 
@@ -295,6 +308,7 @@ class Rules:
         events = []
         for thing in ended:
             del self._known[thing.number]
+            self._unplaced.discard(thing.number)
             for line in self._lines:
                 line.end(thing)
             if thing.is_announced:

@@ -32,9 +32,9 @@ class Line:
         self.resize(width=width, height=height)
 
     def change(self, settings: LineSettings, *, width: int, height: int) -> None:
-        """The line is another one from now on; where objects were is forgotten if anything of it differs."""
-        if settings != self.settings:
-            self.settings = settings
+        """The line is another one from now on; where objects were is forgotten if it lies elsewhere."""
+        former, self.settings = self.settings, settings
+        if _place(settings) != _place(former):
             self.resize(width=width, height=height)
 
     def resize(self, *, width: int, height: int) -> None:
@@ -74,6 +74,10 @@ class Line:
     def end(self, thing: KnownObject) -> None:
         """Forget an object that is gone."""
         self._paths.pop(thing.number, None)
+
+
+def _place(settings: LineSettings) -> tuple[object, ...]:
+    return settings.start_norm, settings.end_norm, settings.anchor
 
 
 @dataclass(slots=True)

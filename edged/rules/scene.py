@@ -7,7 +7,7 @@ people) is left out, so a bus that passes changes little, and no longer than it 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -109,12 +109,14 @@ class View:
         weights: (ROWS, COLUMNS, 1), of how many maps; a cell of none is unknown.
         usual: difference of a map of it, in the mean.
         n_maps: so many have taught it.
+        number: of the views that its camera has learnt, from 1.
     """
 
     shares: Grid
     weights: NDArray[np.float64]
     usual: float = 0.0
     n_maps: int = 0
+    number: int = 0
 
     @classmethod
     def unknown(cls, n_classes: int) -> View:
@@ -123,7 +125,7 @@ class View:
 
     def copy(self) -> View:
         """One that stays as it is now."""
-        return View(self.shares.copy(), self.weights.copy(), self.usual, self.n_maps)
+        return View(self.shares.copy(), self.weights.copy(), self.usual, self.n_maps, self.number)
 
     def to_json(self) -> dict[str, object]:
         """A document of plain JSON values that `from_json` reads."""
@@ -132,6 +134,7 @@ class View:
             "weights": self.weights[..., 0].tolist(),
             "usual": round(self.usual, 6),
             "maps": self.n_maps,
+            "number": self.number,
         }
 
     @classmethod
@@ -143,14 +146,18 @@ class View:
         """
         try:
             shares, weights = (np.array(document[key], np.float64) for key in ("shares", "weights"))  # type: ignore[index]
-            view = cls(shares, weights[..., None], float(document["usual"]), int(document["maps"]))  # type: ignore[index]
+            usual, n_maps, number = (document[key] for key in ("usual", "maps", "number"))  # type: ignore[index]
+            view = cls(shares, weights[..., None], float(usual), int(n_maps), int(number))
         except (TypeError, ValueError, LookupError, OverflowError) as error:
-            raise StateError(f"views: expected shares, weights, usual and maps, got {type(document).__name__}") from error
+            raise StateError(f"expected shares, weights, usual, maps and number, got {type(document).__name__}") from error
         if shares.shape != (ROWS, COLUMNS, n_classes) or weights.shape != (ROWS, COLUMNS):
-            raise StateError(f"views: expected {ROWS} x {COLUMNS} x {n_classes}, got {shares.shape} and {weights.shape}")
-        are_shares = bool(np.all((shares >= 0) & (shares <= 1))) and 0 <= view.usual <= 1
-        if not are_shares or np.any(weights < 0) or view.n_maps < 0:
-            raise StateError("views: shares and usual must be 0 to 1, weights and maps 0 or more")
+            raise StateError(f"expected {ROWS} x {COLUMNS} x {n_classes}, got {shares.shape} and {weights.shape}")
+        if not (np.all((shares >= 0) & (shares <= 1)) and 0 <= view.usual <= 1):
+            raise StateError("shares and usual must be 0 to 1")
+        if not (np.all((weights >= 0) & np.isfinite(weights)) and view.n_maps > 0 and view.number > 0):
+            raise StateError("weights must be 0 or more, maps and number 1 or more")
+        if np.count_nonzero(weights) < LEAST_CELLS_RATIO * weights.size:
+            raise StateError("too few cells are known")
         return view
 
     def difference(self, shares: Grid, counts: NDArray[np.bool_]) -> float | None:
@@ -178,12 +185,40 @@ class View:
         self.usual += weight * (difference - self.usual)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SceneMemory:
+    """What one camera knows of its views, as it is at a moment.
+
+    Attributes:
+        views: those that it has learnt.
+        is_changed: it was said that it shows none of them.
+    """
+
+    views: tuple[View, ...] = ()
+    is_changed: bool = False
+
+    def to_json(self) -> dict[str, object]:
+        """A document of plain JSON values that `from_json` reads."""
+        return {"views": [view.to_json() for view in self.views], "changed": self.is_changed}
+
+    @classmethod
+    def from_json(cls, document: object, *, n_classes: int) -> SceneMemory:
+        """The memory that `to_json` wrote.
+
+        Raises:
+            StateError: the document is not one of ours.
+        """
+        if not isinstance(document, Mapping) or not isinstance(views := document.get("views"), list) or len(views) > MOST_VIEWS:
+            raise StateError(f"expected at most {MOST_VIEWS} views and whether they are changed, got {type(document).__name__}")
+        return cls(tuple(View.from_json(view, n_classes=n_classes) for view in views), document.get("changed") is True)
+
+
 class SceneWatch:
     """Learns what one camera shows, and notices when it is something else. Used by one thread.
 
     Args:
         is_static: (C,) whether a class of the network stays where it is; of at least `LEAST_CLASSES`, or nothing could change.
-        views: those that it learnt before a restart, of the classes that stay.
+        memory: what it knew before a restart, of the classes that stay.
 
     Raises:
         ValueError: too few do.
@@ -191,21 +226,22 @@ class SceneWatch:
 
     LEAST_CLASSES = 2
 
-    def __init__(self, settings: SceneSettings, is_static: NDArray[np.bool_], views: Sequence[View] = ()) -> None:
+    def __init__(self, settings: SceneSettings, is_static: NDArray[np.bool_], memory: SceneMemory | None = None) -> None:
         if np.count_nonzero(is_static) < self.LEAST_CLASSES:
             raise ValueError(f"a view needs at least {self.LEAST_CLASSES} classes that do not move")
         self._settings = settings
         self._is_static = is_static
-        self._views = list(views)
-        self.state = SceneState.LEARNING
+        memory = memory or SceneMemory()
+        self._views = [view.copy() for view in memory.views]
+        self.state = SceneState.CHANGED if memory.is_changed else SceneState.LEARNING
         self._differs_since_s: float | None = None
         self._newest_s: float | None = None
         self._start_learning()
 
     @property
-    def views(self) -> tuple[View, ...]:
-        """Those that were learnt, as they are now."""
-        return tuple(view.copy() for view in self._views)
+    def memory(self) -> SceneMemory:
+        """What it knows now."""
+        return SceneMemory(tuple(view.copy() for view in self._views), self.state is SceneState.CHANGED)
 
     @property
     def is_undecided(self) -> bool:
@@ -274,6 +310,7 @@ class SceneWatch:
         has_lasted = now_s - self._learns_since_s >= self._settings.learn_s - TIME_TOLERANCE_S
         is_awaited = self.state is SceneState.CHANGED or not self._views
         if has_lasted and self._candidate.n_maps >= LEAST_MAPS and is_awaited:
+            self._candidate.number = 1 + max((view.number for view in self._views), default=0)
             self._views = [*self._views, self._candidate][-MOST_VIEWS:]
             self.state = SceneState.SAME
             self._differs_since_s = None

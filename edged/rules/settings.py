@@ -237,6 +237,11 @@ class RuleSettings:
     lines: tuple[LineSettings, ...] = ()
     objects: ObjectSettings = field(default_factory=ObjectSettings)
 
+    @property
+    def polygons(self) -> Mapping[str, tuple[Point, ...]]:
+        """Where each zone lies, by its name."""
+        return {zone.name: zone.polygon_norm for zone in self.zones}
+
     def __post_init__(self) -> None:
         _check_names("zone", [zone.name for zone in self.zones], most=MAX_ZONES)
         _check_names("line", [line.name for line in self.lines], most=MAX_LINES)

@@ -121,8 +121,10 @@ class _Watched:
         return self.began, self.rule.name
 
     def go_on_from(self, former: _Watched) -> None:
-        """It stands where the one that it replaces stood."""
+        """It stands where the one that it replaces stood; what that was waiting for begins anew if it is another rule."""
         self.is_on, self.on_since_s = former.is_on, former.on_since_s
+        if self.rule == former.rule:
+            self.differs_since_s = former.differs_since_s
 
     @property
     def is_waiting(self) -> bool:
@@ -225,12 +227,14 @@ class AreaRules:
         What a rule that is no more has said is over now. Of the areas nothing is known until that map.
 
         Args:
-            settings: as those before.
-            moment: now, which no picture decided.
+            settings: as those before; where nothing of them differs, nothing happens.
+            moment: of the newest picture.
 
         Raises:
             ValueError: a class is not one of the network's; nothing has changed then.
         """
+        if settings == self._settings:
+            return []
         former, self._zones = self._zones, self._watch_all(settings)
         self._settings = settings
         self.forget()

@@ -86,11 +86,10 @@ class Zone:
 
     def change(self, settings: ZoneSettings, *, width: int, height: int) -> None:
         """The zone is another one from now on. Who is in it stays, until their next look says otherwise."""
-        former, self.settings = self.settings, settings
+        self.settings = settings
         self.resize(width=width, height=height)
-        if (settings.dwell_s, settings.dwell_repeat_s) != (former.dwell_s, former.dwell_repeat_s):
-            for stay in self._stays.values():
-                stay.report_after_s = settings.dwell_s
+        for stay in self._stays.values():
+            stay.report_after_s = self._next_report(stay)
 
     def look(self, thing: KnownObject, x: float, y: float, *, now_s: float) -> Entered | Dwelt | Left | None:
         """What the object's newest anchor point (frame pixels) changes.
@@ -167,9 +166,16 @@ class Zone:
         dwell_s = now_s - stay.entered_s
         if stay.report_after_s is None or dwell_s < stay.report_after_s - TIME_TOLERANCE_S:
             return None
-        repeat_s = self.settings.dwell_repeat_s
-        stay.report_after_s = None if repeat_s is None else dwell_s + repeat_s
+        stay.reported_s = dwell_s
+        stay.report_after_s = self._next_report(stay)
         return Dwelt(dwell_s)
+
+    def _next_report(self, stay: _Stay) -> float | None:
+        """After how long in the zone its stay is to be reported next."""
+        if stay.reported_s is None:
+            return self.settings.dwell_s
+        repeat_s = self.settings.dwell_repeat_s
+        return None if repeat_s is None else stay.reported_s + repeat_s
 
     def _leave(self, thing: KnownObject, reason: LeaveReason, *, until_s: float) -> Left:
         stay = self._stays.pop(thing.number)
@@ -191,11 +197,13 @@ class _Stay:
     Attributes:
         entered_s: since when.
         report_after_s: after how long in it the next dwell report is due.
+        reported_s: after how long in it the last one was given.
         hidden_since_s: since when it seems to be outside, half hidden; None while it is not so.
     """
 
     entered_s: float
     report_after_s: float | None
+    reported_s: float | None = None
     hidden_since_s: float | None = None
 
 

@@ -33,11 +33,13 @@ class RuleChange:
     Attributes:
         rules: its zones, lines and objects.
         areas: what is told of its zones, where maps are made.
+        on_taken: called between the last result by the rules before and the first by these.
     """
 
     camera: str
     rules: RuleSettings
     areas: AreaRuleSettings
+    on_taken: Callable[[], None] = lambda: None
 
 
 class Analysis:
@@ -149,10 +151,11 @@ class Analysis:
         """Rules that were changed meanwhile: they count from the next frame and the next map on."""
         while not self._changes.empty():
             change = self._changes.get()
-            camera = change.camera
-            if self._maps is not None:
-                self._maps.change_zones(camera, {zone.name: zone.polygon_norm for zone in change.rules.zones})
-            events = self._cameras[camera].change(change.rules, change.areas, now_s=self._clock.now_s())
+            camera, pipeline = change.camera, self._cameras[change.camera]
+            events = pipeline.change(change.rules, change.areas)
+            if self._maps is not None and pipeline.areas() is None:  # what is under way may be of other zones
+                self._maps.change_zones(camera, change.rules.polygons)
+            change.on_taken()
             self._journal.publish_events(camera, events, stages_ms={})
             self._publish_counts(camera)
             self._publish_areas(camera)
@@ -172,7 +175,7 @@ class Analysis:
             self._publish_areas(camera)
             self._statuses[camera].saw_scene(self._cameras[camera].scene_state)
             if self._views is not None:
-                self._views.note(camera, self._cameras[camera].views)
+                self._views.note(camera, self._cameras[camera].scene_memory)
 
     def _note_unreadable(self, cameras: set[str]) -> None:
         """Frames without a picture count as dropped; the first of a camera is logged."""

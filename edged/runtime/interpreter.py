@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _thread
+import contextlib
 import faulthandler
 import gc
 import os
@@ -9,6 +11,8 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
+from types import FrameType
 
 _YOUNG = 10_000
 """So many more containers made than freed begin a collection of cycles; Python's own 700 are reached by a crowded frame."""
@@ -43,6 +47,24 @@ def settle_interpreter() -> None:
     sys.setswitchinterval(_SWITCH_S)
 
 
+def setter(event: threading.Event) -> Callable[[int, FrameType | None], None]:
+    """A signal handler that sets an event.
+
+    A thread of its own does: the main thread, which runs the handler, may just then hold the event's lock, and would wait for
+    itself for ever.
+    """
+    return lambda number, frame: _thread.start_new_thread(event.set, ())  # type: ignore[func-returns-value]
+
+
+def has_terminal() -> bool:
+    """Whether this process belongs to a terminal, which sends SIGHUP to it when it is closed."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
 def tell_where_it_hangs() -> None:
     """From now on SIGUSR1 has every thread's name and stack written to standard error, and a crash or SIGABRT the stacks alone.
 
@@ -51,7 +73,16 @@ def tell_where_it_hangs() -> None:
     Source: cpython issue 116008.
     """
     faulthandler.enable()
-    signal.signal(signal.SIGUSR1, lambda *_: _write_stacks())
+    writing = threading.Lock()
+
+    def answer(*_: object) -> None:
+        if writing.acquire(blocking=False):  # another signal while one is answered adds nothing
+            try:
+                _write_stacks()
+            finally:
+                writing.release()
+
+    signal.signal(signal.SIGUSR1, answer)
 
 
 def _write_stacks() -> None:
@@ -61,4 +92,5 @@ def _write_stacks() -> None:
         for thread in threading.enumerate()
         if thread.ident in stacks
     ]
-    os.write(2, "\n".join(told).encode())  # the handler may interrupt a print: sys.stderr would refuse a second one in it
+    with contextlib.suppress(OSError):  # nobody reads, or not fast enough
+        os.write(2, "\n".join(told).encode(errors="backslashreplace"))  # past sys.stderr, which may be in use just now

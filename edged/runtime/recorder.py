@@ -66,14 +66,14 @@ class Recorder:
         self._overlays = dict(overlays)
         self._fps = fps
         self._details = details
-        self._queue: queue.Queue[tuple[FrameResult, Frame]] = queue.Queue(QUEUE)
+        self._queue: queue.Queue[_Waiting] = queue.Queue(QUEUE)
         self._left_out = 0
         self._most_s = most_s
         self._end_s: dict[str, float] = {}
         self._failed: set[str] = set()
 
     def change_overlay(self, camera: str, overlay: Overlay) -> None:
-        """Hide and draw otherwise from the next picture on; for any thread."""
+        """Hide and draw otherwise from the next result that is offered on."""
         self._overlays[camera] = overlay
 
     def put(self, result: FrameResult) -> None:
@@ -84,7 +84,7 @@ class Recorder:
         detail = self._details.get(frame.camera)
         picture = detail.near(frame.captured_s, tolerance_s=DETAIL_TOLERANCE_S) if detail else None
         try:
-            self._queue.put_nowait((result, picture or frame))
+            self._queue.put_nowait(_Waiting(result, picture or frame, self._overlays[frame.camera]))
         except queue.Full:
             self._left_out += 1
 
@@ -94,16 +94,18 @@ class Recorder:
         while not (loop.stopping and self._queue.empty()):
             loop.beat()
             try:
-                result, picture = self._queue.get(timeout=POLL_S)
+                waiting = self._queue.get(timeout=POLL_S)
             except queue.Empty:
                 continue
-            if result.frame.camera not in self._failed:
-                self._try(result.frame.camera, partial(self._write, result, picture, clips))
+            camera = waiting.result.frame.camera
+            if camera not in self._failed:
+                self._try(camera, partial(self._write, waiting, clips))
         for camera, clip in clips.items():
             self._try(camera, clip.writer.close)
         logger.info("clips written: folder=%s frames_left_out=%d", self._directory, self._left_out)
 
-    def _write(self, result: FrameResult, picture: Frame, clips: dict[str, _Clip]) -> None:
+    def _write(self, waiting: _Waiting, clips: dict[str, _Clip]) -> None:
+        result, picture = waiting.result, waiting.picture
         camera, size = result.frame.camera, (picture.width, picture.height)
         clip = clips.get(camera)
         is_makeshift = camera in self._details and picture is result.frame
@@ -112,7 +114,7 @@ class Recorder:
             return
         if clip is None or clip.size != size:
             clip = clips[camera] = self._next_clip(camera, size, after=clips.pop(camera, None))
-        clip.writer.write(self._overlays[camera](result, picture))
+        clip.writer.write(waiting.overlay(result, picture))
 
     def _next_clip(self, camera: str, size: tuple[int, int], *, after: _Clip | None) -> _Clip:
         """The clip that goes on with pictures of another size; the one before is finished."""
@@ -132,6 +134,15 @@ class Recorder:
         except (SinkError, OSError) as error:
             self._failed.add(camera)
             logger.error("clip is not written: camera=%s error=%s", camera, error)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting:
+    """What is to be written: a result, the picture that is drawn into, and what hides by the rules that made the result."""
+
+    result: FrameResult
+    picture: Frame
+    overlay: Overlay
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ def draw_overlay(
     """Draw a map, boxes, numbers, classes, names, zones and lines into a picture.
 
     A confirmed track has a thick box and a label, one lost from sight a thin box and a label, a tentative one a thin box.
-    The map tints the picture where it is not covered; a legend along the lower rim says in which colours, and how much of the
+    The map tints the picture where nothing is hidden; a legend along the lower rim says in which colours, and how much of the
     picture each class is.
 
     Args:
@@ -53,7 +53,7 @@ def draw_overlay(
     drawn = picture.pixels_rgb
     scale = text_scale(drawn.shape[0])
     if scene is not None:
-        tint_by_class(drawn, scene, but_not=picture.covered)
+        tint_by_class(drawn, scene, but_not=picture.hidden)
     for polygon in (zones or {}).values():
         _draw_zone(drawn, polygon)
     for name, (start_norm, end_norm) in (lines or {}).items():

@@ -22,11 +22,11 @@ _MOST_NAMED = 12
 _GAP_PX = 5
 
 
-def tint_by_class(drawn: Pixels, scene: SegmentationMap, *, but_not: Mask | None = None) -> None:
+def tint_by_class(drawn: Pixels, scene: SegmentationMap, *, but_not: Mask) -> None:
     """Give each pixel some of the colour of its class, much of it along the borders between classes.
 
     Args:
-        but_not: (H, W), pixels that stay as they are; None: none.
+        but_not: (H, W), pixels that stay as they are.
     """
     height, width = drawn.shape[:2]
     labels = resized(scene.labels, width=width, height=height)
@@ -36,9 +36,7 @@ def tint_by_class(drawn: Pixels, scene: SegmentationMap, *, but_not: Mask | None
     is_border = np.zeros((height, width), np.bool_)
     is_border[:, 1:] |= labels[:, 1:] != labels[:, :-1]
     is_border[1:] |= labels[1:] != labels[:-1]
-    is_tinted = ~mask_of(labels, [number for number, name in enumerate(scene.classes) if name == BACKGROUND])
-    if but_not is not None:
-        is_tinted &= ~but_not
+    is_tinted = ~(but_not | mask_of(labels, [number for number, name in enumerate(scene.classes) if name == BACKGROUND]))
     for opacity, mask in ((_TINT, is_tinted & ~is_border), (_BORDER_TINT, is_tinted & is_border)):
         cv2.copyTo(cv2.addWeighted(painted, opacity, drawn, 1 - opacity, 0), mask.astype(np.uint8), drawn)
 

@@ -50,11 +50,11 @@ class PublicPicture:
 
     Attributes:
         pixels_rgb: (H, W, 3) uint8 RGB, a copy of its own; may be drawn into.
-        covered: (H, W), where covers lie: nothing that tells what is there may be drawn; None: nowhere.
+        hidden: (H, W), where something was hidden: no map of what is there may be drawn.
     """
 
     pixels_rgb: Pixels
-    covered: Mask | None
+    hidden: Mask
     _gate: object = field(repr=False)
 
     def __post_init__(self) -> None:
@@ -74,10 +74,10 @@ def redact(pixels_rgb: Pixels, hidden: Boxes, covers: Sequence[Cover] = ()) -> P
     """
     pixels = np.array(pixels_rgb, np.uint8, order="C")
     height, width = pixels.shape[:2]
-    covered = np.zeros((height, width), np.bool_) if covers else None
+    all_hidden = np.zeros((height, width), np.bool_)
     for cover in sorted(covers, key=lambda each: each.style != "fill"):
         mask = spread(cover.mask, width=width, height=height)
-        covered |= mask
+        all_hidden |= mask
         if cover.style == "fill":
             pixels[mask] = FILL_COLOUR
         else:
@@ -87,7 +87,8 @@ def redact(pixels_rgb: Pixels, hidden: Boxes, covers: Sequence[Cover] = ()) -> P
         right, bottom = min(width, int(np.ceil(x2))), min(height, int(np.ceil(y2)))
         if left < right and top < bottom:
             _pixelate(pixels[top:bottom, left:right])
-    return PublicPicture(pixels, covered, _GATE)
+            all_hidden[top:bottom, left:right] = True
+    return PublicPicture(pixels, all_hidden, _GATE)
 
 
 def _pixelate_mask(pixels: Pixels, mask: Mask) -> None:

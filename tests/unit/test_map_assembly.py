@@ -68,17 +68,17 @@ def test_view_has_every_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """And leaves out what moves, by name or by the names that are given."""
     made: list[tuple] = []
 
-    def make_watch(settings: object, is_static: np.ndarray, views: tuple) -> None:
-        made.append((settings.for_s, settings.learn_s, settings.min_difference_ratio, is_static.tolist(), views))
+    def make_watch(settings: object, is_static: np.ndarray, memory: object) -> None:
+        made.append((settings.for_s, settings.learn_s, settings.min_difference_ratio, is_static.tolist(), memory))
 
     monkeypatch.setattr(map_assembly.SceneWatch, "__init__", lambda self, *given: make_watch(*given))
     scene = {"for_s": 7, "learn_s": 8, "min_difference_ratio": 0.4}
     for segmentation in ({}, {"moving": ["wall"]}):
         config = read(scene=scene, segmentation=segmentation)
-        make_map_rules(config.cameras["door"], config, MANIFEST, views=("learnt",))
+        make_map_rules(config.cameras["door"], config, MANIFEST, memory="learnt")
 
     stay = [[True, True, False, False], [True, False, True, True]]
-    assert made == [(7, 8, 0.4, each, ("learnt",)) for each in stay]
+    assert made == [(7, 8, 0.4, each, "learnt") for each in stay]
     assert static_classes(config, MANIFEST) == ("road", "car", "person")
 
 

@@ -312,11 +312,29 @@ def test_pipeline_with_other_rules_tells_what_ends_by_that_and_goes_on_by_them()
     rig.pipelines["door"].take_map(make_mapped(1.0))
     pipeline, porch = rig.pipelines["door"], ZoneSettings("porch", ((0.1, 0.1), (0.9, 0.1), (0.9, 0.99), (0.1, 0.99)))
 
-    events = pipeline.change(RuleSettings((porch,)), AreaRuleSettings({"porch": AreaSettings()}), now_s=5.0)
+    areas = AreaRuleSettings({"porch": AreaSettings()})
+    events = pipeline.change(RuleSettings((porch,)), areas)
 
-    assert [(event.type.value, event.zone) for event in events] == [("zone.leave", "hall")]
+    assert [(event.type.value, event.zone, event.captured_s) for event in events] == [("zone.leave", "hall", 0.9)]
     assert pipeline.areas() is None
+    assert pipeline.scene.shares.zones == {}
     assert events_of(rig.process(rig.make_frame(5.1))) == [EventType.ZONE_ENTER, EventType.OBJECT_UPDATE]
+
+
+def test_pipeline_whose_zones_lie_elsewhere_knows_nothing_of_their_areas():
+    """Though what is told of them is the same; with the same zones it goes on knowing."""
+    rig = Rig(map_rules=make_map_rules())
+    rig.play(1.0)
+    pipeline = rig.pipelines["door"]
+    settings = RuleSettings((ZoneSettings("hall", ((0.1, 0.1), (0.9, 0.1), (0.9, 0.99), (0.1, 0.99)), dwell_s=2.0),))
+
+    pipeline.take_map(make_mapped(1.0))
+    pipeline.change(settings, AreaRuleSettings())
+    known = pipeline.areas()
+    pipeline.change(RuleSettings((ZoneSettings("hall", ((0.2, 0.1), (0.9, 0.1), (0.9, 0.99))),)), AreaRuleSettings())
+
+    assert known is not None
+    assert pipeline.areas() is None
 
 
 def test_pipeline_that_is_ended_forgets_its_map():

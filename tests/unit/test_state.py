@@ -74,7 +74,7 @@ def test_state_that_cannot_be_encoded_leaves_the_old_one(tmp_path):
     with StateDirectory(tmp_path) as state:
         state.write_json("counters.json", [1])
 
-        with pytest.raises(ValueError, match="Out of range"):
+        with pytest.raises(StateError, match="could not be written: Out of range"):
             state.write_json("counters.json", [float("nan")])
 
     assert json.loads((tmp_path / "counters.json").read_text()) == [1]

@@ -107,8 +107,11 @@ def test_rules_of_a_camera_that_is_off_change_nothing() -> None:
 def test_classes_that_the_networks_do_not_know_are_refused(zone: dict, message: str) -> None:
     """With the place in the file that was read."""
     document = changed(door={"zones": {"hall": {"polygon": SQUARE, **zone}}})
+    text = json.dumps(document, indent=1)
+    read_again = parse_config(text, source="edged.yaml", directory=Path(), environ={}, host_name="vm")
 
     with pytest.raises(ConfigError, match=message) as caught:
-        find(document, map_class_names=("road",))
+        find_changes(read(BEFORE), read_again, class_names=("person", "car"), map_class_names=("road",))
 
-    assert caught.value.mistakes[0].line == 1
+    lines = [number for number, line in enumerate(text.splitlines(), start=1) if f'"{message}"' in line]
+    assert [mistake.line for mistake in caught.value.mistakes] == lines

@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 
 from edged.errors import StateError
-from edged.rules.scene import COLUMNS, FOLLOW_S, LEAST_MAPS, ROWS, SceneSettings, SceneState, SceneWatch, View, class_grid
+from edged.rules.scene import (
+    COLUMNS,
+    FOLLOW_S,
+    LEAST_MAPS,
+    ROWS,
+    SceneMemory,
+    SceneSettings,
+    SceneState,
+    SceneWatch,
+    View,
+    class_grid,
+)
 
 SKY, HOUSE, TREE, ROAD, BUS = range(5)
 N_CLASSES = 5
@@ -30,8 +41,8 @@ def draw_street(*, shift_px=0):
 class Player:
     """Maps of one camera, one every 10 s: what is said, and the state after each."""
 
-    def __init__(self, settings=SETTINGS, views=()):
-        self.watch = SceneWatch(settings, IS_STATIC, views)
+    def __init__(self, settings=SETTINGS, memory=None):
+        self.watch = SceneWatch(settings, IS_STATIC, memory)
         self.now_s = 0.0
         self.moved = []
         self.states = []
@@ -220,33 +231,45 @@ def test_view_follows_more_slowly_than_a_push_is_noticed():
 
 
 def kept(player):
-    """The views of a watch, written and read again."""
-    return [View.from_json(json.loads(json.dumps(view.to_json())), n_classes=4) for view in player.watch.views]
+    """The memory of a watch, written and read again."""
+    return SceneMemory.from_json(json.loads(json.dumps(player.watch.memory.to_json())), n_classes=4)
 
 
 def test_views_are_known_again_after_a_restart():
     """The first map says so; nothing is learnt anew."""
     before = Player().show(draw_street(), n=15, noise=0.05)
 
-    after = Player(views=kept(before))
+    after = Player(memory=kept(before))
     assert after.watch.state is SceneState.LEARNING
     after.show(draw_street(), n=10, noise=0.05, seed=1)
 
     assert after.states == [SceneState.SAME] * 10
-    assert len(after.watch.views) == 1
-    assert after.watch.views[0].usual == pytest.approx(before.watch.views[0].usual, rel=0.2)
+    assert len(after.watch.memory.views) == 1
+    assert after.watch.memory.views[0].usual == pytest.approx(before.watch.memory.views[0].usual, rel=0.2)
 
 
 def test_camera_that_was_pushed_while_nobody_looked_is_said():
     """After its time from the first map on; then the other view is learnt, and the old one is still known."""
     before = Player().show(draw_street(), n=15)
 
-    after = Player(views=kept(before)).show(draw_street(shift_px=40), n=20)
+    after = Player(memory=kept(before)).show(draw_street(shift_px=40), n=20)
 
     assert [now_s for now_s, _ in after.moved] == [60.0]
     assert after.states[0] is SceneState.LEARNING
     assert after.states[-1] is SceneState.SAME
-    assert len(after.watch.views) == 2
+    assert len(after.watch.memory.views) == 2
+
+
+def test_camera_that_was_said_to_be_pushed_is_not_said_again_after_a_restart():
+    """It goes on learning the other view; the old one is still known."""
+    before = Player().show(draw_street(), n=15).show(draw_street(shift_px=40), n=8)
+    assert before.watch.state is SceneState.CHANGED
+
+    after = Player(memory=kept(before)).show(draw_street(shift_px=40), n=20)
+
+    assert after.moved == []
+    assert (after.states[0], after.states[-1]) == (SceneState.CHANGED, SceneState.SAME)
+    assert [view.number for view in after.watch.memory.views] == [1, 2]
 
 
 def test_camera_that_learns_sooner_than_it_says_so_says_it_still():
@@ -254,7 +277,7 @@ def test_camera_that_learns_sooner_than_it_says_so_says_it_still():
     settings = SceneSettings(for_s=120.0, learn_s=60.0)
     before = Player(settings).show(draw_street(), n=15)
 
-    after = Player(settings, views=kept(before)).show(draw_street(shift_px=40), n=20)
+    after = Player(settings, memory=kept(before)).show(draw_street(shift_px=40), n=20)
 
     assert [now_s for now_s, _ in after.moved] == [120.0]
 
@@ -262,13 +285,13 @@ def test_camera_that_learns_sooner_than_it_says_so_says_it_still():
 def test_views_that_are_told_stay_as_they_were():
     """They are written by another thread while the watch goes on."""
     player = Player().show(draw_street(), n=15)
-    told = player.watch.views[0].shares.copy()
-    (view,) = player.watch.views
+    (view,) = player.watch.memory.views
+    told = view.shares.copy()
 
     player.show(draw_street(), n=5, noise=0.05)
 
     np.testing.assert_array_equal(view.shares, told)
-    assert np.any(player.watch.views[0].shares != told)
+    assert np.any(player.watch.memory.views[0].shares != told)
 
 
 @pytest.mark.parametrize(
@@ -276,16 +299,20 @@ def test_views_that_are_told_stay_as_they_were():
     [
         pytest.param({"shares": [[0.5]]}, "expected 9 x 16 x 4", id="shape"),
         pytest.param({"weights": "many"}, "expected shares, weights", id="text"),
+        pytest.param({"weights": np.full((9, 16), np.nan).tolist()}, "weights must be", id="weight that is no number"),
+        pytest.param({"weights": np.zeros((9, 16)).tolist()}, "too few cells", id="nothing known"),
         pytest.param({"usual": float("nan")}, "must be 0 to 1", id="not a number"),
-        pytest.param({"maps": -1}, "0 or more", id="negative"),
+        pytest.param({"maps": 0}, "1 or more", id="of no map"),
         pytest.param({"maps": float("inf")}, "expected shares, weights", id="infinite"),
     ],
 )
 def test_view_that_cannot_be_is_refused(changed, message):
     """Whatever the file holds."""
-    document = View.unknown(4).to_json()
+    document = View(np.zeros((9, 16, 4)), np.ones((9, 16, 1)), n_maps=1, number=1).to_json()
 
     with pytest.raises(StateError, match=message):
-        View.from_json({**document, **changed}, n_classes=4)
-    with pytest.raises(StateError, match="got list"):
-        View.from_json([document], n_classes=4)
+        SceneMemory.from_json({"views": [{**document, **changed}]}, n_classes=4)
+    for wrong in ([document], {"views": document}, {"views": [document] * 5}, {"views": [[document]]}):
+        with pytest.raises(StateError, match="got"):
+            SceneMemory.from_json(wrong, n_classes=4)
+    assert len(SceneMemory.from_json({"views": [document]}, n_classes=4).views) == 1

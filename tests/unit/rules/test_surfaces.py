@@ -211,6 +211,20 @@ def test_change_of_a_rule_goes_on_from_what_was_said():
     assert (freed.type, freed.details["lasted_s"]) == (EventType.ZONE_FREE, 15.0)
 
 
+def test_change_that_changes_nothing_of_a_rule_lets_it_wait_on():
+    """Whoever edits another key delays no event; what is known of the areas stays known where nothing of them changed."""
+    rules = make_rules(way=AreaSettings(blocked=BLOCKED))
+    play(rules, 0.5, 0.5)
+
+    assert rules.change(AreaRuleSettings({"way": AreaSettings(blocked=BLOCKED)}), at(6)) == []
+    assert rules.areas() is not None
+    assert rules.change(AreaRuleSettings({"way": AreaSettings(blocked=BLOCKED), "yard": AreaSettings()}), at(7)) == []
+    assert rules.areas() is None
+
+    (blocked,) = rules.update(shares(way=row(car=0.5), yard=row()), at(10))
+    assert blocked.type is EventType.ZONE_BLOCKED
+
+
 def test_change_that_takes_a_rule_out_says_that_it_is_over():
     """Whoever was told that the way is blocked would wait for ever."""
     rules = make_rules(way=AreaSettings(blocked=BLOCKED, covered_by=(VAN, CROWD)), yard=AreaSettings(covered_by=(VAN,)))

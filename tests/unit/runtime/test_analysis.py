@@ -219,12 +219,14 @@ class FakeMapWatch:
         self.undecided = []
         self.dropped = []
         self.zones = {"way": ()}
+        self.on_put = lambda n: None
         self.is_taken = True
 
     def put(self, result, *, is_undecided):
         self.n_results += 1
         self.undecided.append(is_undecided)
         self.is_taken = self.n_results % 3 != 0
+        self.on_put(self.n_results)
 
     def take(self):
         if self.is_taken:
@@ -243,9 +245,11 @@ class FakeMapWatch:
         self.dropped.append(camera)
 
 
+WAY = AreaSettings(blocked=ShareRule(classes=("car",), above=0.5, for_s=0.3))
+
+
 def make_map_rules():
-    way = AreaSettings(blocked=ShareRule(classes=("car",), above=0.5, for_s=0.3))
-    areas = AreaRules(AreaRuleSettings({"way": way}), class_names=("road", "car"), model="5" * 64)
+    areas = AreaRules(AreaRuleSettings({"way": WAY}), class_names=("road", "car"), model="5" * 64)
     return MapRules(areas, SceneWatch(SceneSettings(), np.array([True, True])), ("road",))
 
 
@@ -275,16 +279,32 @@ def test_analysis_of_a_camera_that_changes_its_size_takes_its_areas_back_at_once
 
 
 def test_analysis_takes_over_other_rules_before_the_next_frame():
-    """Events and areas follow at once, and the maps have the new zones."""
+    """Events and areas follow at once, the maps have the new zones, and who draws is told in between."""
     maps, zone = FakeMapWatch(), ZoneSettings("all", ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)))
     rig = Rig(make_frames(8), maps=maps, map_rules=make_map_rules())
-    rig.changes.put(RuleChange("door", RuleSettings((zone,)), AreaRuleSettings({"all": AreaSettings()})))
+    areas, told = AreaRuleSettings({"all": AreaSettings()}), []
+    rig.changes.put(RuleChange("door", RuleSettings((zone,)), areas, lambda: told.append(list(rig.journal.events))))
 
     rig.run()
 
     assert maps.zones == {"all": zone.polygon_norm}
+    assert told == [[]]
     assert rig.journal.events == [EventType.OBJECT_NEW, EventType.ZONE_ENTER, EventType.ZONE_LEAVE, EventType.OBJECT_END]
     assert [areas and set(areas.zones) for _, areas in rig.journal.areas] == [None, {"all"}, None]
+
+
+def test_analysis_of_other_rules_with_the_same_zones_keeps_its_maps():
+    """A change of what is announced, or of what is hidden, has no map made anew."""
+    maps, rules = FakeMapWatch(), make_map_rules()
+    rig = Rig(make_frames(8), maps=maps, map_rules=rules)
+    changes = {5: RuleChange("door", RuleSettings(), AreaRuleSettings({"way": WAY}))}
+    maps.on_put = lambda n: rig.changes.put(changes[n]) if n in changes else None
+
+    rig.run()
+
+    assert maps.zones == {"way": ()}
+    assert EventType.ZONE_BLOCKED in rig.journal.events
+    assert [areas and areas.zones["way"].is_blocked for _, areas in rig.journal.areas] == [None, False, True, None]
 
 
 def test_analysis_says_that_a_view_is_learnt_before_the_first_map():

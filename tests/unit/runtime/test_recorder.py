@@ -15,7 +15,7 @@ from edged.pipeline import FrameResult
 from edged.runtime import recorder as recorder_module
 from edged.runtime.board import LatestFrame
 from edged.runtime.loop import Loop
-from edged.runtime.recorder import QUEUE, Recorder
+from edged.runtime.recorder import QUEUE, Overlay, Recorder
 from edged.sinks.video import VideoWriter
 from edged.types import Frame, Tracks
 from edged.vision.redact import NOTHING, PublicPicture, redact
@@ -127,22 +127,26 @@ def test_recorder_of_changing_sizes_keeps_one_clip_open_a_camera(tmp_path: Path)
     assert clips.most_open == 1
 
 
-def test_recorder_hides_by_a_changed_overlay_from_the_next_picture_on(tmp_path: Path) -> None:
-    """What waits to be written is written by it, too."""
+def test_recorder_hides_each_result_by_the_overlay_of_its_time(tmp_path: Path) -> None:
+    """What waits was judged by the rules before: the names of its zones are theirs."""
     clips, used = FakeClips(), []
-    recorder = Recorder(tmp_path, clips.open, overlays={"door": lambda *_: used.append("old")}, fps={"door": 5.0}, details={})
+
+    def make_overlay(name: str) -> Overlay:
+        def overlay(result: FrameResult, picture: Frame) -> PublicPicture:
+            used.append(name)
+            return redact(picture.pixels_rgb, NOTHING)
+
+        return overlay
+
+    recorder = Recorder(tmp_path, clips.open, overlays={"door": make_overlay("before")}, fps={"door": 5.0}, details={})
     recorder.put(make_result("door", LARGE))
-
-    def strict(result: FrameResult, picture: Frame) -> PublicPicture:
-        used.append("strict")
-        return redact(picture.pixels_rgb, NOTHING)
-
-    recorder.change_overlay("door", strict)
+    recorder.change_overlay("door", make_overlay("after"))
+    recorder.put(make_result("door", LARGE))
     loop = Loop("recorder", recorder.run, limit_s=1.0, now_s=time.monotonic)
     loop.stop()
     loop.run()
 
-    assert used == ["strict"]
+    assert used == ["before", "after"]
 
 
 def test_recorder_of_two_cameras_numbers_each_by_itself(tmp_path: Path) -> None:

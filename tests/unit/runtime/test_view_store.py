@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edged.rules.scene import View
+from edged.rules.scene import COLUMNS, ROWS, SceneMemory, View
 from edged.runtime.view_store import SAVE_PERIOD_S, VIEWS, ViewStore
 from edged.state import StateDirectory
 
@@ -25,17 +25,19 @@ def make_store(state: StateDirectory, *, model: str = "5" * 64) -> ViewStore:
     return ViewStore(state, model=model, class_names=("road", "wall"))
 
 
-def make_view(share: float, *, n_maps: int = 7) -> View:
-    view = View.unknown(2)
-    view.shares[..., 0], view.shares[..., 1] = share, 1 - share
-    view.weights[:] = n_maps
-    view.n_maps = n_maps
-    return view
+def make_view(share: float, *, number: int = 1) -> View:
+    shares = np.empty((ROWS, COLUMNS, 2))
+    shares[..., 0], shares[..., 1] = share, 1 - share
+    return View(shares, np.full((ROWS, COLUMNS, 1), 7.0), n_maps=7, number=number)
+
+
+def make_memory(*shares: float, is_changed: bool = False) -> SceneMemory:
+    return SceneMemory(tuple(make_view(share, number=number) for number, share in enumerate(shares, start=1)), is_changed)
 
 
 def roads(store: ViewStore) -> dict[str, list[float]]:
     """By camera, how much of each of its views is road."""
-    return {camera: [float(np.mean(view.shares[..., 0])) for view in views] for camera, views in store.load().items()}
+    return {camera: [float(np.mean(view.shares[..., 0])) for view in memory.views] for camera, memory in store.load().items()}
 
 
 def test_store_of_a_first_start_is_empty_and_writes_nothing(state: StateDirectory, tmp_path: Path) -> None:
@@ -43,7 +45,7 @@ def test_store_of_a_first_start_is_empty_and_writes_nothing(state: StateDirector
     store = make_store(state)
 
     assert store.load() == {}
-    store.note("door", ())
+    store.note("door", SceneMemory())
     store.save(now_s=0.0, is_last=True)
 
     assert not (tmp_path / VIEWS).exists()
@@ -53,13 +55,13 @@ def test_store_keeps_views_and_cameras_that_learn_no_more(state: StateDirectory)
     """A camera that is off today is known tomorrow."""
     before = make_store(state)
     before.load()
-    before.note("door", (make_view(0.25), make_view(0.75)))
-    before.note("yard", (make_view(0.5),))
+    before.note("door", make_memory(0.25, 0.75))
+    before.note("yard", make_memory(0.5))
     before.save(now_s=0.0)
 
     store = make_store(state)
     store.load()
-    store.note("door", (make_view(0.125),))
+    store.note("door", make_memory(0.125))
     store.save(now_s=0.0, is_last=True)
 
     assert roads(make_store(state)) == {"door": [0.125], "yard": [0.5]}
@@ -71,10 +73,10 @@ def test_store_writes_at_once_what_was_learnt_and_now_and_then_what_follows(stat
     store.load()
     store.save(now_s=0.0)
 
-    store.note("door", (make_view(0.25),))
+    store.note("door", make_memory(0.25))
     store.save(now_s=1.0)
     learnt = roads(make_store(state))
-    store.note("door", (make_view(0.5),))  # the same view, a bit later
+    store.note("door", make_memory(0.5))  # the same view, a bit later
     store.save(now_s=SAVE_PERIOD_S - 1)
     too_soon = roads(make_store(state))
     store.save(now_s=SAVE_PERIOD_S)
@@ -83,11 +85,28 @@ def test_store_writes_at_once_what_was_learnt_and_now_and_then_what_follows(stat
     assert roads(make_store(state)) == {"door": [0.5]}
 
 
+def test_store_writes_at_once_that_a_camera_was_pushed_and_a_view_that_replaced_another(state: StateDirectory) -> None:
+    """Nothing is said twice over a restart; and the fifth view is as much news as the first."""
+    store = make_store(state)
+    store.load()
+    store.save(now_s=0.0)
+    store.note("door", make_memory(0.25))
+    store.save(now_s=1.0)
+
+    store.note("door", make_memory(0.25, is_changed=True))
+    store.save(now_s=2.0)
+    assert make_store(state).load()["door"].is_changed
+
+    store.note("door", SceneMemory((make_view(0.5, number=2),)))
+    store.save(now_s=3.0)
+    assert roads(make_store(state)) == {"door": [0.5]}
+
+
 def test_store_of_another_network_begins_anew(state: StateDirectory, caplog: pytest.LogCaptureFixture) -> None:
     """What it saw cannot be compared."""
     caplog.set_level("INFO")
     before = make_store(state)
-    before.note("door", (make_view(0.25),))
+    before.note("door", make_memory(0.25))
     before.save(now_s=0.0)
 
     assert make_store(state, model="6" * 64).load() == {}
@@ -99,8 +118,8 @@ def test_store_of_another_network_begins_anew(state: StateDirectory, caplog: pyt
     [
         pytest.param([], id="list"),
         pytest.param({"door": {}}, id="view without a list"),
-        pytest.param({"door": [{"shares": 1}]}, id="half a view"),
-        pytest.param({"door": [make_view(0.5).to_json()] * 5}, id="too many"),
+        pytest.param({"door": {"views": [{"shares": 1}]}}, id="half a view"),
+        pytest.param({"door": {"views": [make_view(0.5).to_json()] * 5}}, id="too many"),
     ],
 )
 def test_store_that_is_wrong_is_kept_aside(
@@ -122,7 +141,7 @@ def test_store_that_cannot_be_written_says_so_and_tries_again(
     store = make_store(state)
     store.load()
     (tmp_path / f"{VIEWS}.part").mkdir()
-    store.note("door", (make_view(0.25),))
+    store.note("door", make_memory(0.25))
     store.save(now_s=0.0)
     (tmp_path / f"{VIEWS}.part").rmdir()
 

@@ -20,6 +20,9 @@ def halves(left: int, right: int, *, names: tuple[str, ...] = NAMES) -> Segmenta
     return SegmentationMap(labels, names, 640, 360)
 
 
+NOWHERE = np.zeros((360, 640), np.bool_)
+
+
 def light() -> np.ndarray:
     return np.full((360, 640, 3), 200, np.uint8)
 
@@ -28,7 +31,7 @@ def test_tint_moves_each_pixel_towards_the_colour_of_its_class() -> None:
     """Some of the picture and some of the colour, to the class's last pixel."""
     drawn = light()
 
-    tint_by_class(drawn, halves(0, 1))
+    tint_by_class(drawn, halves(0, 1), but_not=NOWHERE)
 
     np.testing.assert_allclose(drawn[100, 319], 0.6 * 200 + 0.4 * ROAD, atol=1)
     np.testing.assert_allclose(drawn[100, 400], 0.6 * 200 + 0.4 * CAR, atol=1)
@@ -38,7 +41,7 @@ def test_tint_draws_the_border_between_classes() -> None:
     """Where two classes meet, the colour is nearly all that is seen."""
     drawn = light()
 
-    tint_by_class(drawn, halves(0, 1))
+    tint_by_class(drawn, halves(0, 1), but_not=NOWHERE)
 
     np.testing.assert_allclose(drawn[100, 320], 0.1 * 200 + 0.9 * CAR, atol=1)
 
@@ -47,7 +50,7 @@ def test_tint_leaves_the_background_as_it_is() -> None:
     """What is only behind things has no colour, and no border of its own."""
     drawn = light()
 
-    tint_by_class(drawn, halves(1, 2))
+    tint_by_class(drawn, halves(1, 2), but_not=NOWHERE)
 
     assert np.all(drawn[:, 320:] == 200)
 

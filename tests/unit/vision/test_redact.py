@@ -52,6 +52,7 @@ def test_redact_leaves_few_colours_of_an_area_and_the_rest_as_it_was() -> None:
     outside = np.ones((120, 160), bool)
     outside[20:84, 40:104] = False
     np.testing.assert_array_equal(public.pixels_rgb[outside], pixels[outside])
+    np.testing.assert_array_equal(public.hidden, ~outside)
     np.testing.assert_array_equal(pixels, noise())
 
 
@@ -103,7 +104,7 @@ def test_redact_covers_what_the_mask_says_and_nothing_else(mask: np.ndarray) -> 
 
     assert np.all(public.pixels_rgb[hidden] == FILL_COLOUR)
     np.testing.assert_array_equal(public.pixels_rgb[~hidden], noise()[~hidden])
-    np.testing.assert_array_equal(public.covered, hidden)
+    np.testing.assert_array_equal(public.hidden, hidden)
 
 
 @settings(max_examples=60, deadline=None)
@@ -134,7 +135,7 @@ def test_redact_of_a_cover_of_everything_leaves_blocks_of_a_quarter_of_the_heigh
 def test_public_pictures_come_from_redact_alone() -> None:
     """Nobody else can declare pixels harmless."""
     with pytest.raises(ValueError, match=r"only redact\(\)"):
-        PublicPicture(noise(), None, object())
+        PublicPicture(noise(), np.zeros((120, 160), np.bool_), object())
 
 
 def test_no_code_lets_pixels_out_by_another_way() -> None:
