@@ -73,6 +73,8 @@ from edged.types import Frame
 logger = logging.getLogger(__name__)
 
 TICK_S = 0.2
+STALL_S = 1.0
+"""Where a tick was late by so much the whole process stood still: it was stopped, or had no processor."""
 STATE_PERIOD_S = 30.0
 """A camera's state is published on every change, and this often for its figures."""
 CLOCK_PERIOD_S = 10.0
@@ -447,7 +449,7 @@ class Daemon:
         clock_due, save_due = Interval(CLOCK_PERIOD_S), Interval(SAVE_PERIOD_S)
         states_due, summary_due = Interval(STATE_PERIOD_S), Interval(SUMMARY_PERIOD_S)
         summary_due.is_due(self._clock.now_s())
-        while not self._stop.wait(TICK_S) and self._clock.now_s() < end_s:
+        while not self._sleep() and self._clock.now_s() < end_s:
             now_s = self._clock.now_s()
             self._supervisor.check()
             if self._room:
@@ -465,6 +467,16 @@ class Daemon:
                     self._views.save(now_s=now_s)
             if summary_due.is_due(now_s):
                 logger.info("%s", self._summary(sinks))
+
+    def _sleep(self) -> bool:
+        """Until the next tick; whether it is time to stop."""
+        begun_s = self._clock.now_s()
+        is_over = self._stop.wait(TICK_S)
+        stalled_s = self._clock.now_s() - begun_s - TICK_S
+        if stalled_s > STALL_S:
+            logger.warning("edged stood still: seconds=%.1f", stalled_s)
+            self._supervisor.excuse(stalled_s)
+        return is_over
 
     def _read_again(self, sinks: list[Sink]) -> None:
         """Take over what of the configuration may change while cameras run. With a mistake in it nothing of it counts."""
@@ -529,7 +541,8 @@ class Daemon:
         """Captures first, then the analysis, which ends the objects, and the commands; then what is waiting is handed on."""
         cameras = self._config.cameras
         self._supervisor.stop([f"{kind} {name}" for kind in ("capture", "detail") for name in cameras], within_s=1.0)
-        self._supervisor.stop(["analysis", "faces", "maps", "recorder", "commands"], within_s=3.0)
+        self._supervisor.stop(["analysis", "faces", "maps", "commands"], within_s=8.0)
+        self._supervisor.stop(["recorder"], within_s=8.0)  # clips are finished by their last picture
         if self._room:
             self._room.close()
         store.save(self._journal.kept_counters)

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 from edged.identity.forgetting import Erased
 from edged.identity.people import Person
-from edged.sinks.mqtt_connection import MqttConnection, open_connection
+from edged.sinks.mqtt_connection import MqttCause, MqttConnection, MqttError, open_connection
 from edged.sinks.mqtt_settings import MqttSettings
 
 _QUIET_S = 1.0
-"""A broker that has sent nothing for so long has handed over all it keeps."""
+"""A broker that has sent nothing of it for so long, since it took the subscription, has handed over all that it keeps."""
 _LONGEST_S = 15.0
 _TURN_S = 0.1
 
@@ -48,17 +48,25 @@ class RetainedMessages:
 
 
 def _collect(connection: MqttConnection) -> list[tuple[str, bytes]]:
-    """Topics and bodies of the messages that the broker keeps."""
+    """Topics and bodies of the messages that the broker keeps.
+
+    Raises:
+        MqttError: the connection is lost, or the broker does not answer the subscription.
+    """
     kept: list[tuple[str, bytes]] = []
-    begun_s = heard_s = time.monotonic()
-    while not connection.lost and (now_s := time.monotonic()) - heard_s < _QUIET_S and now_s - begun_s < _LONGEST_S:
+    quiet_s, end_s = 0.0, time.monotonic() + _LONGEST_S
+    while not connection.lost and quiet_s < _QUIET_S and time.monotonic() < end_s:
+        begun_s = time.monotonic()
         connection.turn(_TURN_S)
-        for received in connection.take_received():
-            if received.is_retained:
-                kept.append((received.topic, received.body))
-                heard_s = now_s
+        received = [each for each in connection.take_received() if each.is_retained]
+        kept += [(each.topic, each.body) for each in received]
+        # A turn in which this process stood still has listened no longer than another one.
+        listened_s = min(time.monotonic() - begun_s, _TURN_S) if connection.n_subscribed else 0.0
+        quiet_s = 0.0 if received else quiet_s + listened_s
     if connection.lost:
         raise connection.lost
+    if not connection.n_subscribed:
+        raise MqttError(MqttCause.UNANSWERED, "the broker does not answer the subscription to what it keeps")
     return kept
 
 

@@ -52,6 +52,10 @@ class Loop:
         """Say that the body makes progress."""
         self._beat_s = self._now_s()
 
+    def excuse(self, stalled_s: float) -> None:
+        """The whole process stood still for so long: no body could beat."""
+        self._beat_s = min(self._now_s(), self._beat_s + stalled_s)
+
     def wait(self, timeout_s: float) -> bool:
         """Sleep, known to the supervisor as waiting. Returns whether the body was asked to return."""
         self._is_waiting = True

@@ -84,6 +84,11 @@ class Supervisor:
             if worker.loop.is_stuck():
                 self._replace(name, worker)
 
+    def excuse(self, stalled_s: float) -> None:
+        """The whole process stood still for so long; no loop is stuck for that."""
+        for worker in self._workers.values():
+            worker.loop.excuse(stalled_s)
+
     def stop(self, names: Iterable[str], *, within_s: float) -> None:
         """Ask loops to return, and wait for all of them together no longer than told."""
         workers = [self._workers[name] for name in names if name in self._workers]

@@ -148,6 +148,7 @@ class MqttConnection:
         protocol: the version spoken.
         lost: why the connection ended; None while it stands.
         refused_subscription: what the broker said to a subscription that may be refused; None: nothing bad.
+        n_subscribed: subscriptions that the broker has taken.
         receive_maximum: messages that the broker takes un-acknowledged.
         maximum_packet_bytes: largest packet that the broker takes; None for no limit.
     """
@@ -158,6 +159,7 @@ class MqttConnection:
         self.protocol = protocol
         self.lost: MqttError | None = None
         self.refused_subscription: str | None = None
+        self.n_subscribed = 0
         self.receive_maximum = 65535
         self.maximum_packet_bytes: int | None = None
         self._settings = settings
@@ -423,6 +425,8 @@ class MqttConnection:
             self.refused_subscription = refused
         elif refused:
             self._lose(MqttCause.AUTH, f"{self._settings.broker} refused the subscription: {refused}")
+        else:
+            self.n_subscribed += 1
 
     def _on_message(self, _client: Any, _data: Any, message: Any) -> None:
         properties = message.properties

@@ -281,3 +281,18 @@ def test_daemon_sent_sighup_takes_over_zones_and_refuses_mistakes(tmp_path, engi
     assert (dwelt["zone"], dwelt["object"]["id"]) == ("yard", left["object"]["id"])
     assert "cameras.door.zones.yard.dwel_s" in daemon.log
     assert read_counters(tmp_path)["door"]["zones"] == {"hall": {"person": 1}, "yard": {"person": 1}}
+
+
+def test_daemon_that_stands_still_calls_no_camera_stuck(tmp_path, engine):
+    """A virtual machine that is moved, a board that is too hot: nothing is opened anew for that."""
+    with FakeRtspServer(moving_square(n=30)) as camera, DaemonProcess(tmp_path, make_config(camera.url)) as daemon:
+        daemon.wait_for_event("zone.enter")
+
+        daemon.process.send_signal(signal.SIGSTOP)
+        time.sleep(5)  # more than a capture may take
+        daemon.process.send_signal(signal.SIGCONT)
+        daemon.wait_for_log("edged stood still")
+        time.sleep(2)
+        assert daemon.stop() == 0
+
+    assert "loop is stuck" not in daemon.log

@@ -22,6 +22,18 @@ def test_loop_without_a_beat_beyond_its_limit_is_stuck():
     assert loop.is_stuck()
 
 
+def test_loop_that_is_excused_beat_at_the_latest_now():
+    """Whoever beat in the middle of a stall has no credit for the time to come."""
+    clock = FakeClock()
+    loop = make_loop(lambda loop: None, clock)
+
+    clock.advance(3.0)
+    loop.excuse(10.0)
+    clock.advance(5.1)
+
+    assert loop.is_stuck()
+
+
 def test_loop_that_waits_is_not_stuck():
     """A capture in its back-off is healthy."""
     clock = FakeClock()

@@ -51,6 +51,21 @@ def test_supervisor_with_a_stuck_capture_opens_it_anew(rig):
     assert rig.supervisor.left_running == ["capture door", "capture door"]
 
 
+def test_supervisor_of_a_process_that_stood_still_calls_no_loop_stuck(rig):
+    """Nobody could beat; who does not beat from then on is stuck."""
+    rig.supervisor.run_replaceable(rig.make_stuck_loop)
+    rig.clock.advance(6)
+
+    rig.supervisor.excuse(5.5)
+    rig.supervisor.check()
+    after_stall = len(rig.made)
+    rig.clock.advance(5)
+    rig.supervisor.check()
+
+    assert after_stall == 1
+    assert len(rig.made) == 2
+
+
 def test_supervisor_with_too_many_stuck_captures_gives_up(rig):
     """Threads that never come back must not pile up without end."""
     rig.supervisor.run_replaceable(rig.make_stuck_loop)
