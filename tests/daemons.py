@@ -62,9 +62,8 @@ class DaemonProcess:
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait(10)
-        for reader in self._readers:
-            reader.join(5)
+        self.process.wait(30)
+        self._join_readers()
         self.process.stdout.close()
         self.process.stderr.close()
 
@@ -93,9 +92,14 @@ class DaemonProcess:
         """Send a signal; the exit status."""
         self.process.send_signal(number)
         status = self.process.wait(timeout_s)
-        for reader in self._readers:
-            reader.join(5)
+        self._join_readers()
         return status
+
+    def _join_readers(self) -> None:
+        """Return once all that it said was read."""
+        for reader in self._readers:
+            reader.join(30)
+            assert not reader.is_alive()
 
     def _write(self, config: dict) -> None:
         self.config_path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")

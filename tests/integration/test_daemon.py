@@ -3,13 +3,14 @@
 import json
 import os
 import signal
+import threading
 import time
 
 import av
 import pytest
 from daemons import DaemonProcess, save_still_engine
 from servers.rtsp import FakeRtspServer, Faults, moving_square
-from waiting import wait_until
+from waiting import Stopwatch, wait_until
 
 
 @pytest.fixture(name="engine")
@@ -34,13 +35,17 @@ def read_counters(directory):
 
 def test_daemon_on_an_rtsp_camera_that_dies_and_comes_back_goes_on(tmp_path, engine):
     """Its death is told with the cause, its return is found, and what still stands there keeps its id."""
-    with FakeRtspServer(moving_square(n=30)) as camera, DaemonProcess(tmp_path, make_config(camera.url)) as daemon:
+    with (
+        FakeRtspServer(moving_square(n=30)) as camera,
+        DaemonProcess(tmp_path, make_config(camera.url, timeout_s=10)) as daemon,
+    ):
         entered = daemon.wait_for_event("zone.enter")
+        n_lost, n_online = (daemon.log.count(f"camera {what}: name=door") for what in ("lost", "online"))
         camera.stop()
-        daemon.wait_for_log("camera lost: name=door")
+        wait_until(lambda: daemon.log.count("camera lost: name=door") > n_lost, timeout_s=60)
 
         camera.start()
-        wait_until(lambda: daemon.log.count("camera online: name=door") == 2, timeout_s=60)
+        wait_until(lambda: daemon.log.count("camera online: name=door") > n_online, timeout_s=60)
         status = daemon.stop()
 
     assert status == 0
@@ -72,12 +77,12 @@ def test_daemon_stopped_at_any_moment_exits_with_0_in_time(tmp_path, engine, aft
     with DaemonProcess(tmp_path, make_config("street:")) as daemon:
         daemon.wait_until_catching(signal.SIGTERM)
         time.sleep(after_s)  # a moment, not a state: that is the point
-        began_s = time.monotonic()
 
-        status = daemon.stop()
+        with Stopwatch() as watch:
+            status = daemon.stop()
 
     assert status == 0, daemon.log
-    assert time.monotonic() - began_s < 10
+    assert watch.ran_s < 10
 
 
 def test_daemon_restarted_keeps_its_counters_and_gets_a_new_epoch(tmp_path, engine):
@@ -112,9 +117,10 @@ def test_daemon_keeps_the_counters_of_a_disabled_camera(tmp_path, engine):
 
 def test_daemon_killed_has_its_counters_on_disk(tmp_path, engine):
     """A crash loses at most the last second of counting."""
+    counters = tmp_path / "state" / "counters.json"
     with DaemonProcess(tmp_path, make_config("street:")) as daemon:
         daemon.wait_for_event("zone.enter")
-        wait_until(lambda: '"person":1' in (tmp_path / "state" / "counters.json").read_text(), timeout_s=5)
+        wait_until(lambda: counters.exists() and '"person":1' in counters.read_text())
 
         daemon.stop(number=signal.SIGKILL)
 
@@ -184,11 +190,14 @@ def test_daemon_with_one_silent_camera_serves_the_other(tmp_path, engine):
 
 def test_daemon_on_a_camera_that_changes_its_size_says_so_and_starts_anew(tmp_path, engine):
     """Objects end, camera.format is said, boxes are in the new pixels."""
-    faults = Faults(resize_after=30, resize_to=moving_square(n=30, width=480, height=270))
+    is_seen = threading.Event()
+    faults = Faults(resize_after=is_seen, resize_to=moving_square(n=30, width=480, height=270))
     with (
         FakeRtspServer(moving_square(n=30), faults=faults) as camera,
-        DaemonProcess(tmp_path, make_config(camera.url)) as daemon,
+        DaemonProcess(tmp_path, make_config(camera.url, timeout_s=10)) as daemon,
     ):
+        daemon.wait_for_event("object.new")
+        is_seen.set()
         changed = daemon.wait_for_event("camera.format")
         position = daemon.events.index(changed)
         again = daemon.wait_for_event("object.new", after=position)
@@ -206,11 +215,23 @@ def test_daemon_sent_sigusr1_tells_what_every_thread_does_and_goes_on(tmp_path, 
     """Whoever operates it can see where it hangs, as often as they like."""
     with DaemonProcess(tmp_path, make_config("street:")) as daemon:
         daemon.wait_for_log("camera online")
+        n_asked = 0
 
-        for times in range(1, 21):
-            os.kill(daemon.process.pid, signal.SIGUSR1)
-            wait_until(lambda told=times: daemon.log.count("thread MainThread (most recent call last)") == told)
+        def n_told() -> int:
+            return daemon.log.count("thread MainThread (most recent call last)")
 
+        def is_told_again(before: int) -> bool:
+            nonlocal n_asked
+            os.kill(daemon.process.pid, signal.SIGUSR1)  # adds nothing while the one before is still being answered
+            n_asked += 1
+            time.sleep(0.02)
+            return n_told() > before
+
+        for _ in range(20):
+            before = n_told()
+            wait_until(lambda before=before: is_told_again(before))
+
+        assert 20 <= n_told() <= n_asked
         for thread in ("capture door", "analysis"):
             assert f"thread {thread} (most recent call last):" in daemon.log
         assert "in _watch" in daemon.log
@@ -221,6 +242,7 @@ def test_daemon_aborted_by_the_watchdog_tells_where_it_hung(tmp_path, engine):
     """systemd sends SIGABRT to a service that stopped feeding its watchdog."""
     with DaemonProcess(tmp_path, make_config("street:")) as daemon:
         daemon.wait_for_log("camera online")
+        wait_until((tmp_path / "state" / "counters.json").exists)  # its main thread goes round
 
         assert daemon.stop(number=signal.SIGABRT) == -signal.SIGABRT
 
@@ -230,7 +252,7 @@ def test_daemon_aborted_by_the_watchdog_tells_where_it_hung(tmp_path, engine):
 
 def test_daemon_asked_to_run_for_a_while_stops_by_itself(tmp_path, engine):
     """`--for` and `--record`: for trying out a configuration."""
-    with DaemonProcess(tmp_path, make_config("street:"), arguments=["--for", "4", "--record", "clips"]) as daemon:
+    with DaemonProcess(tmp_path, make_config("street:"), arguments=["--for", "10", "--record", "clips"]) as daemon:
         status = daemon.process.wait(60)
 
     assert status == 0, daemon.log
@@ -240,14 +262,18 @@ def test_daemon_asked_to_run_for_a_while_stops_by_itself(tmp_path, engine):
 def test_daemon_that_detects_on_a_small_stream_draws_into_the_main_one(tmp_path, engine):
     """The sub-stream is analysed; what people look at comes from the main stream."""
     with FakeRtspServer(moving_square(n=30, width=640, height=480)) as main, FakeRtspServer(moving_square(n=30)) as small:
-        config = make_config(main.url, detect_source=small.url)
-        with DaemonProcess(tmp_path, config, arguments=["--for", "8", "--record", "clips"]) as daemon:
+        config = make_config(main.url, detect_source=small.url, timeout_s=10)
+        second = tmp_path / "clips" / "door.2.mp4.part"  # there is one where the main stream was late
+        with DaemonProcess(tmp_path, config, arguments=["--record", "clips"]) as daemon:
             entered = daemon.wait_for_event("zone.enter")
-            status = daemon.process.wait(60)
+            daemon.wait_for_log("camera online: name=door size=640x480")
+            with Stopwatch() as watch:
+                wait_until(lambda: second.exists() or watch.ran_s > 4, timeout_s=60)
+            status = daemon.stop()
 
     assert status == 0, daemon.log
     assert (entered["frame"]["width"], entered["frame"]["height"]) == (320, 240)
-    clips = (tmp_path / "clips").iterdir()  # more than one where the main stream was late
+    clips = (tmp_path / "clips").glob("*.mp4")
     newest = max(clips, key=lambda clip: clip.stat().st_mtime_ns)
     with av.open(str(newest)) as clip:
         assert (clip.streams.video[0].width, clip.streams.video[0].height) == (640, 480)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
 from paho.mqtt import client as paho
+from waiting import wait_until
 
 from edged.brokers import find_mosquitto, free_port, open_mosquitto
 from edged.identity.people import Person
@@ -14,6 +14,7 @@ from edged.retained_messages import RetainedMessages
 from edged.sinks.mqtt_connection import MqttError
 from edged.sinks.mqtt_settings import MqttProtocol, MqttSettings
 
+MARK = "mark"
 ANNA = Person("p0123456789abcdef", "Anna", "form 12", 0.0, None, 1, {}, 0)
 
 pytestmark = pytest.mark.skipif(find_mosquitto() is None, reason="Mosquitto is not installed")
@@ -27,17 +28,18 @@ def connect(port: int) -> paho.Client:
 
 
 def kept_topics(port: int) -> set[str]:
-    """What the broker keeps."""
-    heard: set[str] = set()
+    """What the broker keeps: all that comes before a mark that is published once we are subscribed."""
+    heard: list[paho.MQTTMessage] = []
     client = paho.Client(paho.CallbackAPIVersion.VERSION2)
     client.on_connect = lambda client, *_: client.subscribe("#", 1)
-    client.on_message = lambda _client, _data, message: heard.add(message.topic) if message.retain else None
+    client.on_subscribe = lambda client, *_: client.publish(MARK, qos=1)
+    client.on_message = lambda _client, _data, message: heard.append(message)
     client.connect("127.0.0.1", port)
     client.loop_start()
-    time.sleep(1.0)
+    wait_until(lambda: any(message.topic == MARK for message in heard))
     client.disconnect()
     client.loop_stop()
-    return {topic for topic in heard if not topic.startswith("$SYS")}
+    return {message.topic for message in heard if message.retain and not message.topic.startswith("$SYS")}
 
 
 @pytest.mark.parametrize("protocol", [MqttProtocol.V5, MqttProtocol.V3])
@@ -52,7 +54,7 @@ def test_kept_messages_that_mention_somebody_are_taken_back(protocol: MqttProtoc
             "edged/other/door/state": f'{{"subject":"{ANNA.person_id}"}}',
         }
         for topic, body in bodies.items():
-            client.publish(topic, body, qos=1, retain=True).wait_for_publish(5)
+            client.publish(topic, body, qos=1, retain=True).wait_for_publish(30)
         settings = MqttSettings(host="127.0.0.1", port=broker.port, device="gate", protocol=protocol)
 
         found = RetainedMessages(settings).erase(ANNA)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from mqtt_sinks import event, make_sink, running
-from waiting import wait_until
+from waiting import Stopwatch, wait_until
 
 from edged.brokers import find_mosquitto, free_port, has_amqtt, open_amqtt, open_mosquitto
 from edged.sinks.base import Message, MessageKind, Received
@@ -211,7 +211,7 @@ def test_mosquitto_state_is_retained_and_events_are_not():
 def test_mosquitto_killed_and_restarted_takes_every_event():
     """Events raised while the broker is killed, away and back again are all acknowledged in the end, none dropped."""
     port, rng = free_port(), random.Random(3)
-    with running(make_sink(port)) as sink:
+    with running(make_sink(port, queue_limit=100_000)) as sink:
         published = 0
         for _ in range(3):
             connections = sink.status().connections
@@ -278,13 +278,12 @@ def test_mosquitto_frozen_for_good_does_not_hold_the_stop(tls, request):
         sink.publish(event(1))
         time.sleep(0.5)
 
-        started_s = time.monotonic()
-        sink.close()
-        thread.join(8)
-        took_s = time.monotonic() - started_s
+        with Stopwatch() as watch:
+            sink.close()
+            thread.join(30)
 
         assert not thread.is_alive()
-        assert took_s < 8
+        assert watch.ran_s < 8
         assert sink.status().dropped == {"stopped": 1}
 
 
@@ -437,6 +436,7 @@ def test_mosquitto_latency_from_publish_to_subscriber_is_reported(record_propert
 def test_watch_shows_events_and_ends_after_count():
     """`edged watch --json --count` prints every message with its topic and ends by itself."""
     with open_mosquitto() as broker, running(make_sink(broker.port)) as sink:
+        wait_until(lambda: sink.status().states_delivered == 1)
         command = [sys.executable, "-m", "edged", "watch", "--port", str(broker.port), "--json", "--count", "3"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watcher:
             assert watcher.stderr.readline().startswith("edged watch: watching edged/+/#")
@@ -456,7 +456,7 @@ def test_watch_interrupted_ends_with_0():
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watcher:
             assert watcher.stderr.readline()
             watcher.send_signal(signal.SIGINT)
-            _, complaint = watcher.communicate(timeout=10)
+            _, complaint = watcher.communicate(timeout=60)
 
     assert watcher.returncode == 0
     assert "Traceback" not in complaint

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+from waiting import Stopwatch
 
 from edged.errors import SourceCause, SourceError
 from edged.sources.base import SourceFrame
@@ -60,10 +61,10 @@ def test_gstreamer_fps_limits_the_frames() -> None:
     with GstreamerSource("videotestsrc is-live=true", width=64, height=48, fps=10.0, timeout_s=PATIENCE_S).open() as stream:
         stream.read()
         started_s = time.monotonic()
-        for _ in range(5):
+        for _ in range(20):  # some of them may wait in the pipe already
             stream.read()
 
-    assert time.monotonic() - started_s > 0.4
+    assert time.monotonic() - started_s > 1.0
 
 
 @pytest.mark.parametrize(
@@ -88,12 +89,12 @@ def test_gstreamer_pipeline_that_ends_says_why(pipeline: str, cause: SourceCause
 def test_gstreamer_pipeline_that_hangs_is_killed_at_its_deadline() -> None:
     """No picture in time: stalled, and nothing of it is left."""
     source = GstreamerSource("videotestsrc is-live=true ! identity sleep-time=60000000", width=64, height=48, timeout_s=0.5)
-    started_s = time.monotonic()
 
-    frames, failure, stream = read_until_failure(source)
+    with Stopwatch() as watch:
+        frames, failure, stream = read_until_failure(source)
 
     assert (len(frames), failure.cause) == (0, SourceCause.STALLED)
-    assert time.monotonic() - started_s < source.deadline_s
+    assert watch.ran_s < source.deadline_s
     assert not children_of(stream)
 
 
@@ -103,12 +104,12 @@ def test_gstreamer_stubborn_child_is_killed(tmp_path: Path) -> None:
     stubborn.write_text("#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 0.1; done\n")
     stubborn.chmod(0o755)
     source = GstreamerSource("videotestsrc", width=64, height=48, timeout_s=0.3, launcher=str(stubborn))
-    started_s = time.monotonic()
 
-    _, failure, stream = read_until_failure(source)
+    with Stopwatch() as watch:
+        _, failure, stream = read_until_failure(source)
 
     assert failure.cause is SourceCause.STALLED
-    assert time.monotonic() - started_s < source.deadline_s
+    assert watch.ran_s < source.deadline_s
     assert not children_of(stream)
 
 

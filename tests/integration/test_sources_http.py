@@ -11,14 +11,16 @@ import pytest
 from servers.certificate import make_self_signed
 from servers.http_camera import FakeHttpCamera
 from servers.rtsp import moving_square
+from waiting import Stopwatch
 
 from edged.errors import SourceCause, SourceError
 from edged.sources.base import FrameSource
 from edged.sources.certificates import CameraTls
 from edged.sources.network import NetworkSource, SnapshotSource
 
-TIMEOUT_S = 1.5  # where the wait is the matter
-PATIENCE_S = 10.0  # where frames are expected, however busy the machine is
+TIMEOUT_S = 4.0  # where silence is the matter
+PATIENCE_S = 10.0  # where frames, an answer or an end are expected, however busy the machine is
+ANSWERED_S = 3.5  # what a failure may take that needs no waiting
 
 
 def first_failure(source: FrameSource, *, n: int = 99) -> tuple[int, SourceError]:
@@ -50,13 +52,14 @@ def test_snapshots_come_at_their_interval() -> None:
     """One request a frame, one interval apart, each a new picture."""
     with FakeHttpCamera(moving_square(n=10)) as server:
         source = SnapshotSource(server.url("snapshot.jpg"), interval_s=0.2, timeout_s=PATIENCE_S)
-        with source.open() as stream:
+        with source.open() as stream, Stopwatch() as watch:
             started_s = time.monotonic()
             frames = [stream.read() for _ in range(4)]
             took_s = time.monotonic() - started_s
 
     assert len(server.requests) == 4
-    assert took_s == pytest.approx(0.6, abs=0.3)
+    assert took_s >= 0.3
+    assert watch.ran_s <= 0.9
     assert not np.array_equal(frames[0].make_pixels_rgb(), frames[1].make_pixels_rgb())
 
 
@@ -77,13 +80,14 @@ def test_http_bad_camera_fails_with_its_cause(
     kind: type[NetworkSource] | type[SnapshotSource], settings: dict[str, object], path: str, cause: SourceCause
 ) -> None:
     """Streams and snapshots fail with the same causes, in time."""
-    started_s = time.monotonic()
+    is_silent = cause is SourceCause.TIMEOUT
+    timeout_s, most_s = (TIMEOUT_S, TIMEOUT_S + 2.0) if is_silent else (PATIENCE_S, ANSWERED_S)
 
-    with FakeHttpCamera(moving_square(n=2), **settings) as server:
-        _, failure = first_failure(kind(server.url(path), timeout_s=TIMEOUT_S), n=1)
+    with Stopwatch() as watch, FakeHttpCamera(moving_square(n=2), **settings) as server:
+        _, failure = first_failure(kind(server.url(path), timeout_s=timeout_s), n=1)
 
     assert failure.cause is cause
-    assert time.monotonic() - started_s < TIMEOUT_S + 2.0
+    assert watch.ran_s < most_s
 
 
 @pytest.mark.parametrize("kind", [NetworkSource, SnapshotSource])
@@ -98,16 +102,16 @@ def test_http_login_is_accepted(kind: type[NetworkSource] | type[SnapshotSource]
 
 
 @pytest.mark.parametrize(
-    ("settings", "cause"),
+    ("settings", "timeout_s", "cause"),
     [
-        pytest.param({"stall_after": 4}, SourceCause.STALLED, id="stalls"),
-        pytest.param({"close_after": 4}, SourceCause.EOF, id="hangs up"),
+        pytest.param({"stall_after": 4}, TIMEOUT_S, SourceCause.STALLED, id="stalls"),
+        pytest.param({"close_after": 4}, PATIENCE_S, SourceCause.EOF, id="hangs up"),
     ],
 )
-def test_mjpeg_stream_that_stops_says_why(settings: dict[str, int], cause: SourceCause) -> None:
+def test_mjpeg_stream_that_stops_says_why(settings: dict[str, int], timeout_s: float, cause: SourceCause) -> None:
     """Silence is a stall, hanging up an end."""
     with FakeHttpCamera(moving_square(n=4), **settings) as server:
-        n_frames, failure = first_failure(NetworkSource(server.url("mjpeg"), timeout_s=TIMEOUT_S))
+        n_frames, failure = first_failure(NetworkSource(server.url("mjpeg"), timeout_s=timeout_s))
 
     assert n_frames >= 3  # the last one's end shows only with the next one's beginning
     assert failure.cause is cause

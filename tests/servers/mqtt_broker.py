@@ -235,7 +235,7 @@ class _Session:
         """Tell the client why, and give it time to read that before it writes into a closed socket."""
         self.client.sendall(bytes([0xE0, 2, code, 0]))
         self.client.shutdown(socket.SHUT_WR)
-        self.client.settimeout(1.0)
+        self.client.settimeout(30.0)
         while self.client.recv(65536):
             pass
         return False

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import itertools
 import random
 import re
 import select
@@ -55,7 +56,7 @@ class Faults:
         sdp: answers DESCRIBE with this text instead of its own.
         stall_after: stays connected and sends nothing more.
         close_after: closes the connection.
-        resize_after: goes on with `resize_to` frames (new parameter sets in the same stream).
+        resize_after: goes on with `resize_to` frames (new parameter sets in the same stream); an event: once it is set.
         without_key_frames: leaves parameter sets and key frames out, so that nothing can be decoded.
         corrupt_ratio: share of RTP payload bytes flipped, seeded; the NAL header stays.
         jump_after, jump_s: adds jump_s to every later RTP time stamp.
@@ -66,7 +67,7 @@ class Faults:
     sdp: str | None = None
     stall_after: int | None = None
     close_after: int | None = None
-    resize_after: int | None = None
+    resize_after: int | threading.Event | None = None
     resize_to: Sequence[np.ndarray] = field(default=(), repr=False)
     without_key_frames: bool = False
     corrupt_ratio: float = 0.0
@@ -321,12 +322,16 @@ class _Session:
 
     def _schedule(self) -> Iterator[list[bytes]]:
         """The access units of this connection, without end."""
-        n_before = self.faults.resize_after
-        if n_before is not None:
+        units, after = self.server._units, self.faults.resize_after
+        if after is not None:
             resized = encode_h264(self.faults.resize_to, fps=self.server.fps)
-            yield from (self.server._units[index % len(self.server._units)] for index in range(n_before))
+            for index in itertools.count():
+                if after.is_set() if isinstance(after, threading.Event) else index == after:
+                    units = resized
+                    break
+                yield units[index % len(units)]
         while True:
-            yield from resized if n_before is not None else self.server._units
+            yield from units
 
     def _send_unit(self, unit: list[bytes], stamp: int) -> None:
         if self.faults.without_key_frames:
