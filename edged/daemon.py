@@ -75,6 +75,7 @@ logger = logging.getLogger(__name__)
 TICK_S = 0.2
 STALL_S = 1.0
 """Where a tick was late by so much the whole process stood still: it was stopped, or had no processor."""
+STALL_PERIOD_S = 60.0
 STATE_PERIOD_S = 30.0
 """A camera's state is published on every change, and this often for its figures."""
 CLOCK_PERIOD_S = 10.0
@@ -166,6 +167,8 @@ class Daemon:
         self._reload = reload or threading.Event()
         self._read_config = read_config or (lambda: config)
         self._is_refused = False
+        self._ticked_s = 0.0
+        self._stall_told = Interval(STALL_PERIOD_S)
         self._changes: SimpleQueue[RuleChange] = SimpleQueue()
         self._stop = stop
         self._notifier = notifier
@@ -449,6 +452,7 @@ class Daemon:
         clock_due, save_due = Interval(CLOCK_PERIOD_S), Interval(SAVE_PERIOD_S)
         states_due, summary_due = Interval(STATE_PERIOD_S), Interval(SUMMARY_PERIOD_S)
         summary_due.is_due(self._clock.now_s())
+        self._ticked_s = self._clock.now_s()
         while not self._sleep() and self._clock.now_s() < end_s:
             now_s = self._clock.now_s()
             self._supervisor.check()
@@ -470,12 +474,13 @@ class Daemon:
 
     def _sleep(self) -> bool:
         """Until the next tick; whether it is time to stop."""
-        begun_s = self._clock.now_s()
         is_over = self._stop.wait(TICK_S)
-        stalled_s = self._clock.now_s() - begun_s - TICK_S
-        if stalled_s > STALL_S:
-            logger.warning("edged stood still: seconds=%.1f", stalled_s)
-            self._supervisor.excuse(stalled_s)
+        now_s = self._clock.now_s()
+        late_s, self._ticked_s = now_s - self._ticked_s - TICK_S, now_s
+        if late_s > STALL_S:
+            if self._stall_told.is_due(now_s):
+                logger.warning("edged stood still or had no processor: seconds=%.1f", late_s)
+            self._supervisor.excuse(late_s)
         return is_over
 
     def _read_again(self, sinks: list[Sink]) -> None:

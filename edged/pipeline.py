@@ -261,13 +261,14 @@ class CameraPipeline:
 
         Where zones lie elsewhere, or something else is told of them, nothing is known of the areas until that map.
         """
-        moved = rules.polygons != self._rules.polygons
+        before = self._rules.polygons
+        moved = {name for name in before | rules.polygons if before.get(name) != rules.polygons.get(name)}
         events = self._rules.change(rules)
         if self._map_rules:
             width, height = self._size or (1, 1)
             events += self._map_rules.areas.change(areas, MapMoment(self._newest_s, 0, width, height))
             if moved:
-                self._map_rules.areas.forget()
+                self._map_rules.areas.forget_zones(moved)
         if moved and self.scene:
             self.scene = replace(self.scene, shares=AreaShares(self.scene.shares.picture, {}))
         return tuple(events)

@@ -51,7 +51,7 @@ def _collect(connection: MqttConnection) -> list[tuple[str, bytes]]:
     """Topics and bodies of the messages that the broker keeps.
 
     Raises:
-        MqttError: the connection is lost, or the broker does not answer the subscription.
+        MqttError: the connection is lost, or the broker has not handed over everything in time.
     """
     kept: list[tuple[str, bytes]] = []
     quiet_s, end_s = 0.0, time.monotonic() + _LONGEST_S
@@ -65,8 +65,8 @@ def _collect(connection: MqttConnection) -> list[tuple[str, bytes]]:
         quiet_s = 0.0 if received else quiet_s + listened_s
     if connection.lost:
         raise connection.lost
-    if not connection.n_subscribed:
-        raise MqttError(MqttCause.UNANSWERED, "the broker does not answer the subscription to what it keeps")
+    if quiet_s < _QUIET_S:
+        raise MqttError(MqttCause.UNANSWERED, f"the broker has not handed over all that it keeps within {_LONGEST_S:.0f} s")
     return kept
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import re
@@ -524,8 +525,9 @@ def find_engine(name: str, *, config_dir: Path | None, state_dir: Path | None, p
     if not Path(name).is_absolute():
         places += [home / name for home in _homes(state_dir, package_dir)]
     for place in places:
-        if (place / MANIFEST_NAME).is_file():
-            return place
+        with contextlib.suppress(OSError):  # a directory that we may not enter, a name that is too long
+            if (place / MANIFEST_NAME).is_file():
+                return place
     looked = "\n".join(f"  {place}" for place in places)
     raise ModelError(f"no engine {name!r}: none of these directories has a {MANIFEST_NAME} [model.not_found]\n{looked}")
 

@@ -74,7 +74,7 @@ class Rules:
         return self._count_changes
 
     @property
-    def polygons(self) -> Mapping[str, tuple[Point, ...]]:
+    def polygons(self) -> dict[str, tuple[Point, ...]]:
         """Where each zone lies, by its name."""
         return {zone.name: zone.settings.polygon_norm for zone in self._zones}
 

@@ -238,7 +238,7 @@ class RuleSettings:
     objects: ObjectSettings = field(default_factory=ObjectSettings)
 
     @property
-    def polygons(self) -> Mapping[str, tuple[Point, ...]]:
+    def polygons(self) -> dict[str, tuple[Point, ...]]:
         """Where each zone lies, by its name."""
         return {zone.name: zone.polygon_norm for zone in self.zones}
 

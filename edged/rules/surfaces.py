@@ -252,9 +252,13 @@ class AreaRules:
 
     def forget(self) -> None:
         """The camera is gone: nothing is known of the areas. What was said of zones stays until a map says otherwise."""
+        self.forget_zones(self._zones)
+
+    def forget_zones(self, names: Collection[str]) -> None:
+        """Nothing is known of the areas, and rules of these zones begin to wait anew: they lie elsewhere, or are not seen."""
         self._changes += self._areas is not None
         self._areas, self._told = None, _Told()
-        for watched in self._rules():
+        for watched in (rule for name, zone in self._zones.items() if name in names for rule in zone.rules):
             watched.differs_since_s = None
 
     def _rules(self) -> Iterator[_Watched]:

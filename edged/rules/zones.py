@@ -86,8 +86,11 @@ class Zone:
 
     def change(self, settings: ZoneSettings, *, width: int, height: int) -> None:
         """The zone is another one from now on. Who is in it stays, until their next look says otherwise."""
-        self.settings = settings
+        former, self.settings = self.settings, settings
         self.resize(width=width, height=height)
+        if _place(settings) != _place(former):
+            self._seen.clear()  # who is inside now did not walk in: they are in at once
+            self._inside_since_s.clear()
         for stay in self._stays.values():
             stay.report_after_s = self._next_report(stay)
 
@@ -188,6 +191,11 @@ class Zone:
         self._is_crowded = not self._is_crowded
         self._crowd_differs_since_s = None
         return CrowdChange.CROWDED if self._is_crowded else CrowdChange.CLEARED
+
+
+def _place(settings: ZoneSettings) -> tuple[object, ...]:
+    """What decides who is inside."""
+    return settings.polygon_norm, settings.anchor, settings.classes
 
 
 @dataclass(slots=True)

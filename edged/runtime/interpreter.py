@@ -53,7 +53,14 @@ def setter(event: threading.Event) -> Callable[[int, FrameType | None], None]:
     A thread of its own does: the main thread, which runs the handler, may just then hold the event's lock, and would wait for
     itself for ever.
     """
-    return lambda number, frame: _thread.start_new_thread(event.set, ())  # type: ignore[func-returns-value]
+
+    def handle(*_: object) -> None:
+        try:
+            _thread.start_new_thread(event.set, ())
+        except RuntimeError:  # no thread is to be had; then that, which is unlikely, must be risked
+            event.set()
+
+    return handle
 
 
 def has_terminal() -> bool:

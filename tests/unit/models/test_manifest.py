@@ -349,6 +349,12 @@ def test_find_engine_by_a_path_takes_it_from_the_config(tmp_path: Path) -> None:
     assert relative == absolute == engine
 
 
+def test_find_engine_by_a_name_that_no_file_can_have_is_nowhere(tmp_path: Path) -> None:
+    """Whatever the system says to it; as to a directory that we may not enter."""
+    with pytest.raises(ModelError, match="no engine"):
+        find_engine("x" * 300, config_dir=tmp_path, state_dir=None)
+
+
 def test_find_engine_that_is_nowhere_lists_where_it_looked(tmp_path: Path) -> None:
     """The error names every directory that was tried."""
     with pytest.raises(ModelError) as caught:

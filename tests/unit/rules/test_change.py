@@ -83,6 +83,16 @@ def test_change_of_a_zone_keeps_who_is_still_inside_and_their_time(make_track) -
     assert (dwelt[0].object.number, dwelt[0].dwell_s) == (1, 3.0)
 
 
+def test_change_that_moves_a_zone_over_somebody_has_them_enter_with_the_next_frame(make_track) -> None:
+    """They did not walk in: nobody waits until they have settled, also where they stand on its border."""
+    rules = make_rules(ZoneSettings("vault", RIGHT, settle_s=2.0))
+    show(rules, 0, make_track(1, 100, 100))
+
+    change(rules, zones=(ZoneSettings("vault", ((0.0, 0.0), (101 / 640, 0.0), (101 / 640, 1.0), (0.0, 1.0)), settle_s=2.0),))
+
+    assert kinds(show(rules, 1, make_track(1, 100, 100))) == ["zone.enter"]
+
+
 def test_change_leaves_nothing_known_of_objects_until_the_new_zones_have_looked_at_them(make_track) -> None:
     """One that is lost just now may be in any of them: whoever hides by zones must hide it."""
     rules = make_rules(ZoneSettings("left", LEFT))

@@ -225,6 +225,19 @@ def test_change_that_changes_nothing_of_a_rule_lets_it_wait_on():
     assert blocked.type is EventType.ZONE_BLOCKED
 
 
+def test_zones_that_lie_elsewhere_wait_anew_and_no_others():
+    """Of a zone that stayed where it is, what was seen counts on."""
+    rules = make_rules(way=AreaSettings(blocked=BLOCKED), yard=AreaSettings(blocked=BLOCKED))
+    full = shares(way=row(car=0.5), yard=row(car=0.5))
+    rules.update(full, at(0))
+
+    rules.forget_zones({"yard"})
+
+    assert rules.areas() is None
+    assert [event.zone for event in rules.update(full, at(10))] == ["way"]
+    assert [event.zone for event in rules.update(full, at(20))] == ["yard"]
+
+
 def test_change_that_takes_a_rule_out_says_that_it_is_over():
     """Whoever was told that the way is blocked would wait for ever."""
     rules = make_rules(way=AreaSettings(blocked=BLOCKED, covered_by=(VAN, CROWD)), yard=AreaSettings(covered_by=(VAN,)))

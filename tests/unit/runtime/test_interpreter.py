@@ -102,6 +102,20 @@ def test_setter_of_an_event_whose_lock_is_held_does_not_wait_for_it():
     assert event.wait(10)
 
 
+def test_setter_sets_also_where_no_thread_is_to_be_had(monkeypatch):
+    """A limit on tasks must not keep a daemon from stopping."""
+
+    def refuse(*_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("edged.runtime.interpreter._thread.start_new_thread", refuse)
+    event = threading.Event()
+
+    setter(event)(signal.SIGTERM, None)
+
+    assert event.is_set()
+
+
 def test_process_without_a_terminal_has_none():
     """As a service has none, nor a child in a session of its own."""
     script = "from edged.runtime.interpreter import has_terminal; print(has_terminal())"
