@@ -288,10 +288,12 @@ def test_daemon_sent_sighup_takes_over_zones_and_refuses_mistakes(tmp_path, engi
 
         config["cameras"]["door"]["zones"] = {"yard": everywhere}
         config["cameras"]["door"]["fps"] = 7
+        config["detector"] = {"engine": "nowhere"}
         daemon.reload(config)
         left = daemon.wait_for_event("zone.leave")
         entered = daemon.wait_for_event("zone.enter", after=daemon.events.index(left))
-        daemon.wait_for_log("these keys count after a restart: cameras.door.fps")
+        daemon.wait_for_log("these keys count after a restart: detector.engine, cameras.door.fps")
+        daemon.wait_for_log("edged would not start with this configuration: ")
 
         config["cameras"]["door"]["zones"] = {"yard": {**everywhere, "dwel_s": 1}}
         daemon.reload(config)
