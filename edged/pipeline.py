@@ -168,7 +168,6 @@ class CameraPipeline:
         self._rules = rules
         self._map_rules = map_rules
         self._size: tuple[int, int] | None = None
-        self._newest_s = 0.0
         self._is_undecided = False
 
     @property
@@ -219,7 +218,6 @@ class CameraPipeline:
 
     def follow(self, frame: Frame, detections: Detections | None, timer: StageTimer) -> tuple[Tracks, tuple[Event, ...]]:
         """Tracks and rules for one frame; `detections` is None when it was still."""
-        self._newest_s = frame.captured_s
         events = self._follow_size(frame)
         tracks = self._track(frame, detections)
         timer.end("track")
@@ -261,12 +259,12 @@ class CameraPipeline:
 
         Where zones lie elsewhere, or something else is told of them, nothing is known of the areas until that map.
         """
-        before = self._rules.polygons
-        moved = {name for name in before | rules.polygons if before.get(name) != rules.polygons.get(name)}
+        before, after = self._rules.settings.polygons, rules.polygons
+        moved = {name for name in before | after if before.get(name) != after.get(name)}
         events = self._rules.change(rules)
         if self._map_rules:
             width, height = self._size or (1, 1)
-            events += self._map_rules.areas.change(areas, MapMoment(self._newest_s, 0, width, height))
+            events += self._map_rules.areas.change(areas, MapMoment(self._rules.newest_s, 0, width, height))
             if moved:
                 self._map_rules.areas.forget_zones(moved)
         if moved and self.scene:

@@ -17,7 +17,7 @@ from edged.events.event import Event, EventType, ObjectFacts
 from edged.rules.counters import CounterState
 from edged.rules.lines import Line
 from edged.rules.objects import KnownObject, admits, is_same_answer
-from edged.rules.settings import Point, RuleSettings
+from edged.rules.settings import RuleSettings
 from edged.rules.surfaces import Ground
 from edged.rules.zones import CrowdChange, Dwelt, Entered, Left, Zone
 from edged.types import FaceDecision, Track, Tracks
@@ -74,9 +74,14 @@ class Rules:
         return self._count_changes
 
     @property
-    def polygons(self) -> dict[str, tuple[Point, ...]]:
-        """Where each zone lies, by its name."""
-        return {zone.name: zone.settings.polygon_norm for zone in self._zones}
+    def settings(self) -> RuleSettings:
+        """The zones, lines and objects that count."""
+        return self._settings
+
+    @property
+    def newest_s(self) -> float:
+        """Time of the newest frame; 0 before the first."""
+        return self._newest_s
 
     def counters(self) -> CounterState:
         """The totals to keep over a restart, those of rules that are gone included."""
@@ -191,7 +196,7 @@ class Rules:
         rules, rule_settings = (*self._zones, *self._lines), (*settings.zones, *settings.lines)
         for rule, each in zip(rules, rule_settings, strict=True):
             rule.change(each, width=width, height=height)
-        self._objects = settings.objects
+        self._settings = settings
         self._anchors = tuple(dict.fromkeys(each.anchor for each in rule_settings))
         self._counters = self._counters.with_zeros(
             lines={line.name: line.classes or () for line in settings.lines},
@@ -232,7 +237,7 @@ class Rules:
     def _announce(self, seen: Iterable[KnownObject], moment: _Moment) -> list[Event]:
         events = []
         for thing in seen:
-            if not thing.is_announced and admits(self._objects.classes, thing):
+            if not thing.is_announced and admits(self._settings.objects.classes, thing):
                 thing.tell(now_s=moment.now_s)
                 events.append(moment.event(EventType.OBJECT_NEW, object=thing.facts()))
                 if thing.identity is not None:
@@ -297,7 +302,7 @@ class Rules:
     def _report_changes(self, seen: Iterable[KnownObject], moment: _Moment) -> list[Event]:
         events = []
         for thing in seen:
-            changes = thing.changes(self._objects, now_s=moment.now_s)
+            changes = thing.changes(self._settings.objects, now_s=moment.now_s)
             if changes:
                 thing.tell(now_s=moment.now_s)
                 details = {"changes": [change.value for change in changes]}

@@ -91,8 +91,6 @@ class Zone:
         if _place(settings) != _place(former):
             self._seen.clear()  # who is inside now did not walk in: they are in at once
             self._inside_since_s.clear()
-        for stay in self._stays.values():
-            stay.report_after_s = self._next_report(stay)
 
     def look(self, thing: KnownObject, x: float, y: float, *, now_s: float) -> Entered | Dwelt | Left | None:
         """What the object's newest anchor point (frame pixels) changes.
@@ -154,7 +152,7 @@ class Zone:
         if not has_settled and self._polygon.border_distance(x, y) <= self._margin_px(thing):
             return None
         del self._inside_since_s[thing.number]
-        self._stays[thing.number] = _Stay(now_s, self.settings.dwell_s)
+        self._stays[thing.number] = _Stay(now_s)
         return Entered()
 
     def _may_be_hidden(self, thing: KnownObject, stay: _Stay, now_s: float) -> bool:
@@ -167,10 +165,10 @@ class Zone:
 
     def _look_dwell(self, stay: _Stay, now_s: float) -> Dwelt | None:
         dwell_s = now_s - stay.entered_s
-        if stay.report_after_s is None or dwell_s < stay.report_after_s - TIME_TOLERANCE_S:
+        report_after_s = self._next_report(stay)
+        if report_after_s is None or dwell_s < report_after_s - TIME_TOLERANCE_S:
             return None
         stay.reported_s = dwell_s
-        stay.report_after_s = self._next_report(stay)
         return Dwelt(dwell_s)
 
     def _next_report(self, stay: _Stay) -> float | None:
@@ -204,13 +202,11 @@ class _Stay:
 
     Attributes:
         entered_s: since when.
-        report_after_s: after how long in it the next dwell report is due.
-        reported_s: after how long in it the last one was given.
+        reported_s: after how long in it the last dwell report was given; None: none yet.
         hidden_since_s: since when it seems to be outside, half hidden; None while it is not so.
     """
 
     entered_s: float
-    report_after_s: float | None
     reported_s: float | None = None
     hidden_since_s: float | None = None
 
