@@ -126,6 +126,7 @@ class StandInTensorrt:
         calls: calls of contexts in their order, e.g. `("set_input_shape", (4, 2))`.
         contexts: those that were not freed.
         validity: what `get_engine_validity` finds, names of `EngineInvalidityDiagnostics`; empty for a valid engine.
+        heeds_validity: an engine that is not valid is not loaded either.
     """
 
     __version__ = "10.3.0"
@@ -146,6 +147,7 @@ class StandInTensorrt:
         self.calls: list[tuple[str, object]] = []
         self.contexts: weakref.WeakSet[_Context] = weakref.WeakSet()
         self.validity: tuple[str, ...] = ()
+        self.heeds_validity = True
         self._failures: dict[str, tuple[int, str]] = {}
         self.Runtime = lambda logger: _Runtime(self, logger)
 
@@ -183,6 +185,9 @@ class _Runtime:
 
     def deserialize_cuda_engine(self, plan: bytes) -> _Engine | None:
         if self._module.is_failing("deserialize_cuda_engine", self._logger):
+            return None
+        if self._module.validity and self._module.heeds_validity:
+            self._logger.log(_Severity.ERROR, "Error Code 1: Internal Error (the engine is not valid here)")
             return None
         if plan != self._module.network.plan:
             self._logger.log(_Severity.ERROR, "Error Code 1: Serialization (the magic tag does not match)")

@@ -97,7 +97,7 @@ class Differences:
         explicit_batch: networks must ask for a batch axis of their own (before 11.0, which knows nothing else).
         precision_flags: the builder chooses FP16 and INT8 itself where it is allowed to (before 11.0).
         progress: a build reports its progress and can be cancelled (10.0 and later, RTX).
-        validity: the runtime says whether an engine fits the device before it is loaded (RTX).
+        validity: the runtime says why an engine does not fit the device (RTX).
         portable: TensorRT-RTX: engines are built without a device and finished on the one that loads them.
     """
 

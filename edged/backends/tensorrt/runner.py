@@ -410,22 +410,28 @@ class _Engine:
             self._runtime = module.Runtime(self.library.logger)
         except TypeError as error:  # pybind, where the library answered nullptr
             raise DeviceMissingError(f"{self.library.label} finds no device: {self._reasons()} [device.missing]") from error
-        if self.library.differences.validity:
-            self._check_validity(plan)
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
+            if self.library.differences.validity:
+                self._check_validity(plan)
             raise self._refusal(f"{self.library.label} cannot load the engine", ModelError, "engine.invalid")
 
     def _check_validity(self, plan: bytes) -> None:
+        """Tell why an engine was not loaded, where the library says why.
+
+        It is not asked before: TensorRT-RTX up to 1.6 calls a device invalid that it does not list, and yet loads the engine.
+        Whether it then computes the same is told by its comparison on that device, without which no engine is used.
+        """
         module, device = self.library.module, self.cuda.device
         validity, found = self._runtime.get_engine_validity(plan)
-        if validity == module.EngineValidity.INVALID:
-            reasons = [name for name, bit in module.EngineInvalidityDiagnostics.__members__.items() if int(bit) & int(found)]
-            raise EngineMissingError(
-                f"{self.name}: the engine is not for {device.name} {device.compute_capability}, {self.library.label} and "
-                f"driver {device.driver_version}: {', '.join(reasons) or self._reasons()}: "
-                f"run edged engines build [engine.stale]"
-            )
+        if validity != module.EngineValidity.INVALID:
+            return
+        reasons = [name for name, bit in module.EngineInvalidityDiagnostics.__members__.items() if int(bit) & int(found)]
+        mend = "install TensorRT, which computes on more of them" if "UNSUPPORTED_CC" in reasons else "run edged engines build"
+        raise EngineMissingError(
+            f"{self.name}: the engine is not for {device.name} {device.compute_capability}, {self.library.label} and "
+            f"driver {device.driver_version}: {', '.join(reasons) or self._reasons()}: {mend} [engine.stale]"
+        )
 
     def read_specs(self) -> tuple[dict[str, TensorSpec], dict[str, TensorSpec]]:
         """Inputs and outputs, the batch axis None.

@@ -448,21 +448,42 @@ def test_open_without_a_device_for_tensorrt_raises_device_missing_error() -> Non
     bench.assert_nothing_is_left()
 
 
-def test_open_of_an_engine_for_other_devices_raises_engine_missing_error() -> None:
-    """A library that knows whether an engine fits is asked before the engine is loaded, and its reasons are told."""
+@pytest.mark.parametrize(
+    ("reason", "mend"),
+    [
+        pytest.param("VERSION_MISMATCH", "run edged engines build", id="of another version"),
+        pytest.param("UNSUPPORTED_CC", "install TensorRT, which computes on more of them", id="for other devices"),
+    ],
+)
+def test_open_of_an_engine_that_does_not_fit_raises_engine_missing_error(reason: str, mend: str) -> None:
+    """A library that knows why an engine is not loaded is asked, and its reasons and what helps are told."""
     bench = Bench()
-    bench.trt.validity = ("VERSION_MISMATCH", "UNSUPPORTED_CC")
+    bench.trt.validity = (reason, "OLD_CUDA_DRIVER")
 
-    with pytest.raises(EngineMissingError, match=r"not for Stand-in \(8, 7\).*13\.0: VERSION_MISMATCH, UNSUPPORTED_CC: run"):
+    with pytest.raises(EngineMissingError, match=rf"not for Stand-in \(8, 7\).*13\.0: {reason}, OLD_CUDA_DRIVER: {mend}"):
         bench.open(is_rtx=True)
 
     bench.assert_nothing_is_left()
 
 
-def test_open_of_an_engine_that_the_library_calls_valid_computes() -> None:
-    """Asking costs nothing where the answer is yes."""
-    with Bench().open(is_rtx=True) as backend:
+def test_open_of_an_engine_that_loads_on_a_device_that_is_not_listed_computes() -> None:
+    """TensorRT-RTX 1.6 loads what it calls invalid: what the engine computes there is for its comparison to tell."""
+    bench = Bench()
+    bench.trt.validity, bench.trt.heeds_validity = ("UNSUPPORTED_CC",), False
+
+    with bench.open(is_rtx=True) as backend:
         np.testing.assert_array_equal(backend.infer(make_feed(1))["y"], make_feed(1)["x"] + 1)
+
+
+def test_open_of_an_engine_that_is_called_valid_and_yet_not_loaded_tells_the_failure() -> None:
+    """Where nothing is wrong with where it is to run, what the library logged is told."""
+    bench = Bench()
+    bench.trt.fail("deserialize_cuda_engine", NO_MEMORY)
+
+    with pytest.raises(DeviceMemoryError):
+        bench.open(is_rtx=True)
+
+    bench.assert_nothing_is_left()
 
 
 @pytest.mark.parametrize(
