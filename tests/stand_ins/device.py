@@ -181,12 +181,6 @@ class StandInDevice:
         while self._streams[stream]:
             self._step(stream)
 
-    def drain(self) -> None:
-        self._called("drain")
-        for stream in self._streams:
-            while self._streams[stream]:
-                self._step(stream)
-
     def capture(self, stream: int, work: Callable[[], None]) -> int:
         self._called("capture")
         self._capture = (stream, [])

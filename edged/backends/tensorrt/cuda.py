@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 
 import numpy as np
@@ -150,6 +151,7 @@ class Cuda:
         self._owner = threading.current_thread()
         self._is_lost = False
         self._held: dict[int, Callable[[], None]] = {}  # how to give each thing back, oldest first
+        self._streams: list[int] = []
         self._numbers = itertools.count()
 
     def check_owner(self) -> None:
@@ -196,6 +198,7 @@ class Cuda:
         """The handle of a new stream, which does not wait for the default one; lives until `close`."""
         with self._using() as driver:
             stream = driver.create_stream()
+            self._streams.append(stream)
             self._hold(lambda: driver.destroy_stream(stream))
             return stream
 
@@ -279,18 +282,22 @@ class Cuda:
             self._graphs.launch(execution, stream)
 
     def close(self) -> None:
-        """Wait for all work, free everything that was taken, newest first, and leave the context. Again does nothing.
+        """Wait for all work of its streams, free all that was taken, newest first, and leave the context. Again does nothing.
 
-        All of it is tried, then the first error is raised; not on a device whose loss was told already.
+        All of it is tried, then the first error is raised; not on a device whose loss was told already. To wait for the whole
+        context would break what another thread captures in it.
+
+        Source: CUDA Programming Guide 13.0, CUDA graphs, prohibited and unhandled operations.
         """
         if self._driver is None:
             return
         self.check_owner()
         driver, self._driver = self._driver, None
         first_error: InferenceError | DeviceError | None = None
-        for release in (driver.drain, *reversed(self._held.values()), driver.close):
+        waits = [partial(driver.synchronise, stream) for stream in self._streams]
+        for step in (*waits, *reversed(self._held.values()), driver.close):
             try:
-                release()
+                step()
             except (InferenceError, DeviceError) as error:
                 first_error = first_error or error
         self._held.clear()

@@ -146,9 +146,6 @@ class CudaBindingsDriver:
     def synchronise(self, stream: int) -> None:
         _take(self._driver.cuStreamSynchronize(stream), "cuStreamSynchronize")
 
-    def drain(self) -> None:
-        _take(self._driver.cuCtxSynchronize(), "cuCtxSynchronize")
-
 
 def _compile(source: str, architecture: str) -> bytes:
     """A cubin by NVRTC, which needs no device.

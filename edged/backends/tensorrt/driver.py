@@ -166,10 +166,6 @@ class Driver(Protocol):
     def wait(self, event: int) -> None: ...
     def synchronise(self, stream: int) -> None: ...
 
-    def drain(self) -> None:
-        """Wait for all work of the context, on every stream."""
-        ...
-
 
 def compiler_missing(compiler: str, reason: object, mend: str) -> KernelError:
     """What `Driver.compile` raises where its compiler cannot be used."""

@@ -193,10 +193,6 @@ class PycudaDriver:
         with self._translated():
             self._find_stream(stream).synchronize()
 
-    def drain(self) -> None:
-        with self._translated():
-            self._driver.Context.synchronize()
-
     def _find_stream(self, stream: int) -> Any:
         if stream not in self._streams:
             check(INVALID_HANDLE, f"stream {stream}")

@@ -456,6 +456,20 @@ def test_capture_of_what_cannot_be_captured_leaves_the_stream_usable(cuda, spoil
     assert echo.run(3, echo.queue) == 3
 
 
+def test_capture_goes_on_while_the_device_is_opened_and_closed_beside_it(binding, cuda):
+    """Closing waits for its own streams only: to wait for the context would end every capture in it."""
+    echo = Echo(cuda)
+
+    def look_at_the_device_meanwhile() -> None:
+        echo.queue()
+        with open_cuda(binding) as other:
+            assert other.device == cuda.device
+
+    graph = cuda.capture(echo.stream, look_at_the_device_meanwhile)
+
+    assert echo.run(3, lambda: graph.launch(echo.stream)) == 3
+
+
 def test_capture_passes_on_what_the_work_raises(cuda, stand_in_driver):
     """An error of the caller's own ends the capture and reaches the caller; what was recorded is dropped."""
     echo = Echo(cuda)
