@@ -36,7 +36,7 @@ class TensorrtConfig(Section):
     cuda: Binding = setting("auto", "Which Python binding of CUDA; auto is pycuda, or cuda-bindings where that is missing.")
     device: Whole = setting(0, "Number of the CUDA device.", unit="count", ge=0, le=63)
     max_batch: Whole = setting(8, "Most pictures that an engine is built to compute at once.", unit="count", ge=1, le=MAX_BATCH)
-    graphs: Flag = setting(True, "Whether a batch is replayed as one CUDA graph once its size was seen.")
+    graphs: Flag = setting(True, "Whether each size of batch is captured at the start and replayed as one CUDA graph.")
     preprocess: Literal["cpu", "gpu", "auto"] = setting(
         "cpu",
         "What fits pictures into the network: the processor; the GPU, with a CUDA compiler (docs/jetson.md); auto is the faster "

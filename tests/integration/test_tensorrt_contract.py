@@ -24,7 +24,7 @@ from pathlib import Path
 
 import pytest
 
-from edged.backends.tensorrt.library import OPTIONAL, USED, Differences
+from edged.backends.tensorrt.library import OPTIONAL, OTHERWISE, USED, Differences
 
 CHECKOUT = Path(__file__).parents[2]
 VERSIONS = ("8.6.1", "10.3.0", "10.16.1.11", "11.4.0.106")
@@ -116,8 +116,10 @@ def bindings(version: str, tmp_path_factory: pytest.TempPathFactory) -> Bindings
 
 
 def test_bindings_have_all_that_is_used(bindings: Bindings, version: str) -> None:
-    """Whatever we call of every version."""
-    missing = {f"{name}.{member}" for name, members in USED.items() for member in members - bindings.members.get(name, set())}
+    """Whatever we call of every version, and of this one in the place of what others have."""
+    instead = [OTHERWISE[each] for each in OTHERWISE if not getattr(bindings.differences, each)]
+    wanted = [(name, members) for classes in (USED, *instead) for name, members in classes.items()]
+    missing = {f"{name}.{member}" for name, members in wanted for member in members - bindings.members.get(name, set())}
 
     assert bindings.version == version
     assert missing == set()
@@ -134,6 +136,8 @@ def test_bindings_have_the_differences_that_the_versions_are_known_for(bindings:
         progress=major >= 10,
         validity=False,
         portable=False,
+        shares_if_told=major < 11,
+        lends_memory=major >= 10,
     )
 
 
@@ -147,7 +151,7 @@ def test_bindings_without_a_device_are_refused_with_what_they_say(bindings: Bind
 def test_rtx_has_all_that_is_used() -> None:
     """The TensorRT that is really here, with every difference that it claims."""
     module = pytest.importorskip("tensorrt_rtx", reason="needs TensorRT-RTX: pip install tensorrt-rtx")
-    own = ("strongly_typed", "progress", "validity", "portable")
+    own = ("strongly_typed", "progress", "validity", "portable", "lends_memory")
     wanted = [(name, members) for classes in (USED, *(OPTIONAL[each] for each in own)) for name, members in classes.items()]
 
     missing = {f"{name}.{member}" for name, members in wanted for member in members - set(dir(getattr(module, name, None)))}

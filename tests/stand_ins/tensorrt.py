@@ -7,7 +7,6 @@ import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum, IntFlag
-from types import SimpleNamespace
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +17,8 @@ from edged.backends.tensorrt.library import Library, MessageLog, find_difference
 from edged.models.manifest import DetectorManifest
 
 Arrays = Mapping[str, NDArray[np.generic]]
+
+_CONTEXT_BYTES = 4096
 
 
 class Streams(Protocol):
@@ -56,9 +57,11 @@ class StandInTensor:
 
 @dataclass(frozen=True)
 class StandInNetwork:
-    """What was built: tensors, outputs as a function of inputs, smallest and largest batch, batches that it fails on.
+    """What was built: tensors, outputs as a function of inputs, smallest and largest batch.
 
     Attributes:
+        fails_on: batches that it refuses, from the moment on that they are named here.
+        not_captured: batches that cannot be captured.
         layers_ms: what a profiler is told of each layer, a picture.
     """
 
@@ -66,7 +69,8 @@ class StandInNetwork:
     outputs: Mapping[str, StandInTensor]
     compute: Callable[[Arrays], Arrays]
     batches: tuple[int, int] = (1, 16)
-    fails_on: frozenset[int] = frozenset()
+    fails_on: set[int] = field(default_factory=set)
+    not_captured: frozenset[int] = frozenset()
     layers_ms: Mapping[str, float] = field(default_factory=dict)
     plan: bytes = b"a stand-in's plan"
 
@@ -127,6 +131,7 @@ class StandInTensorrt:
         contexts: those that were not freed.
         validity: what `get_engine_validity` finds, names of `EngineInvalidityDiagnostics`; empty for a valid engine.
         heeds_validity: an engine that is not valid is not loaded either.
+        lent: by the address of memory that contexts were given, the stream that they compute on.
     """
 
     __version__ = "10.3.0"
@@ -135,10 +140,13 @@ class StandInTensorrt:
     TensorIOMode = Enum("TensorIOMode", ["NONE", "INPUT", "OUTPUT"])
     TensorLocation = Enum("TensorLocation", ["DEVICE", "HOST"])
     DataType = Enum("DataType", ["FLOAT", "HALF", "BF16", "INT8", "UINT8", "INT32", "INT64", "BOOL"])
+    ExecutionContextAllocationStrategy = Enum("ExecutionContextAllocationStrategy", ["STATIC", "USER_MANAGED"])
+    DynamicShapesKernelSpecializationStrategy = Enum("DynamicShapesKernelSpecializationStrategy", ["LAZY", "EAGER", "NONE"])
     CudaGraphStrategy = Enum("CudaGraphStrategy", ["DISABLED", "WHOLE_GRAPH_CAPTURE"])
     EngineValidity = Enum("EngineValidity", ["VALID", "SUBOPTIMAL", "INVALID"])
     EngineInvalidityDiagnostics = IntFlag(
-        "EngineInvalidityDiagnostics", ["VERSION_MISMATCH", "UNSUPPORTED_CC", "OLD_CUDA_DRIVER"]
+        "EngineInvalidityDiagnostics",
+        ["VERSION_MISMATCH", "UNSUPPORTED_CC", "OLD_CUDA_DRIVER", "INSUFFICIENT_GPU_MEMORY", "CUDA_ERROR"],
     )
 
     def __init__(self, network: StandInNetwork, streams: Streams) -> None:
@@ -148,12 +156,13 @@ class StandInTensorrt:
         self.contexts: weakref.WeakSet[_Context] = weakref.WeakSet()
         self.validity: tuple[str, ...] = ()
         self.heeds_validity = True
+        self.lent: dict[int, int] = {}
         self._failures: dict[str, tuple[int, str]] = {}
         self.Runtime = lambda logger: _Runtime(self, logger)
 
-    def as_library(self, *, is_rtx: bool = False) -> Library:
+    def as_library(self, *, is_rtx: bool = False, lends_memory: bool = True) -> Library:
         """As `import_library` would give it; TensorRT-RTX knows whether an engine fits, and makes graphs itself."""
-        found = replace(find_differences(self), validity=is_rtx, portable=is_rtx)
+        found = replace(find_differences(self), validity=is_rtx, portable=is_rtx, lends_memory=lends_memory)
         log = MessageLog()
         return Library(self, "tensorrt", self.__version__, found, make_logger(self, log), log)
 
@@ -225,21 +234,50 @@ class _Engine:
         smallest, largest = self._module.network.batches
         return [(n, *self._tensors[name].shape[1:]) for n in (smallest, largest, largest)]
 
-    def create_runtime_config(self) -> SimpleNamespace:
-        return SimpleNamespace(cuda_graph_strategy=self._module.CudaGraphStrategy.DISABLED)
+    @property
+    def device_memory_size_v2(self) -> int:
+        return _CONTEXT_BYTES
 
-    def create_execution_context(self, config: SimpleNamespace | None = None) -> _Context | None:
-        if config is not None:
-            self._module.calls.append(("graph strategy", config.cuda_graph_strategy))
+    device_memory_size = device_memory_size_v2
+
+    def create_runtime_config(self) -> _RuntimeConfig:
+        return _RuntimeConfig(
+            self._module.CudaGraphStrategy.DISABLED, self._module.DynamicShapesKernelSpecializationStrategy.LAZY
+        )
+
+    def create_execution_context(self, how: _RuntimeConfig | Enum | None = None) -> _Context | None:
+        if isinstance(how, _RuntimeConfig):
+            self._module.calls.append(("graphs", how.cuda_graph_strategy))
+            self._module.calls.append(("kernels", how.dynamic_shapes_kernel_specialization_strategy))
         if self._module.is_failing("create_execution_context", self._logger):
             return None
-        return _Context(self._module, self._logger)
+        wants_memory = how is self._module.ExecutionContextAllocationStrategy.USER_MANAGED
+        return _Context(self._module, self._logger, how, wants_memory=wants_memory)
+
+    def create_execution_context_without_device_memory(self) -> _Context | None:
+        if self._module.is_failing("create_execution_context", self._logger):
+            return None
+        return _Context(self._module, self._logger, wants_memory=True)
+
+
+@dataclass(eq=False)
+class _RuntimeConfig:
+    cuda_graph_strategy: Enum
+    dynamic_shapes_kernel_specialization_strategy: Enum
 
 
 class _Context:
-    """Computes on the addresses it was given, when its stream comes to it; is captured only after a run of the same shape."""
+    """Computes on the addresses it was given, when its stream comes to it; is captured only after a run of the same shape.
 
-    def __init__(self, module: StandInTensorrt, logger: Any) -> None:
+    What it has queued or captured holds only while it keeps its shape, its memory to itself and its configuration alive.
+    """
+
+    def __init__(
+        self, module: StandInTensorrt, logger: Any, how: _RuntimeConfig | Enum | None = None, *, wants_memory: bool
+    ) -> None:
+        self._config = weakref.ref(how) if isinstance(how, _RuntimeConfig) else None
+        self._wants_memory = wants_memory
+        self._memory = 0
         self._module = module
         self._logger = logger
         self._batches = dict.fromkeys(module.network.inputs, -1)
@@ -265,6 +303,19 @@ class _Context:
         n = next(iter(self._batches.values()))
         return tensor.given_shape(n) if tensor.given_shape else (n, *tensor.shape[1:])
 
+    def set_device_memory(self, address: int, n_bytes: int) -> None:
+        assert n_bytes == _CONTEXT_BYTES
+        self.device_memory = address
+
+    @property
+    def device_memory(self) -> int:
+        return self._memory
+
+    @device_memory.setter
+    def device_memory(self, address: int) -> None:
+        assert self._wants_memory, "it has memory of its own"
+        self._memory = address
+
     def set_tensor_address(self, name: str, address: int) -> bool:
         self._addresses[name] = address
         return not self._module.is_failing("set_tensor_address", self._logger)
@@ -274,13 +325,17 @@ class _Context:
         is_capturing = self._module.streams.is_capturing(stream)
         batches = set(self._batches.values())
         assert len(batches) == 1, f"inputs of {self._batches} at once"
+        assert self._config is None or self._config(), "its configuration was freed before it"
+        if self._wants_memory:
+            assert self._memory, "it was given no memory"
+            assert self._module.lent.setdefault(self._memory, stream) == stream, "its memory is used on another stream at once"
         self._module.calls.append(("capture" if is_capturing else "execute", *batches))
         if self._module.is_failing("capture" if is_capturing else "execute_async_v3", self._logger):
             return False
         if batches & self._module.network.fails_on:
             self._logger.log(_Severity.ERROR, f"Error Code 7: Internal Error (a batch of {batches} does not fit)")
             return False
-        if is_capturing and not self._is_settled:
+        if is_capturing and (not self._is_settled or batches & self._module.network.not_captured):
             self._logger.log(_Severity.ERROR, "Error Code 1: Cuda Runtime (operation not permitted when stream is capturing)")
             return False
         self._is_settled = True
@@ -288,10 +343,12 @@ class _Context:
             {name: self._memory_of(name, self._addresses[name]) for name in side}
             for side in (self._module.network.inputs, self._module.network.outputs)
         )
-        compute, is_alive = self._module.network.compute, weakref.ref(self)
+        compute, context = self._module.network.compute, weakref.ref(self)
 
         def work() -> None:
-            assert is_alive(), "the context was freed under its work"
+            alive = context()
+            assert alive, "the context was freed under its work"
+            assert set(alive._batches.values()) == batches, "the size of the batch was changed under its work"
             for name, array in compute(inputs).items():
                 outputs[name][...] = array
 

@@ -57,6 +57,8 @@ class StandInTensorrt:
         self.LayerInformationFormat = enum.Enum("LayerInformationFormat", ("JSON",))
         self.ILogger = _Logger
         self.IBuilderConfig = _Config
+        if version != "11":
+            self.PreviewFeature = enum.Enum("PreviewFeature", ("PROFILE_SHARING_0806",))
         if version != "8.6":
             self.IBuilderConfig = _ConfigWithMonitor
             self.IProgressMonitor = _Monitor
@@ -132,6 +134,7 @@ class _Config:
     def __init__(self, module: StandInTensorrt) -> None:
         self.flags = {module.BuilderFlag.TF32}  # on by itself, as in TensorRT
         self.limits: dict[Any, int] = {}
+        self.previews: dict[Any, bool] = {}
         self.profiles: list[_Profile] = []
         self.caches: list[bytes] = []
 
@@ -141,6 +144,9 @@ class _Config:
     def clear_flag(self, flag: Any) -> None:
         self.flags.discard(flag)
 
+    def set_preview_feature(self, feature: Any, is_on: bool) -> None:
+        self.previews[feature] = is_on
+
     def set_memory_pool_limit(self, pool: Any, n_bytes: int) -> None:
         self.limits[pool] = n_bytes
 
@@ -149,6 +155,8 @@ class _Config:
         return len(self.profiles) - 1
 
     def create_timing_cache(self, content: bytes) -> Any:
+        if content.startswith(b"damaged"):
+            return None
         return SimpleNamespace(content=content, serialize=lambda: content + b", filled")
 
     def set_timing_cache(self, cache: Any, ignore_mismatch: bool) -> bool:

@@ -262,6 +262,8 @@ def _configure(builder: Any, network: Any, options: BuildOptions, *, library: Li
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     config.builder_optimization_level = options.optimisation_level
     config.clear_flag(trt.BuilderFlag.TF32)
+    if library.differences.shares_if_told:  # two batches are in flight, each in a context of its own
+        config.set_preview_feature(trt.PreviewFeature.PROFILE_SHARING_0806, True)
     if options.workspace_bytes is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_bytes)
     if library.differences.strongly_typed:
@@ -309,7 +311,7 @@ def _attach_timing_cache(config: Any, content: bytes | None, *, library: Library
     if library.differences.portable:
         return None
     cache = config.create_timing_cache(content or b"")
-    if not config.set_timing_cache(cache, False):  # another device's or version's
+    if cache is None or not config.set_timing_cache(cache, False):  # damaged, or another device's or version's
         cache = config.create_timing_cache(b"")
         config.set_timing_cache(cache, False)
     return cache

@@ -77,8 +77,25 @@ OPTIONAL: Mapping[str, Mapping[str, frozenset[str]]] = {
     },
     "validity": {"EngineValidity": frozenset({"INVALID"}), "Runtime": frozenset({"get_engine_validity"})},
     "portable": {"ComputeCapability": frozenset({"CURRENT"}), "IBuilderConfig": frozenset({"num_compute_capabilities"})},
+    "shares_if_told": {
+        "IBuilderConfig": frozenset({"set_preview_feature"}),
+        "PreviewFeature": frozenset({"PROFILE_SHARING_0806"}),
+    },
+    "lends_memory": {
+        "ExecutionContextAllocationStrategy": frozenset({"USER_MANAGED"}),
+        "ICudaEngine": frozenset({"device_memory_size_v2"}),
+        "IExecutionContext": frozenset({"set_device_memory"}),
+    },
 }
 """Name of a difference → what a library that has it has, by class: the one table of what differs between versions."""
+
+OTHERWISE: Mapping[str, Mapping[str, frozenset[str]]] = {
+    "lends_memory": {
+        "ICudaEngine": frozenset({"create_execution_context_without_device_memory", "device_memory_size"}),
+        "IExecutionContext": frozenset({"device_memory"}),
+    },
+}
+"""Name of a difference → what we use in its place of a library that does not have it."""
 
 _KEPT_MESSAGES = 200
 _LAYERS = "Layers:"
@@ -86,6 +103,9 @@ _ON_GPU = "[GpuLayer]"
 _ERRORS = ("INTERNAL_ERROR", "ERROR")
 
 _log = logging.getLogger(__name__)
+
+_loggers: list[Any] = []
+"""Kept for good: TensorRT holds a pointer to the first one it was given, for what it says on nobody's behalf."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +119,8 @@ class Differences:
         progress: a build reports its progress and can be cancelled (10.0 and later, RTX).
         validity: the runtime says why an engine does not fit the device (RTX).
         portable: TensorRT-RTX: engines are built without a device and finished on the one that loads them.
+        shares_if_told: contexts share a profile only if the builder was told so (8.6; 10 does so by itself, and may be told).
+        lends_memory: a context says by an allocation strategy that it is given its memory (10.1 and later, RTX).
     """
 
     strongly_typed: bool
@@ -107,6 +129,8 @@ class Differences:
     progress: bool
     validity: bool
     portable: bool
+    shares_if_told: bool
+    lends_memory: bool
 
 
 class MessageLog:
@@ -163,7 +187,7 @@ class Library:
         module: what was imported.
         name: `tensorrt` or `tensorrt_rtx`.
         version: as the library says it, e.g. `10.3.0`.
-        logger: the `ILogger` to give to whatever is made of it: TensorRT listens to one a process, and ignores others.
+        logger: the `ILogger` to give to whatever is made of it.
         log: what came through it.
     """
 
@@ -198,7 +222,9 @@ def import_library(name: LibraryName = "auto") -> Library:
             reasons.append(f"{each} ({error})")
         else:
             log = MessageLog()
-            return Library(module, each, str(module.__version__), find_differences(module), make_logger(module, log), log)
+            logger = make_logger(module, log)
+            _loggers.append(logger)
+            return Library(module, each, str(module.__version__), find_differences(module), logger, log)
     raise DeviceMissingError(
         f"no TensorRT: cannot import {' or '.join(reasons)}: on a Jetson make the environment with "
         f"--system-site-packages, elsewhere pip install tensorrt-rtx; see docs/jetson.md [backend.missing]"

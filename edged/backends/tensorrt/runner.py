@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.backends.base import Feeds, Pictures, Place, Tensors, TensorSpec, check_feeds
-from edged.backends.tensorrt.cuda import Cuda, Graph
+from edged.backends.tensorrt.cuda import Buffer, Cuda, Graph
 from edged.backends.tensorrt.letterbox import Letterbox, PictureFormat, Staging
 from edged.backends.tensorrt.library import Library
 from edged.errors import (
@@ -45,6 +45,11 @@ _MEMORY_WORDS = ("out of memory", "outofmemory", "could not be allocated")
 
 _TOLD_REASONS = 3
 
+_CAPTURE_TRIES = 3
+"""One may fail for what another thread does; where it fails again, it will always."""
+
+_RefusalKind = type[InferenceError] | type[ModelError]
+
 _log = logging.getLogger(__name__)
 
 
@@ -57,6 +62,7 @@ def open_tensorrt_backend(
     max_batch: int,
     pictures: PictureFormat | None = None,
     use_graphs: bool = True,
+    eager_kernels: bool = False,
     poison: bool = False,
 ) -> TensorrtBackend:
     """An engine ready to compute batches of 1 to `max_batch`, warm; close it after use.
@@ -68,7 +74,8 @@ def open_tensorrt_backend(
         cuda: the device. From here on it belongs to the backend, which closes it, also when opening fails.
         max_batch: memory is taken for so many; the engine must have been built for them.
         pictures: take `Pictures` for the input that it names, too, and fit them into it on the device.
-        use_graphs: capture each size of batch when it comes again, and replay it from then on; TensorRT-RTX does so itself.
+        use_graphs: capture each size of batch, and replay it from then on; TensorRT-RTX does so itself.
+        eager_kernels: TensorRT-RTX compiles the kernels for a size of batch before its first use, not beside it: to measure.
         poison: set all bits of the outputs (NaN in floats) before each batch: what an engine leaves out shows. For tests.
 
     Raises:
@@ -80,23 +87,21 @@ def open_tensorrt_backend(
         InferenceError: it fails on a batch of zeros.
         DeviceError: the device is lost.
     """
-    engine = _Engine(name, library, cuda)
+    engine = _Engine(name, library, cuda, use_graphs=use_graphs, eager_kernels=eager_kernels)
     try:
-        return _open(engine, plan, max_batch=max_batch, pictures=pictures, use_graphs=use_graphs, poison=poison)
+        return _open(engine, plan, max_batch=max_batch, pictures=pictures, poison=poison)
     except BaseException:  # an interruption would keep the device's memory just the same; it goes on up
         engine.close()
         raise
 
 
-def _open(
-    engine: _Engine, plan: bytes, *, max_batch: int, pictures: PictureFormat | None, use_graphs: bool, poison: bool
-) -> TensorrtBackend:
+def _open(engine: _Engine, plan: bytes, *, max_batch: int, pictures: PictureFormat | None, poison: bool) -> TensorrtBackend:
     engine.load(plan)
     inputs, outputs = engine.read_specs()
     min_batch = engine.check_batches(inputs, max_batch)
     letterbox = pictures and _make_letterbox(engine, pictures, inputs)  # before any memory: it may be missing
     for _ in range(SLOTS):
-        engine.add_slot(inputs, outputs, largest=max(min_batch, max_batch), use_graphs=use_graphs)
+        engine.add_slot(inputs, outputs, largest=max(min_batch, max_batch))
     backend = TensorrtBackend(
         engine,
         inputs=inputs,
@@ -104,7 +109,6 @@ def _open(
         min_batch=min_batch,
         max_batch=max_batch,
         letterbox=letterbox,
-        use_graphs=use_graphs and not engine.library.differences.portable,
         poison=poison,
     )
     backend._warm_up()
@@ -147,12 +151,27 @@ class _Tensor:
 
 
 @dataclass(slots=True, eq=False)
+class _Context:
+    """An execution context.
+
+    Attributes:
+        handle: TensorRT's IExecutionContext; None once it is freed.
+        config: what it was made with, which lives as long.
+        batch: the size that it is set to; 0 where none is, or one was refused.
+    """
+
+    handle: Any
+    config: Any = None
+    batch: int = 0
+
+
+@dataclass(slots=True, eq=False)
 class _Slot:
     """All that one batch in flight needs.
 
     Attributes:
-        context: TensorRT's IExecutionContext; None once it is freed.
-        batch: the size that `context` is set to; 0 where none is, or one was refused.
+        contexts: by size of batch where graphs are captured: a graph holds as long as its context keeps its size. Else one, by 0.
+        memory: what they have for their own use, all the same: they compute one after the other. None where each has its own.
         staging: for pictures that the device draws.
         computed: what was computed at least once.
         graphs: by kind of batch.
@@ -160,13 +179,13 @@ class _Slot:
         is_busy: the batch was not waited for.
     """
 
-    context: Any
     stream: int
     event: int
     staging: Staging
+    contexts: dict[int, _Context] = field(default_factory=dict)
+    memory: Buffer | None = None
     inputs: Sequence[_Tensor] = ()
     outputs: Sequence[_Tensor] = ()
-    batch: int = 0
     computed: set[_Kind] = field(default_factory=set)
     graphs: dict[_Kind, Graph] = field(default_factory=dict)
     ticket: _Ticket | None = None
@@ -209,7 +228,6 @@ class TensorrtBackend:
         min_batch: int,
         max_batch: int,
         letterbox: Letterbox | None,
-        use_graphs: bool,
         poison: bool,
     ) -> None:
         self.inputs = inputs
@@ -220,12 +238,14 @@ class TensorrtBackend:
         self._slots = deque(engine.slots)  # the longest unused first
         self._min_batch = min_batch  # smaller ones are filled up with what is there
         self._letterbox = letterbox
-        self._use_graphs = use_graphs
+        self._failed_captures = 0
         self._poison = poison
 
     def _warm_up(self) -> None:
-        """Compute the largest and the smallest batch often enough that every slot has a graph of them: first times are slow."""
-        for n in (self.max_batch, 1):
+        """Compute often enough that every slot has a graph of each size of batch: first times are slow, and take memory."""
+        fewest = min(self._min_batch, self.max_batch)
+        captures = self._opened().captures
+        for n in range(self.max_batch, fewest - 1, -1) if captures else dict.fromkeys((self.max_batch, fewest)):
             feeds: dict[str, NDArray[np.generic] | Pictures] = {
                 name: np.zeros((n, *spec.shape[1:]), spec.dtype) for name, spec in self.inputs.items()
             }
@@ -336,22 +356,23 @@ class TensorrtBackend:
         if graph is not None:
             graph.launch(slot.stream)
             return
-        engine.set_batch(slot, kind.n)
-        engine.enqueue(slot, kind)
-        if self._use_graphs and kind in slot.computed:
-            self._capture(engine, slot, kind)
+        context = engine.context(slot, kind.n)
+        engine.enqueue(slot, context, kind)
+        if engine.captures and kind in slot.computed and self._failed_captures < _CAPTURE_TRIES:
+            self._capture(engine, slot, context, kind)
         slot.computed.add(kind)
 
-    def _capture(self, engine: _Engine, slot: _Slot, kind: _Kind) -> None:
+    def _capture(self, engine: _Engine, slot: _Slot, context: _Context, kind: _Kind) -> None:
         """Make the graph of a kind that was queued just before: the first call after a change of size cannot be captured.
 
         Source: NVIDIA TensorRT documentation, best practices, CUDA graphs.
         """
         try:
-            slot.graphs[kind] = engine.cuda.capture(slot.stream, lambda: engine.enqueue(slot, kind))
+            slot.graphs[kind] = engine.cuda.capture(slot.stream, lambda: engine.enqueue(slot, context, kind))
         except InferenceError as error:
-            self._use_graphs = False
-            _log.warning("cannot capture a CUDA graph, go on without: engine=%s batch=%d error=%s", engine.name, kind.n, error)
+            self._failed_captures += 1
+            if self._failed_captures == _CAPTURE_TRIES:
+                _log.warning("cannot capture CUDA graphs, go on without: engine=%s batch=%d error=%s", engine.name, kind.n, error)
 
     def _fetch(self, ticket: _Ticket, slot: _Slot, n: int) -> Tensors:
         """Outputs of a batch: views of the slot's memory."""
@@ -383,13 +404,17 @@ class _Engine:
     """An engine in TensorRT's hands, on its device; what TensorRT refuses becomes an error with the reasons that it logged.
 
     Attributes:
+        captures: graphs are captured here; TensorRT-RTX does so itself.
         is_lost: the device was lost under it, and whoever used it was told.
     """
 
-    def __init__(self, name: str, library: Library, cuda: Cuda) -> None:
+    def __init__(self, name: str, library: Library, cuda: Cuda, *, use_graphs: bool, eager_kernels: bool) -> None:
         self.name = name
         self.library = library
         self.cuda = cuda
+        self.captures = use_graphs and not library.differences.portable
+        self._use_graphs = use_graphs
+        self._eager_kernels = eager_kernels
         self.slots: list[_Slot] = []
         self.is_lost = False
         self._runtime: Any = None
@@ -427,6 +452,10 @@ class _Engine:
         if validity != module.EngineValidity.INVALID:
             return
         reasons = [name for name, bit in module.EngineInvalidityDiagnostics.__members__.items() if int(bit) & int(found)]
+        if reasons == ["CUDA_ERROR"]:  # no word of what does not fit
+            return
+        if "INSUFFICIENT_GPU_MEMORY" in reasons:
+            raise DeviceMemoryError(f"{self.name}: {self.library.label}: {device.name} has too little memory [device.memory]")
         mend = "install TensorRT, which computes on more of them" if "UNSUPPORTED_CC" in reasons else "run edged engines build"
         raise EngineMissingError(
             f"{self.name}: the engine is not for {device.name} {device.compute_capability}, {self.library.label} and "
@@ -439,11 +468,11 @@ class _Engine:
         Raises:
             ModelError: one is not an array of the device with the batch as its first axis and the others fixed.
         """
-        engine, module = self._engine, self.library.module
+        module = self.library.module
         inputs, outputs = {}, {}
-        for index in range(engine.num_io_tensors):
-            tensor = engine.get_tensor_name(index)
-            if engine.get_tensor_mode(tensor) == module.TensorIOMode.INPUT:
+        for index in range(self._engine.num_io_tensors):
+            tensor = self._engine.get_tensor_name(index)
+            if self._engine.get_tensor_mode(tensor) == module.TensorIOMode.INPUT:
                 inputs[tensor] = self._read_spec(tensor, "input")
             else:
                 outputs[tensor] = self._read_spec(tensor, "output")
@@ -452,14 +481,13 @@ class _Engine:
         return inputs, outputs
 
     def _read_spec(self, tensor: str, side: str) -> TensorSpec:
-        engine, module = self._engine, self.library.module
         where = f"{self.name}: {side} {tensor!r}"
-        kind = engine.get_tensor_dtype(tensor).name
+        kind = self._engine.get_tensor_dtype(tensor).name
         if kind not in _DTYPES:
             raise ModelError(f"{where} is of type {kind}, known are {', '.join(_DTYPES)} [model.shape]")
-        if engine.get_tensor_location(tensor) != module.TensorLocation.DEVICE:
+        if self._engine.get_tensor_location(tensor) != self.library.module.TensorLocation.DEVICE:
             raise ModelError(f"{where} is a shape that lies with the host: export the network without it [model.shape]")
-        shape = tuple(engine.get_tensor_shape(tensor))
+        shape = tuple(self._engine.get_tensor_shape(tensor))
         if not shape or -1 in shape[1:]:
             raise ModelError(f"{where} is {shape}: only its first axis, the batch, may be free (-1) [model.shape]")
         return TensorSpec(_DTYPES[kind], (None, *shape[1:]))
@@ -482,52 +510,90 @@ class _Engine:
             )
         return fewest
 
-    def add_slot(
-        self, inputs: Mapping[str, TensorSpec], outputs: Mapping[str, TensorSpec], *, largest: int, use_graphs: bool
-    ) -> None:
-        """One more context, with memory for batches of up to `largest`.
+    def add_slot(self, inputs: Mapping[str, TensorSpec], outputs: Mapping[str, TensorSpec], *, largest: int) -> None:
+        """One more batch in flight, with memory for batches of up to `largest`.
 
         Raises:
             ModelError: TensorRT makes no context, or the size of an output depends on more than that of the batch.
             DeviceMemoryError: the device has too little memory.
         """
-        label = self.library.label
-        slot = _Slot(self._make_context(use_graphs=use_graphs), self.cuda.stream(), self.cuda.event(), Staging(self.cuda))
+        slot = _Slot(self.cuda.stream(), self.cuda.event(), Staging(self.cuda))
         self.slots.append(slot)
-        if slot.context is None:
-            raise self._refusal(f"{label} makes no execution context", ModelError, "engine.invalid")
         slot.inputs = [self._make_tensor(name, (largest, *spec.shape[1:]), spec.dtype) for name, spec in inputs.items()]
         slot.outputs = [self._make_tensor(name, (largest, *spec.shape[1:]), spec.dtype) for name, spec in outputs.items()]
         for tensor in slot.inputs:
             if not tensor.is_mapped:  # zeros, also where pictures are drawn and nothing is copied
                 self.cuda.copy_to_device(tensor.address, tensor.host, slot.stream)
-        self.set_batch(slot, largest)
+        context = self.context(slot, largest, ModelError, "engine.invalid")
         for tensor in slot.outputs:
-            shape = tuple(slot.context.get_tensor_shape(tensor.name))
+            shape = tuple(context.handle.get_tensor_shape(tensor.name))
             if shape != tensor.host.shape:
                 raise ModelError(
                     f"{self.name}: output {tensor.name!r} is {shape} for a batch of {largest}, expected {tensor.host.shape}: "
                     f"a size that depends on the data cannot be fetched: export the network without suppression [model.shape]"
                 )
-        self._bind(slot, ModelError, "engine.invalid")
 
-    def _bind(self, slot: _Slot, kind: type[InferenceError] | type[ModelError], code: str = "") -> None:
-        """Tell a slot's context where its tensors lie."""
-        for tensor in (*slot.inputs, *slot.outputs):
-            if not slot.context.set_tensor_address(tensor.name, tensor.address):
-                raise self._refusal(f"{self.library.label} refuses the memory of {tensor.name!r}", kind, code)
+    def context(self, slot: _Slot, n: int, kind: _RefusalKind = InferenceError, code: str = "") -> _Context:
+        """The slot's context for batches of n, set to them.
 
-    def _make_context(self, *, use_graphs: bool) -> Any:
-        """TensorRT's IExecutionContext, or None.
-
-        TensorRT-RTX compiles kernels for a size of batch while others compute it already: only it knows when to capture.
-        Source: NVIDIA TensorRT-RTX documentation, Working with RTX CUDA Graphs.
+        Raises:
+            kind: TensorRT makes none, or refuses its memory.
+            InferenceError: TensorRT refuses the size.
+            DeviceMemoryError: the device has too little memory.
         """
-        if not (use_graphs and self.library.differences.portable):
-            return self._engine.create_execution_context()
-        config = self._engine.create_runtime_config()
-        config.cuda_graph_strategy = self.library.module.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
-        return self._engine.create_execution_context(config)
+        number = n if self.captures else 0
+        if number not in slot.contexts:
+            slot.contexts[number] = self._make_context(slot, kind, code, use_graphs=self._use_graphs)
+        self._set_batch(slot, slot.contexts[number], n)
+        return slot.contexts[number]
+
+    def _make_context(self, slot: _Slot, kind: _RefusalKind, code: str = "", *, use_graphs: bool) -> _Context:
+        """A context over the slot's memory.
+
+        Where graphs are captured, each size of batch has one: a context changes itself when its size changes, and a graph
+        holds addresses of what it was. Those of a slot share what they need for themselves. TensorRT-RTX compiles kernels for a
+        size while others compute it already: only it knows when to capture.
+
+        Source: github.com/NVIDIA/TensorRT/issues/3798; NVIDIA TensorRT-RTX documentation, Working with RTX CUDA Graphs.
+        """
+        module, differences = self.library.module, self.library.differences
+        context = _Context(None)
+        if differences.portable:
+            context.config = self._engine.create_runtime_config()
+            if use_graphs:
+                context.config.cuda_graph_strategy = module.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+            if self._eager_kernels:
+                strategies = module.DynamicShapesKernelSpecializationStrategy
+                context.config.dynamic_shapes_kernel_specialization_strategy = strategies.EAGER
+            context.handle = self._engine.create_execution_context(context.config)
+        elif not self.captures:
+            context.handle = self._engine.create_execution_context()
+        elif differences.lends_memory:
+            context.handle = self._engine.create_execution_context(module.ExecutionContextAllocationStrategy.USER_MANAGED)
+        else:
+            context.handle = self._engine.create_execution_context_without_device_memory()
+        if context.handle is None:
+            raise self._refusal(f"{self.library.label} makes no execution context", kind, code)
+        try:
+            if self.captures:
+                self._lend_memory(slot, context)
+            for tensor in (*slot.inputs, *slot.outputs):
+                if not context.handle.set_tensor_address(tensor.name, tensor.address):
+                    raise self._refusal(f"{self.library.label} refuses the memory of {tensor.name!r}", kind, code)
+        except EdgedError:
+            context.handle = None  # before the device, of which it holds some; frames of the error may live on
+            raise
+        return context
+
+    def _lend_memory(self, slot: _Slot, context: _Context) -> None:
+        lends_memory = self.library.differences.lends_memory
+        n_bytes = self._engine.device_memory_size_v2 if lends_memory else self._engine.device_memory_size
+        if slot.memory is None:
+            slot.memory = self.cuda.allocate(max(1, n_bytes))
+        if lends_memory:
+            context.handle.set_device_memory(slot.memory.address, n_bytes)
+        else:
+            context.handle.device_memory = slot.memory.address
 
     def _make_tensor(self, name: str, shape: tuple[int, ...], dtype: str) -> _Tensor:
         host = self.cuda.pinned(shape, dtype, mapped=self.cuda.device.is_integrated)
@@ -536,23 +602,22 @@ class _Engine:
             return _Tensor(name, host.array, host.device_address, is_mapped=True)
         return _Tensor(name, host.array, self.cuda.allocate(host.array.nbytes).address, is_mapped=False)
 
-    def set_batch(self, slot: _Slot, n: int) -> None:
-        """Set the size of the next batch that is queued call by call."""
-        if slot.batch == n:
+    def _set_batch(self, slot: _Slot, context: _Context, n: int) -> None:
+        if context.batch == n:
             return
-        slot.batch = 0
+        context.batch = 0
         for tensor in slot.inputs:
             shape = (n, *tensor.host.shape[1:])
-            if not slot.context.set_input_shape(tensor.name, shape):
+            if not context.handle.set_input_shape(tensor.name, shape):
                 raise self._refusal(f"{self.library.label} refuses {shape} for input {tensor.name!r}", InferenceError)
-        slot.batch = n
+        context.batch = n
 
-    def enqueue(self, slot: _Slot, kind: _Kind) -> None:
-        """Queue a batch of the size that is set: its inputs to the device, the engine, its outputs back."""
+    def enqueue(self, slot: _Slot, context: _Context, kind: _Kind) -> None:
+        """Queue a batch of the size that the context is set to: its inputs to the device, the engine, its outputs back."""
         for tensor in slot.inputs:
             if not tensor.is_mapped and tensor.name not in kind.drawn:
                 self.cuda.copy_to_device(tensor.address, tensor.host[: kind.n], slot.stream)
-        if not slot.context.execute_async_v3(slot.stream):
+        if not context.handle.execute_async_v3(slot.stream):
             raise self._refusal(f"{self.library.label} failed on a batch of {kind.n}", InferenceError)
         for tensor in slot.outputs:
             if not tensor.is_mapped:
@@ -561,25 +626,22 @@ class _Engine:
     def profile(self, slot: _Slot, n: int, *, runs: int) -> list[LayerTime]:
         """The mean times of the layers for what is in a slot's memory, by a context of its own: a profiler stays for good."""
         profiler = _make_profiler(self.library.module)
-        measured = replace(slot, context=self._make_context(use_graphs=False), batch=0)
-        if measured.context is None:
-            raise self._refusal(f"{self.library.label} makes no execution context", InferenceError)
+        context = self._make_context(slot, InferenceError, use_graphs=False)
         try:
-            self._bind(measured, InferenceError)
-            self.set_batch(measured, n)
-            self._run_once(measured, n)  # the first time is slow
-            measured.context.profiler = profiler
+            self._set_batch(slot, context, n)
+            self._run_once(slot, context, n)  # the first time is slow
+            context.handle.profiler = profiler
             for _ in range(runs):
-                self._run_once(measured, n)
+                self._run_once(slot, context, n)
         finally:
-            measured.context = None  # before its profiler, which it refers to
+            context.handle = None  # before its profiler, which it refers to
         if not profiler.totals_ms:
             raise InferenceError(f"{self.name}: {self.library.label} tells no times of layers")
         return [LayerTime(name, total_ms / runs) for name, total_ms in profiler.totals_ms.items()]
 
-    def _run_once(self, slot: _Slot, n: int) -> None:
+    def _run_once(self, slot: _Slot, context: _Context, n: int) -> None:
         try:
-            self.enqueue(slot, _Kind(n))
+            self.enqueue(slot, context, _Kind(n))
         finally:
             self.cuda.synchronise(slot.stream)
 
@@ -603,14 +665,16 @@ class _Engine:
                     graph.close()
         finally:
             for slot in self.slots:
-                slot.context = None
+                for context in slot.contexts.values():
+                    context.handle = None
+                    context.config = None
             self._engine = self._runtime = None
             self.cuda.close()
 
     def _reasons(self) -> str:
         return "; ".join(self.library.log.errors()[:_TOLD_REASONS]) or "it gives no reason"
 
-    def _refusal(self, what: str, kind: type[InferenceError] | type[ModelError], code: str = "") -> InferenceError | ModelError:
+    def _refusal(self, what: str, kind: _RefusalKind, code: str = "") -> InferenceError | ModelError:
         said = f"{self.name}: {what}: {self._reasons()}"
         if any(words in said.lower() for words in _MEMORY_WORDS):
             return DeviceMemoryError(f"{said} [device.memory]")

@@ -60,6 +60,17 @@ def test_build_makes_networks_strongly_typed_where_they_exist(version: str, flag
     assert module.network_flags == [flags]
 
 
+@pytest.mark.parametrize("version", ["8.6", "10", "11"])
+def test_build_lets_contexts_share_the_profile(version: str) -> None:
+    """Two batches are in flight, each in a context of its own; TensorRT 11 knows nothing else, and asks for no word."""
+    module = StandInTensorrt(version)
+
+    build_with(module, BuildOptions("fp32"))
+
+    told = {feature.name: is_on for feature, is_on in module.configs[0].previews.items()}
+    assert told == ({} if version == "11" else {"PROFILE_SHARING_0806": True})
+
+
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_build_allows_precisions_by_flags_before_strong_types_only(precision: str) -> None:
     """TensorRT 8.6 chooses types itself among those that are allowed; float is never rounded to TF32."""
@@ -119,10 +130,11 @@ def test_build_returns_the_timing_cache_filled() -> None:
     """The next build by the same library for the same device need not measure again."""
     module = StandInTensorrt("10")
 
-    built = [build_with(module, BuildOptions("fp32"), timing_cache=cache) for cache in (None, b"known", b"other device")]
+    caches = (None, b"known", b"other device", b"damaged")
+    built = [build_with(module, BuildOptions("fp32"), timing_cache=cache) for cache in caches]
 
-    assert [config.caches for config in module.configs] == [[b""], [b"known"], [b""]]
-    assert [each.timing_cache for each in built] == [b", filled", b"known, filled", b", filled"]
+    assert [config.caches for config in module.configs] == [[b""], [b"known"], [b""], [b""]]
+    assert [each.timing_cache for each in built] == [b", filled", b"known, filled", b", filled", b", filled"]
 
 
 def test_build_reads_layers_from_the_inspector(caplog: pytest.LogCaptureFixture) -> None:

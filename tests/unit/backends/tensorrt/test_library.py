@@ -65,7 +65,14 @@ def test_import_library_of_rtx_knows_what_it_can() -> None:
     library = import_library("tensorrt_rtx")
 
     assert library.differences == Differences(
-        strongly_typed=True, explicit_batch=False, precision_flags=False, progress=True, validity=True, portable=True
+        strongly_typed=True,
+        explicit_batch=False,
+        precision_flags=False,
+        progress=True,
+        validity=True,
+        portable=True,
+        shares_if_told=False,
+        lends_memory=True,
     )
     assert library.label.startswith("TensorRT-RTX 1.")
 
