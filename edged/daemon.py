@@ -54,7 +54,7 @@ from edged.runtime.faces import FaceWatch
 from edged.runtime.gallery_commands import GalleryDesk, make_gallery_commands
 from edged.runtime.interpreter import has_terminal, setter, settle_interpreter, tell_where_it_hangs, yield_processor
 from edged.runtime.journal import Journal
-from edged.runtime.loop import Loop
+from edged.runtime.loop import OPENING_LIMIT_S, Loop
 from edged.runtime.map_commands import make_map_commands
 from edged.runtime.maps import MapWatch
 from edged.runtime.pacing import Interval
@@ -78,6 +78,8 @@ STALL_S = 1.0
 STALL_PERIOD_S = 60.0
 STATE_PERIOD_S = 30.0
 """A camera's state is published on every change, and this often for its figures."""
+STARTING_PERIOD_S = 5.0
+"""While networks are opened systemd is asked this often for as long as one may take; its own limit is for all together."""
 CLOCK_PERIOD_S = 10.0
 SUMMARY_PERIOD_S = 300.0
 SAVE_PERIOD_S = 1.0
@@ -316,8 +318,13 @@ class Daemon:
 
     def _await(self, ready: threading.Event) -> None:
         """Wait until a loop has opened what it uses, or all is over."""
-        while not ready.wait(TICK_S) and not self._stop.is_set():
+        starting_due = Interval(STARTING_PERIOD_S)
+        self._ticked_s = self._clock.now_s()
+        while not self._sleep(ready) and not self._stop.is_set():
             self._supervisor.check()
+            if starting_due.is_due(self._clock.now_s()):
+                status = ", ".join(self._supervisor.openings) or "starts"
+                self._notifier.starting(status, within_s=OPENING_LIMIT_S)
 
     def _analyse(
         self,
@@ -327,9 +334,11 @@ class Daemon:
         listeners: list[Callable[[FrameResult], None]],
     ) -> None:
         """The analysis thread opens, uses and closes the detector."""
-        opened = open_configured_network(engine, self._config.detector, state_dir=self._config.state_dir, kind=DetectorManifest)
+        config = self._config
+        with loop.opening(engine.name):
+            opened = open_configured_network(engine, config.detector, state_dir=config.state_dir, kind=DetectorManifest)
         with opened.network as detector:
-            logger.info("detector ready: %s, %s", detector.label, self._config.detector.precision)
+            logger.info("detector ready: %s, %s", detector.label, config.detector.precision)
             self._fallback = opened.fallback
             self._analysis_ready.set()
             Analysis(
@@ -372,7 +381,7 @@ class Daemon:
     def _look_at_faces(self, watch: FaceWatch, engines: FaceEngines, loop: Loop) -> None:
         """The faces thread opens, uses and closes networks and gallery of its own, and gives way to all others."""
         yield_processor()
-        opened = open_face_reader(engines, self._config.faces, state_dir=self._config.state_dir)
+        opened = open_face_reader(engines, self._config.faces, state_dir=self._config.state_dir, opening=loop.opening)
         with opened.reader as reader, GalleryFollower(self._config, engines) as gallery:
             logger.info("faces ready: %s, %s: %s", opened.label, self._config.faces.precision, ", ".join(watch.cameras))
             self._faces_fallback = opened.fallback
@@ -382,7 +391,8 @@ class Daemon:
     def _make_maps(self, watch: MapWatch, engine: Path, loop: Loop) -> None:
         """The maps thread opens, uses and closes a network of its own, and gives way to all others."""
         yield_processor()
-        opened = open_configured_segmenter(engine, self._config)
+        with loop.opening(engine.name):
+            opened = open_configured_segmenter(engine, self._config)
         with opened.network as segmenter:
             logger.info("maps ready: %s, %s: %s", segmenter.label, self._config.segmentation.precision, ", ".join(watch.cameras))
             self._maps_fallback = opened.fallback
@@ -453,7 +463,7 @@ class Daemon:
         states_due, summary_due = Interval(STATE_PERIOD_S), Interval(SUMMARY_PERIOD_S)
         summary_due.is_due(self._clock.now_s())
         self._ticked_s = self._clock.now_s()
-        while not self._sleep() and self._clock.now_s() < end_s:
+        while not self._sleep(self._stop) and self._clock.now_s() < end_s:
             now_s = self._clock.now_s()
             self._supervisor.check()
             if self._room:
@@ -472,16 +482,16 @@ class Daemon:
             if summary_due.is_due(now_s):
                 logger.info("%s", self._summary(sinks))
 
-    def _sleep(self) -> bool:
-        """Until the next tick; whether it is time to stop."""
-        is_over = self._stop.wait(TICK_S)
+    def _sleep(self, until: threading.Event) -> bool:
+        """Until the next tick, or an event; whether that is set."""
+        is_set = until.wait(TICK_S)
         now_s = self._clock.now_s()
         late_s, self._ticked_s = now_s - self._ticked_s - TICK_S, now_s
         if late_s > STALL_S:
             if self._stall_told.is_due(now_s):
                 logger.warning("edged stood still or had no processor: seconds=%.1f", late_s)
             self._supervisor.excuse(late_s)
-        return is_over
+        return is_set
 
     def _read_again(self, sinks: list[Sink]) -> None:
         """Take over what of the configuration may change while cameras run. With a mistake in it nothing of it counts."""

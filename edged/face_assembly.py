@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,12 +104,19 @@ def find_face_engines(config: Config) -> FaceEngines:
     return FaceEngines(detector, encoder, liveness)
 
 
-def open_face_reader(engines: FaceEngines, faces: FacesConfig, *, state_dir: Path) -> OpenedFaceReader:
+def open_face_reader(
+    engines: FaceEngines,
+    faces: FacesConfig,
+    *,
+    state_dir: Path,
+    opening: Callable[[str], AbstractContextManager[object]] = nullcontext,
+) -> OpenedFaceReader:
     """A reader with networks of its own, warm. Used and closed by the thread that opens it.
 
     Args:
         faces: by what the networks are computed; which they name does not count.
         state_dir: holds what `edged engines build` has built.
+        opening: each network is opened within what this makes of its name, e.g. `Loop.opening`.
 
     Raises:
         ModelError: a network cannot be used, or the detector finds something else than faces; without a fallback also where
@@ -120,7 +127,8 @@ def open_face_reader(engines: FaceEngines, faces: FacesConfig, *, state_dir: Pat
     with ExitStack() as stack:
 
         def open_network(directory: Path, kind: type[ManifestT]) -> Network[ManifestT]:
-            opened = open_configured_network(directory, faces, state_dir=state_dir, kind=kind)
+            with opening(directory.name):
+                opened = open_configured_network(directory, faces, state_dir=state_dir, kind=kind)
             stack.callback(opened.network.close)
             batches.append(opened.batch)
             labels.append(opened.network.label)

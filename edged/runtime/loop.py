@@ -7,11 +7,17 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from edged.errors import EdgedError
 
 logger = logging.getLogger(__name__)
+
+OPENING_LIMIT_S = 300.0
+"""For one network. On a device that means to load it, to compute its first batches, for which TensorRT-RTX compiles kernels, to
+compile a kernel of ours and to see who is faster; where memory is short, twice. Tens of seconds on a small board, though nobody
+has measured it there: so ten times what the analysis may take. A driver that hangs is still noticed without anybody looking."""
 
 
 class Loop:
@@ -19,8 +25,9 @@ class Loop:
 
     Args:
         name: of the thread, e.g. `capture door`.
-        body: runs until `stopping`; must call `beat` at least every `limit_s`, or sleep through `wait`.
-        limit_s: without a beat for longer, and not waiting, the loop counts as stuck.
+        body: runs until `stopping`; must call `beat` at least every `limit_s`, or sleep through `wait`, or open networks within
+            `opening`.
+        limit_s: without a beat for longer, and neither waiting nor opening, the loop counts as stuck.
         now_s: monotonic seconds.
     """
 
@@ -33,6 +40,7 @@ class Loop:
         self._stop = threading.Event()
         self._beat_s = now_s()
         self._is_waiting = False
+        self._opens: str | None = None
 
     @property
     def stopping(self) -> bool:
@@ -65,9 +73,34 @@ class Loop:
             self.beat()
             self._is_waiting = False
 
+    @contextmanager
+    def opening(self, network: str) -> Iterator[None]:
+        """Open a network, known to the supervisor as doing so: `OPENING_LIMIT_S` counts meanwhile."""
+        self.beat()
+        self._opens = network
+        try:
+            yield
+        finally:
+            self.beat()
+            self._opens = None
+
+    @property
+    def opens(self) -> str | None:
+        """The network that the body is opening."""
+        return self._opens
+
     def is_stuck(self) -> bool:
         """Whether the body has neither progressed within its limit nor said that it waits."""
-        return not self._is_waiting and self._now_s() - self._beat_s > self.limit_s
+        limit_s = self.limit_s if self._opens is None else OPENING_LIMIT_S  # asked before the beat that ends an opening
+        return not self._is_waiting and self._now_s() - self._beat_s > limit_s
+
+    @property
+    def stall(self) -> str:
+        """What a stuck body does, for people."""
+        network = self._opens
+        if network is None:
+            return f"made no progress for {self.limit_s:.0f} s"
+        return f"is still opening {network} after {OPENING_LIMIT_S:.0f} s"
 
     def run(self) -> None:
         """Run the body to its end; a failure is kept for the supervisor, an unforeseen one logged with its traceback."""

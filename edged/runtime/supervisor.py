@@ -58,6 +58,11 @@ class Supervisor:
         """Names of the threads that still run."""
         return [worker.loop.name for worker in (*self._workers.values(), *self._abandoned) if worker.is_alive]
 
+    @property
+    def openings(self) -> list[str]:
+        """Which loop is opening which network, for people."""
+        return [f"{name} opens {worker.loop.opens}" for name, worker in self._workers.items() if worker.loop.opens]
+
     def run(self, loop: Loop) -> None:
         """Start a loop; when it is stuck or fails, `check` raises."""
         self._workers[loop.name] = Worker(loop, self._start(loop))
@@ -102,9 +107,9 @@ class Supervisor:
 
     def _replace(self, name: str, worker: Worker) -> None:
         if name not in self._reopen or len(self._abandoned) >= MOST_ABANDONED:
-            raise LoopFailureError(f"{name} made no progress for {worker.loop.limit_s:.0f} s")
+            raise LoopFailureError(f"{name} {worker.loop.stall}")
         worker.loop.stop()
         self._abandoned.append(worker)
         self._abandonments += 1
-        logger.warning("loop is stuck and opened anew: name=%s limit=%.0fs", name, worker.loop.limit_s)
+        logger.warning("loop is stuck and opened anew: %s %s", name, worker.loop.stall)
         self.run(self._reopen[name]())

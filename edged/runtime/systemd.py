@@ -20,6 +20,10 @@ class Notifier:
     def __init__(self, address: str | None) -> None:
         self._address = "\0" + address[1:] if address and address.startswith("@") else address
 
+    def starting(self, status: str, *, within_s: float) -> None:
+        """The service comes up, and needs longer than its unit says: it is `ready`, or sends this again, within this time."""
+        self._send(f"EXTEND_TIMEOUT_USEC={round(within_s * 1_000_000)}\nSTATUS={status}")
+
     def ready(self, status: str) -> None:
         """The service is up."""
         self._send(f"READY=1\nSTATUS={status}")

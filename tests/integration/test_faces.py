@@ -84,7 +84,7 @@ def _stand_ins() -> Iterator[None]:
             patch.setattr(
                 module,
                 "open_face_reader",
-                lambda engines, faces, *, state_dir: OpenedFaceReader(ClosingReader(), "stand-ins", "no GPU"),
+                lambda engines, faces, *, state_dir, **_: OpenedFaceReader(ClosingReader(), "stand-ins", "no GPU"),
             )
         yield
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -112,6 +114,24 @@ def test_face_reader_is_computed_as_the_section_says(tmp_path: Path, device: Dev
     assert opened.fallback is None
     assert [part.split()[0] for part in opened.label.split("; ")] == ["face-detector", "face-encoder", "face-liveness"]
     assert device.asked == dict.fromkeys(("face-detector", "face-encoder", "face-liveness"), ("fp32", 4))
+
+
+def test_networks_for_faces_are_opened_one_by_one_under_their_names(tmp_path: Path, device: DeviceStandIn) -> None:
+    """Whoever watches sees which one takes long."""
+    seen: list[str] = []
+
+    @contextmanager
+    def opening(network: str) -> Iterator[None]:
+        seen.append(f"{network} begins")
+        yield
+        seen.append(f"{network} is open")
+
+    config = read(tmp_path, **ON_DEVICE)
+    open_face_reader(find_face_engines(config), config.faces, state_dir=config.state_dir, opening=opening).reader.close()
+
+    assert seen == [
+        f"{name} {what}" for name in ("face-detector", "face-encoder", "face-liveness") for what in ("begins", "is open")
+    ]
 
 
 def make_answering_network(directory: Path, manifest: Manifest) -> StandInNetwork:

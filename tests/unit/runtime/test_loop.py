@@ -1,8 +1,9 @@
 """A loop knows whether it is stuck, waiting or failed."""
 
+import pytest
 from fakes import FakeClock
 
-from edged.runtime.loop import Loop
+from edged.runtime.loop import OPENING_LIMIT_S, Loop
 
 
 def make_loop(body, clock, limit_s=5.0):
@@ -58,6 +59,75 @@ def test_loop_that_waits_is_not_stuck():
 
     assert seen == [False]
     assert not loop.is_stuck()
+
+
+def test_loop_that_opens_a_network_is_stuck_only_beyond_the_limit_of_that():
+    """What a device needs once says nothing of what it may need for a batch."""
+    clock = FakeClock()
+    loop = make_loop(lambda loop: None, clock)
+    clock.advance(4.0)
+
+    with loop.opening("detector"):
+        clock.advance(OPENING_LIMIT_S)
+        at_limit = loop.is_stuck()
+        clock.advance(0.1)
+        beyond, opens, stall = loop.is_stuck(), loop.opens, loop.stall
+
+    assert (at_limit, beyond) == (False, True)
+    assert opens == "detector"
+    assert stall == "is still opening detector after 300 s"
+
+
+def test_loop_that_opens_several_networks_has_the_limit_for_each():
+    """Three of them may take longer than one."""
+    clock = FakeClock()
+    loop = make_loop(lambda loop: None, clock)
+    seen = []
+
+    for network in ("face-detector", "face-encoder", "face-liveness"):
+        with loop.opening(network):
+            clock.advance(OPENING_LIMIT_S)
+            seen.append((loop.opens, loop.is_stuck()))
+
+    assert seen == [("face-detector", False), ("face-encoder", False), ("face-liveness", False)]
+
+
+@pytest.mark.parametrize("error", [pytest.param(None, id="opened"), pytest.param(RuntimeError("lost"), id="failed")])
+def test_loop_that_has_opened_its_network_has_its_own_limit_again(error):
+    """From the end of the opening on, however it ended."""
+    clock = FakeClock()
+
+    def body(loop):
+        with loop.opening("detector"):
+            clock.advance(60)
+            if error is not None:
+                raise error
+
+    loop = make_loop(body, clock)
+    loop.run()
+    clock.advance(5.0)
+    at_limit = loop.is_stuck()
+    clock.advance(0.1)
+
+    assert loop.failure is error
+    assert (at_limit, loop.is_stuck()) == (False, True)
+    assert loop.opens is None
+    assert loop.stall == "made no progress for 5 s"
+
+
+def test_loop_that_is_excused_while_it_opens_has_that_time_more():
+    """Foreign code may hold the interpreter while it loads an engine: nobody could see it then."""
+    clock = FakeClock()
+    loop = make_loop(lambda loop: None, clock)
+
+    with loop.opening("detector"):
+        clock.advance(OPENING_LIMIT_S + 90)
+        loop.excuse(90)
+        at_limit = loop.is_stuck()
+        clock.advance(0.1)
+        beyond = loop.is_stuck()
+
+    assert (at_limit, beyond) == (False, True)
 
 
 def test_loop_whose_body_raises_keeps_the_failure():

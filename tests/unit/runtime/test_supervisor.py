@@ -5,8 +5,9 @@ import time
 
 import pytest
 from fakes import FakeClock
+from waiting import wait_until
 
-from edged.runtime.loop import Loop
+from edged.runtime.loop import OPENING_LIMIT_S, Loop
 from edged.runtime.supervisor import MOST_ABANDONED, LoopFailureError, Supervisor
 
 
@@ -16,6 +17,7 @@ class Rig:
     def __init__(self):
         self.clock = FakeClock()
         self.release = threading.Event()
+        self.is_opening = threading.Event()
         self.made = []
         self.supervisor = Supervisor(self.start, now_s=time.monotonic)
 
@@ -28,6 +30,15 @@ class Rig:
         loop = Loop("capture door", lambda loop: self.release.wait(10), limit_s=5, now_s=self.clock.now_s)
         self.made.append(loop)
         return loop
+
+    def make_opening_loop(self):
+        def body(loop):
+            with loop.opening("detector"):
+                self.is_opening.set()
+                self.release.wait(10)
+            loop.wait(10)
+
+        return Loop("analysis", body, limit_s=5, now_s=self.clock.now_s)
 
 
 @pytest.fixture(name="rig")
@@ -84,6 +95,31 @@ def test_supervisor_with_another_stuck_loop_fails(rig):
     rig.clock.advance(6)
 
     with pytest.raises(LoopFailureError, match="capture door made no progress"):
+        rig.supervisor.check()
+
+
+def test_supervisor_with_a_loop_that_opens_its_network_lets_it(rig):
+    """A device that is only slow must not be started over and over again; what it does can be told."""
+    rig.supervisor.run(rig.make_opening_loop())
+    assert rig.is_opening.wait(10)
+    rig.clock.advance(OPENING_LIMIT_S)
+
+    rig.supervisor.check()
+
+    assert rig.supervisor.openings == ["analysis opens detector"]
+    rig.release.set()
+    wait_until(lambda: not rig.supervisor.openings)
+    rig.supervisor.check()
+    rig.supervisor.stop(["analysis"], within_s=5)
+
+
+def test_supervisor_with_a_loop_that_opens_its_network_for_ever_fails(rig):
+    """A driver that does not answer: who it was and what it opened is all that anybody will know of it."""
+    rig.supervisor.run(rig.make_opening_loop())
+    assert rig.is_opening.wait(10)
+    rig.clock.advance(OPENING_LIMIT_S + 1)
+
+    with pytest.raises(LoopFailureError, match="analysis is still opening detector after 300 s"):
         rig.supervisor.check()
 
 

@@ -17,12 +17,14 @@ def test_notifier_tells_each_state_as_one_datagram(tmp_path, is_abstract):
         manager.settimeout(5)
         notifier = Notifier(address)
 
+        notifier.starting("analysis opens detector", within_s=300.0)
         notifier.ready("2 cameras")
         notifier.reloading()
         notifier.alive("fine")
         notifier.stopping()
 
-        ready, reloading, *others = [manager.recv(256) for _ in range(4)]
+        starting, ready, reloading, *others = [manager.recv(256) for _ in range(5)]
+        assert starting == b"EXTEND_TIMEOUT_USEC=300000000\nSTATUS=analysis opens detector"
         assert ready == b"READY=1\nSTATUS=2 cameras"
         assert re.fullmatch(rb"RELOADING=1\nMONOTONIC_USEC=\d+", reloading)
         assert others == [
