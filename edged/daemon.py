@@ -372,6 +372,8 @@ class Daemon:
     def _do_commands(self, room: CommandRoom, loop: Loop) -> None:
         """The commands thread opens, uses and closes what commands need, and gives way to all others."""
         yield_processor()
+        if self._desk:
+            self._desk.begin(loop.opening)
         try:
             room.run(loop)
         finally:

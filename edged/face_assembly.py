@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +38,7 @@ from edged.retained_messages import RetainedMessages
 from edged.runtime.board import LatestFrame
 from edged.runtime.faces import FaceWatch
 from edged.runtime.gallery_commands import GalleryDesk
+from edged.runtime.loop import Opening
 
 logger = logging.getLogger(__name__)
 
@@ -109,14 +110,14 @@ def open_face_reader(
     faces: FacesConfig,
     *,
     state_dir: Path,
-    opening: Callable[[str], AbstractContextManager[object]] = nullcontext,
+    opening: Opening = nullcontext,
 ) -> OpenedFaceReader:
     """A reader with networks of its own, warm. Used and closed by the thread that opens it.
 
     Args:
         faces: by what the networks are computed; which they name does not count.
         state_dir: holds what `edged engines build` has built.
-        opening: each network is opened within what this makes of its name, e.g. `Loop.opening`.
+        opening: what each network is opened within.
 
     Raises:
         ModelError: a network cannot be used, or the detector finds something else than faces; without a fallback also where
@@ -166,9 +167,9 @@ def make_gallery_desk(config: Config, engines: FaceEngines, *, actor: str, now: 
     """
     broker = assembly.make_mqtt_settings(config)
     return GalleryDesk(
-        lambda: FaceOperations(
+        lambda opening: FaceOperations(
             open_gallery=lambda: open_gallery(config.state_dir, find_gallery_key(config.state_dir)),
-            open_reader=lambda: open_face_reader(engines, config.faces, state_dir=config.state_dir).reader,
+            open_reader=lambda: open_face_reader(engines, config.faces, state_dir=config.state_dir, opening=opening).reader,
             model_digest=engines.encoder[1].onnx.sha256,
             settings=make_decision_settings(config.faces, engines),
             actor=actor,

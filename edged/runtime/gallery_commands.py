@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 
 from edged.identity import requests as ask
 from edged.identity.operations import FaceOperations
 from edged.runtime.commands import Command
+from edged.runtime.loop import Opening
 
 MOST_PICTURE_BYTES = 6 * 1024 * 1024
 """Longest command with pictures: 4.5 MB of them, in base64."""
@@ -28,14 +30,18 @@ class GalleryDesk:
         open_operations: makes the operations; they open gallery and networks when they are first needed.
     """
 
-    def __init__(self, open_operations: Callable[[], FaceOperations]) -> None:
+    def __init__(self, open_operations: Callable[[Opening], FaceOperations]) -> None:
         self._open_operations = open_operations
         self._opened = threading.local()
+
+    def begin(self, opening: Opening) -> None:
+        """Say how the calling thread opens networks, before it asks for operations."""
+        self._opened.opening = opening
 
     def operations(self) -> FaceOperations:
         """The operations of the calling thread."""
         if not hasattr(self._opened, "operations"):
-            self._opened.operations = self._open_operations()
+            self._opened.operations = self._open_operations(getattr(self._opened, "opening", nullcontext))
         return self._opened.operations
 
     def close(self) -> None:

@@ -8,11 +8,15 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import TypeAlias
 
 from edged.errors import EdgedError
 
 logger = logging.getLogger(__name__)
+
+Opening: TypeAlias = Callable[[str], AbstractContextManager[object]]
+"""Makes of a network's name what it is opened within, as `Loop.opening` does."""
 
 OPENING_LIMIT_S = 300.0
 """For one network. On a device that means to load it, to compute its first batches, for which TensorRT-RTX compiles kernels, to

@@ -330,7 +330,7 @@ def test_mosquitto_person_is_enrolled_known_and_forgotten_over_mqtt(level, tmp_p
     protocol = MqttProtocol.V5 if level == 5 else MqttProtocol.V3
     state_dir, reader = tmp_path / "state", StandInFaceReader()
     desk = GalleryDesk(
-        lambda: FaceOperations(
+        lambda opening: FaceOperations(
             open_gallery=lambda: open_gallery(state_dir, KeyPlace(state_dir / "gallery.key")),
             open_reader=lambda: reader,
             model_digest=reader.model_digest,

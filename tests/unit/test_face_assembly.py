@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -40,6 +40,7 @@ from edged.identity.gallery import open_gallery
 from edged.identity.requests import EnrolArguments, ShowArguments
 from edged.models.manifest import Manifest, load_manifest
 from edged.models.network import Network
+from edged.runtime.loop import Opening
 from edged.types import Face
 from edged.vision.alignment import TEMPLATES
 
@@ -257,7 +258,7 @@ def test_enrolment_by_command_keeps_crops_as_configured(
 ) -> None:
     """Where the command says nothing of them."""
     opened = OpenedFaceReader(StandInFaceReader(model_digest=DIGEST), "a stand-in", None)
-    monkeypatch.setattr(face_assembly, "open_face_reader", lambda engines, faces, *, state_dir: opened)
+    monkeypatch.setattr(face_assembly, "open_face_reader", lambda engines, faces, **_: opened)
     _, picture = cv2.imencode(".png", draw_portrait(3))
     desk = make_gallery_desk(read(tmp_path, keep_crops=keep_crops), ENGINES, actor="mqtt", now=lambda: 0.0)
 
@@ -265,6 +266,28 @@ def test_enrolment_by_command_keeps_crops_as_configured(
 
     assert desk.operations().show(ShowArguments(person="Anna")).crops == crops
     desk.close()
+
+
+def test_desk_opens_its_networks_as_its_thread_has_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the loop of that thread is not taken for stuck meanwhile."""
+    asked: list[object] = []
+
+    def open_reader(*_: object, opening: Opening, **__: object) -> OpenedFaceReader:
+        asked.append(opening)
+        return OpenedFaceReader(StandInFaceReader(model_digest=DIGEST), "a stand-in", None)
+
+    def opening(network: str) -> AbstractContextManager[object]:
+        return nullcontext(network)
+
+    monkeypatch.setattr(face_assembly, "open_face_reader", open_reader)
+    _, picture = cv2.imencode(".png", draw_portrait(3))
+    desk = make_gallery_desk(read(tmp_path), ENGINES, actor="mqtt", now=lambda: 0.0)
+
+    desk.begin(opening)
+    desk.operations().enrol(EnrolArguments(pictures=[picture.tobytes()], name="Anna", consent="form 12"))
+    desk.close()
+
+    assert asked == [opening]
 
 
 def test_face_watch_looks_at_the_cameras_that_are_asked_for(tmp_path: Path) -> None:

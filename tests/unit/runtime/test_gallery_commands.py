@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -21,6 +21,7 @@ from edged.identity.operations import FaceOperations
 from edged.runtime.commands import CommandRoom, CommandSettings
 from edged.runtime.device_commands import DescribeArguments, with_describe
 from edged.runtime.gallery_commands import MOST_PICTURE_BYTES, GalleryDesk, make_gallery_commands
+from edged.runtime.loop import OPENING_LIMIT_S, Loop, Opening
 from edged.sinks.base import Message, Received
 
 SETTINGS = DecisionSettings(threshold=0.5, false_match_rate=0.001, margin=0.1, live_threshold=0.5, least_quality=0.2)
@@ -40,6 +41,7 @@ class Site:
         self.sent: list[Message] = []
         self.state_dir = state_dir
         self.opened: list[FaceOperations] = []
+        self.during_opening: Callable[[], None] = lambda: None
         self.desk = GalleryDesk(self.open_operations)
         self.room = CommandRoom(
             make_gallery_commands(self.desk.operations),
@@ -50,12 +52,18 @@ class Site:
             settings=CommandSettings(rate_per_s=100.0),
         )
 
-    def open_operations(self) -> FaceOperations:
+    def open_operations(self, opening: Opening) -> FaceOperations:
         reader = StandInFaceReader()
+
+        def open_reader() -> StandInFaceReader:
+            with opening("face-encoder"):
+                self.during_opening()
+            return reader
+
         self.opened.append(
             FaceOperations(
                 open_gallery=lambda: open_gallery(self.state_dir, KeyPlace(self.state_dir / "gallery.key")),
-                open_reader=lambda: reader,
+                open_reader=open_reader,
                 model_digest=reader.model_digest,
                 settings=SETTINGS,
                 actor="mqtt",
@@ -169,6 +177,25 @@ def test_command_room_knows_every_operation_and_describes_all_in_one_answer(site
     assert [facts.name for facts in told.commands] == [*(f"faces.{name}" for name in OPERATIONS), "describe"]
     assert len(encode_answer(told, device="gate", command="describe", id=None, at=0.0)) < MAX_ANSWER_BYTES
     assert site.room.subscription.most_bytes > MOST_PICTURE_BYTES
+
+
+def test_command_that_opens_the_networks_for_long_is_not_stuck(site):
+    """The first picture opens them; given up and begun anew, the next one would open them once more."""
+    loop = Loop("commands", lambda loop: None, limit_s=site.room.limit_s, now_s=site.clock.now_s)
+    seen = []
+
+    def open_slowly() -> None:
+        site.clock.advance(OPENING_LIMIT_S)
+        seen.append((loop.opens, loop.is_stuck()))
+
+    site.during_opening = open_slowly
+    site.desk.begin(loop.opening)
+    assert site.room.limit_s < OPENING_LIMIT_S
+
+    site.ask("identify", picture=photo(3))
+    site.ask("identify", picture=photo(3))
+
+    assert seen == [("face-encoder", False)]
 
 
 def test_desk_opens_for_each_thread_and_closes_there(site):
