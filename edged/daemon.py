@@ -300,15 +300,18 @@ class Daemon:
         self._supervisor.run(
             self._loop("analysis", lambda loop: self._analyse(loop, engine, pipelines, listeners), ANALYSIS_LIMIT_S)
         )
-        self._await(self._analysis_ready)
+        if not self._await(self._analysis_ready):
+            return
         if self._faces is not None and face_engines is not None:
             look = partial(self._look_at_faces, self._faces, face_engines)
             self._supervisor.run(self._loop("faces", look, FACES_LIMIT_S))
-            self._await(self._faces_ready)
+            if not self._await(self._faces_ready):
+                return
         if self._maps is not None and self._segmenter is not None:
             make_maps = partial(self._make_maps, self._maps, self._segmenter)
             self._supervisor.run(self._loop("maps", make_maps, MAPS_LIMIT_S))
-            self._await(self._maps_ready)
+            if not self._await(self._maps_ready):
+                return
         settle_interpreter()
         for name in pipelines:
             self._supervisor.run_replaceable(partial(self._make_capture_loop, name, config.cameras[name]))
@@ -316,8 +319,8 @@ class Daemon:
                 self._supervisor.run_replaceable(partial(self._make_detail_loop, name, config.cameras[name]))
         self._notifier.ready(f"{len(pipelines)} cameras")
 
-    def _await(self, ready: threading.Event) -> None:
-        """Wait until a loop has opened what it uses, or all is over."""
+    def _await(self, ready: threading.Event) -> bool:
+        """Wait until a loop has opened what it uses; False where it is time to stop."""
         starting_due = Interval(STARTING_PERIOD_S)
         self._ticked_s = self._clock.now_s()
         while not self._sleep(ready) and not self._stop.is_set():
@@ -325,6 +328,7 @@ class Daemon:
             if starting_due.is_due(self._clock.now_s()):
                 status = ", ".join(self._supervisor.openings) or "starts"
                 self._notifier.starting(status, within_s=OPENING_LIMIT_S)
+        return not self._stop.is_set()
 
     def _analyse(
         self,

@@ -39,8 +39,8 @@ def fixture_config(tmp_path):
     return parse_config(text, source="test", directory=tmp_path)
 
 
-def run_daemon(config, manager):
-    return Daemon(config, stop=threading.Event(), notifier=manager, run_for_s=0.0).run()
+def run_daemon(config, manager, *, stop=None):
+    return Daemon(config, stop=stop or threading.Event(), notifier=manager, run_for_s=0.0).run()
 
 
 def test_daemon_that_opens_a_network_for_long_has_systemd_wait(config, monkeypatch):
@@ -80,6 +80,21 @@ def test_daemon_whose_network_never_opens_ends_with_1_and_says_which(config, mon
     assert status == 1
     assert "edged stops: analysis is still opening still after 1 s" in caplog.text
     assert manager.told[-1] == "STOPPING=1"
+
+
+def test_daemon_that_is_stopped_while_a_network_is_opened_starts_nothing_more(config, monkeypatch):
+    """It ends well, and never says that it was ready."""
+    manager, stop = Manager(), threading.Event()
+
+    def open_at_the_stop(*arguments, **settings):
+        stop.set()
+        manager.is_stopping.wait(60)
+        return open_configured_network(*arguments, **settings)
+
+    monkeypatch.setattr(daemon, "open_configured_network", open_at_the_stop)
+
+    assert run_daemon(config, manager, stop=stop) == 0
+    assert [text for text in manager.told if not text.startswith("EXTEND_TIMEOUT_USEC")] == ["STOPPING=1"]
 
 
 @pytest.mark.parametrize(
