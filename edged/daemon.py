@@ -20,7 +20,7 @@ from edged import __version__, assembly
 from edged.clock import SystemClock, now_at, read_clock_quality
 from edged.config import CameraConfig, Config, find_changes, load_config
 from edged.engine_opening import open_configured_network
-from edged.errors import EXIT_CONFIG, EXIT_DEVICE, ConfigError, DeviceError, EdgedError, ModelError
+from edged.errors import EXIT_CONFIG, EXIT_DEVICE, ConfigError, DeviceError, EdgedError, InputError, ModelError
 from edged.events.event import Event, EventType
 from edged.face_assembly import (
     FaceEngines,
@@ -578,7 +578,7 @@ class Daemon:
         logger.error("edged stops: %s%s", failure, f": {cause}" if isinstance(cause, EdgedError) else "")
         if isinstance(cause, DeviceError):
             return EXIT_DEVICE
-        return EXIT_CONFIG if isinstance(cause, ConfigError | ModelError) else 1
+        return EXIT_CONFIG if isinstance(cause, ConfigError | ModelError | InputError) else 1
 
     def _summary(self, sinks: list[Sink]) -> str:
         snapshots = [status.snapshot() for status in self._statuses.values()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import PlainValidator, WithJsonSchema
+from pydantic import PlainValidator, ValidationInfo, WithJsonSchema, field_validator
 
 from edged.backends.tensorrt.driver import Binding
 from edged.backends.tensorrt.library import LibraryName
@@ -66,6 +66,14 @@ class ComputingConfig(Section):
     threads: Whole = setting(1, "Threads to compute with on the processor, for all cameras together.", unit="count", ge=1, le=64)
     batch: Batch = setting("auto", "Most pictures computed at once; auto is 1 on a CPU, max_batch on a GPU.", unit="count")
     tensorrt: TensorrtConfig = setting(TensorrtConfig, "How TensorRT computes.")
+
+    @field_validator("tensorrt")
+    @classmethod
+    def _dla_computes(cls, tensorrt: TensorrtConfig, info: ValidationInfo) -> TensorrtConfig:
+        is_used = tensorrt.dla_core is not None and info.data.get("backend") == "tensorrt"
+        if is_used and info.data.get("precision") in ("auto", "fp32"):
+            raise mistake("config.choice", "a DLA computes fp16 and int8 only: choose one of them by precision, or no dla_core")
+        return tensorrt
 
     @property
     def named_precision(self) -> Precision:

@@ -11,7 +11,7 @@ from edged import daemon
 from edged.config import parse_config
 from edged.daemon import Daemon
 from edged.engine_opening import open_configured_network
-from edged.errors import EXIT_CONFIG, EXIT_DEVICE, DeviceError, ModelError
+from edged.errors import EXIT_CONFIG, EXIT_DEVICE, DeviceError, InputError, ModelError
 from edged.runtime import loop
 from edged.runtime.systemd import Notifier
 
@@ -102,6 +102,7 @@ def test_daemon_that_is_stopped_while_a_network_is_opened_starts_nothing_more(co
     [
         pytest.param(DeviceError(999, "the device is lost"), EXIT_DEVICE, id="a device that is lost"),
         pytest.param(ModelError("the engine is stale"), EXIT_CONFIG, id="a network that is wrong"),
+        pytest.param(InputError("they contradict each other"), EXIT_CONFIG, id="settings that are wrong"),
         pytest.param(RuntimeError("broken"), 1, id="anything else"),
     ],
 )

@@ -216,6 +216,14 @@ def _door(line: str) -> str:
             CAMERA + "commands: {rate_per_s: 0}\n", "config.range", "commands.rate_per_s", 2, "at least 0.1", id="rate of none"
         ),
         pytest.param(CAMERA + "detector: {batch: 0}\n", "config.choice", "detector.batch", 2, "auto or", id="batch"),
+        pytest.param(
+            CAMERA + "detector: {backend: tensorrt, tensorrt: {dla_core: 0}}\n",
+            "config.choice",
+            "detector.tensorrt",
+            2,
+            "fp16 and int8",
+            id="dla",
+        ),
         pytest.param(CAMERA + "segmentation: {batch: 8}\n", "config.choice", "segmentation.batch", 2, "one at a time", id="maps"),
         pytest.param(CAMERA + "detector: {engine: ''}\n", "config.length", "detector.engine", 2, "empty", id="empty engine"),
         pytest.param("cameras: {event: {source: 'street:'}}", "camera.id", "cameras.event", 1, "reserved", id="reserved id"),

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,10 +15,13 @@ from models_onnx import make_encoder_manifest, make_manifest, save_engine, save_
 
 from edged import engine_opening
 from edged.assembly import open_detector
+from edged.backends.tensorrt.cache import EngineRecord, ParityRecord
+from edged.backends.tensorrt.driver import DeviceFacts
 from edged.config.computing import TensorrtConfig
 from edged.config.models import DetectorConfig
 from edged.cpu_choice import CpuChoice
-from edged.engine_opening import UsableEngine, fit_where_faster, open_configured_network
+from edged.engine_building import make_cache, make_key, make_options, target_of
+from edged.engine_opening import UsableEngine, find_usable_engine, fit_where_faster, open_configured_network
 from edged.errors import DeviceMemoryError, DeviceMissingError, EngineMissingError, InferenceError, ModelError
 from edged.models.detector import Detector
 from edged.models.manifest import EncoderManifest, Manifest, load_manifest
@@ -242,3 +248,106 @@ def test_open_with_precision_auto_takes_what_was_measured_here(
     monkeypatch.setattr(engine_opening, "chosen_precision", lambda state_dir, manifest: CpuChoice("fp32", 2))
     with open_configured_network(engine, settings, state_dir=tmp_path).network as detector:
         assert detector.label.endswith("2 threads")
+
+
+# Which built engine is usable
+
+
+class Built:
+    """An engine in a cache, as `edged engines build` and `verify` leave it; a TensorRT and a device that say who they are."""
+
+    settings = DetectorConfig(backend="tensorrt", precision="fp32", tensorrt=TensorrtConfig(max_batch=8))
+
+    def __init__(self, engine: Path, state_dir: Path) -> None:
+        differences = SimpleNamespace(portable=False)
+        self.library = SimpleNamespace(name="tensorrt", version="10.3.0", label="TensorRT 10.3.0", differences=differences)
+        self.device = DeviceFacts("Orin", (8, 7), "12.6", 1 << 33, is_integrated=True)
+        self._engine = engine
+        self._state_dir = state_dir
+        self.cache = make_cache(state_dir)
+
+    def build(self) -> EngineRecord:
+        options = make_options(self.settings.tensorrt, "fp32")
+        key = make_key(load_manifest(self._engine), options, library=self.library, target=target_of(self.device))
+        with self.cache.lock(lambda: pytest.fail("nobody else builds")):
+            return self.cache.write(key, b"plan", directory=self._engine, seconds=1.0, types={}, fell_back=(), edged_version="0")
+
+    def compare(self, record: EngineRecord, *, is_passed: bool) -> None:
+        with self.cache.lock(lambda: pytest.fail("nobody else builds")):
+            self.cache.record_parity(record, ParityRecord(target_of(self.device), {"ap50": 0.9}, 24, is_passed))
+
+    def find(self, **changes: object) -> UsableEngine:
+        settings = self.settings.model_copy(update=changes)
+        return find_usable_engine(self._engine, settings, state_dir=self._state_dir)
+
+
+@pytest.fixture
+def built(engine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Built:
+    built = Built(engine, tmp_path / "state")
+    monkeypatch.setattr(engine_opening, "import_library", lambda name: built.library)
+    monkeypatch.setattr(engine_opening, "find_device", lambda settings: built.device)
+    return built
+
+
+def test_find_of_an_engine_that_was_built_and_passed_gives_its_plan(built: Built) -> None:
+    """The one way to be used."""
+    built.compare(built.build(), is_passed=True)
+
+    found = built.find()
+
+    assert (found.plan, found.record.key.name, found.library) == (b"plan", "tiny", built.library)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code"),
+    [
+        pytest.param(lambda built: None, "engine.missing", id="never built"),
+        pytest.param(lambda built: built.build(), "engine.unverified", id="never compared"),
+        pytest.param(lambda built: built.compare(built.build(), is_passed=False), "engine.parity", id="failed"),
+    ],
+)
+def test_find_of_an_engine_that_is_not_ready_is_refused(built: Built, spoil: Callable[[Built], object], code: str) -> None:
+    """Whatever is missing, nothing is used that was not seen to compute the same."""
+    spoil(built)
+
+    with pytest.raises(EngineMissingError, match=re.escape(f"[{code}]")):
+        built.find()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda built: setattr(built.library, "version", "10.16.1"), id="another TensorRT"),
+        pytest.param(lambda built: setattr(built, "device", replace(built.device, name="Thor")), id="another device"),
+        pytest.param(lambda built: setattr(built, "device", replace(built.device, driver_version="13.2")), id="another driver"),
+    ],
+)
+def test_find_of_an_engine_for_other_surroundings_is_refused(built: Built, change: Callable[[Built], None]) -> None:
+    """Passed or not: it was another library, device or driver that passed."""
+    built.compare(built.build(), is_passed=True)
+    change(built)
+
+    with pytest.raises(EngineMissingError, match=r"tiny fp32: .*\[engine\.stale\]"):
+        built.find()
+
+
+def test_find_of_an_engine_for_other_settings_or_another_network_is_refused(built: Built, engine: Path) -> None:
+    """What is asked for is what must have been built."""
+    built.compare(built.build(), is_passed=True)
+
+    with pytest.raises(EngineMissingError, match=r"built for batch 1/4/8 .* wanted is batch 1/2/4 .*\[engine\.stale\]"):
+        built.find(tensorrt=TensorrtConfig(max_batch=4))
+    save_engine(engine, make_manifest(), boxes=np.zeros((2, 4)), scores=np.zeros((2, 2)))
+    with pytest.raises(EngineMissingError, match=r"built from the network of sha256 .*\[engine\.stale\]"):
+        built.find()
+
+
+def test_find_of_a_plan_that_was_changed_is_refused_with_both_digests(built: Built) -> None:
+    """A plan is a program."""
+    record = built.build()
+    built.compare(record, is_passed=True)
+    (built.cache.path / record.plan_name).write_bytes(b"plam")
+
+    with pytest.raises(ModelError, match=r"expected sha256 [0-9a-f]{64}, found [0-9a-f]{64}") as caught:
+        built.find()
+    assert not isinstance(caught.value, EngineMissingError)
