@@ -2,9 +2,11 @@
 
 import logging
 import threading
+from dataclasses import replace
 
 import pytest
 from daemons import save_still_engine
+from stand_ins.face_referee import ListeningSink
 from waiting import wait_until
 
 from edged import daemon
@@ -39,8 +41,8 @@ def fixture_config(tmp_path):
     return parse_config(text, source="test", directory=tmp_path)
 
 
-def run_daemon(config, manager, *, stop=None):
-    return Daemon(config, stop=stop or threading.Event(), notifier=manager, run_for_s=0.0).run()
+def run_daemon(config, manager, *, stop=None, run_for_s=0.0):
+    return Daemon(config, stop=stop or threading.Event(), notifier=manager, run_for_s=run_for_s).run()
 
 
 def test_daemon_that_opens_a_network_for_long_has_systemd_wait(config, monkeypatch):
@@ -80,6 +82,21 @@ def test_daemon_whose_network_never_opens_ends_with_1_and_says_which(config, mon
     assert status == 1
     assert "edged stops: analysis is still opening still after 1 s" in caplog.text
     assert manager.told[-1] == "STOPPING=1"
+
+
+def test_daemon_whose_processor_computes_instead_says_so_in_the_state_of_its_cameras(config, monkeypatch):
+    """Never silently."""
+    sink = ListeningSink()
+
+    def open_instead(*arguments, **settings):
+        return replace(open_configured_network(*arguments, **settings), fallback="no GPU")
+
+    monkeypatch.setattr(daemon, "open_configured_network", open_instead)
+    monkeypatch.setattr(daemon.assembly, "make_sink", lambda config, *, backoff: sink)
+
+    assert run_daemon(config, Manager(), run_for_s=2.0) == 0
+    assert [state["fallback"] for state in sink.states] == ["no GPU"] * len(sink.states)
+    assert sink.states
 
 
 def test_daemon_that_is_stopped_while_a_network_is_opened_starts_nothing_more(config, monkeypatch):
