@@ -357,7 +357,8 @@ os.kill(os.getpid(), signal.SIGKILL)
 @pytest.mark.parametrize(("when", "expected"), [("inside", []), ("after", ["Anna"])])
 def test_gallery_whose_writer_was_killed_has_all_or_nothing(state_dir, open_here, when, expected):
     """Killed within an enrolment there is nothing of it, killed just after it there is all."""
-    path = os.pathsep.join([str(Path(__file__).parents[3]), str(Path(__file__).parents[2])])
+    root = Path(__file__).parents[3]
+    path = os.pathsep.join([str(root), str(root / "tests"), os.environ.get("PYTHONPATH", "")])
 
     ended = subprocess.run(
         [sys.executable, "-c", KILLED_WRITER, str(state_dir), when], env={**os.environ, "PYTHONPATH": path}, check=False

@@ -797,9 +797,10 @@ except DeviceError:
 def test_process_that_lost_the_device_ends_as_it_wants(binding):
     """No binding turns its end into a crash while it cleans up behind it."""
     root = Path(__file__).parents[4]
+    path = os.pathsep.join([str(root), str(root / "tests"), os.environ.get("PYTHONPATH", "")])
     ended = subprocess.run(
         [sys.executable, "-c", LOSING_PROGRAM, binding],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(root / "tests")])},
+        env={**os.environ, "PYTHONPATH": path},
         stderr=subprocess.PIPE,
         text=True,
         timeout=60,
