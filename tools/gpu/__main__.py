@@ -15,8 +15,9 @@ from edged.errors import EXIT_CONFIG, EXIT_DEVICE, DeviceError, EdgedError, Inpu
 from edged.runtime.interpreter import settle_interpreter
 from tools.bench.report import revision
 from tools.engines import write_whole
-from tools.gpu.findings import Step, note, read_findings
+from tools.gpu.findings import DeviceTests, Step, note, read_findings
 from tools.gpu.fitting import compare_fitting
+from tools.gpu.outcomes import OUTCOMES_NAME, read_outcomes
 from tools.gpu.report import Report, describe
 from tools.gpu.steps import build_and_verify, compare_pipeline, count_streams, find_machine, open_bench, run_tests, sweep
 
@@ -106,7 +107,15 @@ def _note_end(arguments: argparse.Namespace) -> int:
         limit_s=arguments.limit,
     )
     note(step, _findings(arguments))
+    outcomes = arguments.work / OUTCOMES_NAME
+    if step.name == "tests" and outcomes.exists() and not _has_told_tests(_findings(arguments)):
+        note(read_outcomes(outcomes), _findings(arguments))
     return 0
+
+
+def _has_told_tests(findings: Path) -> bool:
+    """Whether the step that runs them lived to tell how they ended."""
+    return any(isinstance(finding, DeviceTests) for finding in read_findings(findings))
 
 
 def _report(arguments: argparse.Namespace) -> int:

@@ -10,12 +10,10 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
-from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +34,8 @@ from tools.bench.report import cpu_model
 from tools.bench.service import percentile
 from tools.gpu.bare import BareEngine
 from tools.gpu.cameras import FPS, DrawnCameras, draw_clips, play
-from tools.gpu.findings import BatchRate, DeviceTests, Engine, Finding, Machine, Memory, PipelineRate, Problem, Streams
+from tools.gpu.findings import BatchRate, Engine, Finding, Machine, Memory, PipelineRate, Problem, Streams
+from tools.gpu.outcomes import OUTCOMES_NAME, read_outcomes
 from tools.gpu.rates import in_turns, keep_in_flight, per_second, times_ms
 
 ENGINES = Path(__file__).resolve().parents[2] / "engines"
@@ -382,26 +381,20 @@ def _count_streams_of(bench: Bench, record: EngineRecord, clips: list[list[Pixel
 def run_tests(work: Path, note: Note, *, tests: Path = TESTS) -> bool:
     """The tests that need a device; whether some ran and all of those passed.
 
+    The parity of all engines comes last: it takes longest, and the step that builds has compared them already.
+
     Args:
-        work: where pytest's own report goes.
+        work: where each outcome is written as soon as it is known.
     """
-    results = work / "tests.xml"
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", f"--junitxml={results}", str(tests)]
+    files = sorted(tests.glob("test_*.py"), key=lambda path: (path.name == "test_parity.py", path))
+    command = [sys.executable, "-m", "pytest", "-v", "-m", "gpu", "-p", "no:cacheprovider"]
+    command += ["-p", "tools.gpu.outcomes", "--outcomes", str(work / OUTCOMES_NAME), *map(str, files)]
     status = subprocess.run(command, cwd=TESTS.parents[1], check=False).returncode
-    if not results.exists():
-        note(Problem(step="tests", what="pytest", message=f"exit {status}, and no results"))
-        return False
-    found = read_tests(results)
+    found = read_outcomes(work / OUTCOMES_NAME)
     note(found)
+    if status not in (0, 1):  # 1: some failed, which is told with the others
+        note(Problem(step="tests", what="pytest", message=f"exit {status}"))
     return status == 0 and found.passed > 0
-
-
-def read_tests(results: Path) -> DeviceTests:
-    """What pytest has written with --junitxml."""
-    cases = list(ElementTree.parse(results).iter("testcase"))
-    failed = sum(case.find("failure") is not None or case.find("error") is not None for case in cases)
-    skips = [skip.get("message", "") for case in cases for skip in case.findall("skipped")]
-    return DeviceTests(passed=len(cases) - failed - len(skips), failed=failed, skipped=dict(Counter(skips)))
 
 
 def _name(record: EngineRecord) -> dict[str, str]:

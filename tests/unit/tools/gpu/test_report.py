@@ -24,6 +24,7 @@ from tools.gpu.findings import (
     note,
     read_findings,
 )
+from tools.gpu.outcomes import OUTCOMES_NAME
 from tools.gpu.report import OF_BARE, Report
 
 NAME = {"engine": "tiny", "precision": "fp16"}
@@ -247,3 +248,25 @@ def test_command_writes_a_page_and_a_document_from_what_was_noted(tmp_path: Path
     assert document["steps"] == [{"name": "sweep", "outcome": "timed out", "status": 124, "seconds": 9.0, "limit_s": 8.0}]
     assert "| sweep | timed out | 9 s | 8 s |" in (tmp_path / "out" / "2026-11-26-gpu.md").read_text()
     assert "incomplete: 0 engines" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        pytest.param([], {"passed": 1, "failed": 0, "skipped": {}}, id="killed"),
+        pytest.param([DeviceTests(passed=3, failed=0, skipped={})], {"passed": 3, "failed": 0, "skipped": {}}, id="it told them"),
+    ],
+)
+def test_tests_of_a_step_that_was_killed_are_told(tmp_path: Path, told: list[Finding], expected: dict) -> None:
+    """The one that was running when time ran out has no outcome; told once."""
+    for finding in [make_machine(), *told]:
+        note(finding, tmp_path / "findings.jsonl")
+    parts = [["a", when, "passed", ""] for when in ("setup", "call", "teardown")] + [["b", "setup", "passed", ""]]
+    (tmp_path / OUTCOMES_NAME).write_text("".join(json.dumps(part) + "\n" for part in parts) + '["b", "ca')
+    work = ["--work", str(tmp_path)]
+
+    main(["ended", "tests", "--outcome", "timed out", "--status", "124", "--seconds", "9", "--limit", "8", *work])
+    main(["report", "--date", "2026-11-26", "--out", str(tmp_path / "out"), *work])
+
+    document = json.loads((tmp_path / "out" / "2026-11-26-gpu.json").read_text())
+    assert document["tests"] == [expected]

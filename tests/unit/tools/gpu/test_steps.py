@@ -26,6 +26,7 @@ from tools.gpu.bare import BareEngine
 from tools.gpu.cameras import DrawnCameras, draw_clips, play
 from tools.gpu.findings import BatchRate, DeviceTests, Engine, Finding, Fitting, Machine, Memory, PipelineRate, Problem, Streams
 from tools.gpu.fitting import compare_fitting
+from tools.gpu.outcomes import OUTCOMES_NAME
 from tools.gpu.steps import (
     BATCHES,
     PIPELINE_BATCHES,
@@ -36,8 +37,8 @@ from tools.gpu.steps import (
     compare_pipeline,
     count_streams,
     find_machine,
-    read_tests,
     read_throughput,
+    run_tests,
     sweep,
 )
 
@@ -345,15 +346,59 @@ def test_no_device_here_is_told_with_its_reason(monkeypatch: pytest.MonkeyPatch)
     assert machine.revision == "abc1234"
 
 
-def test_tests_are_counted_by_outcome(tmp_path: Path) -> None:
-    """As pytest writes them; an error outside a test's body is a failure."""
-    (tmp_path / "tests.xml").write_text(
-        '<testsuites><testsuite><testcase name="a"/><testcase name="b"><failure message="x"/></testcase>'
-        '<testcase name="c"><error message="y"/></testcase><testcase name="d"><skipped message="no pycuda"/></testcase>'
-        '<testcase name="e"><skipped message="no pycuda"/></testcase></testsuite></testsuites>'
-    )
+TESTS_OF_A_DEVICE = """
+import os, signal
+import pytest
+pytestmark = pytest.mark.gpu
 
-    assert read_tests(tmp_path / "tests.xml") == DeviceTests(passed=1, failed=2, skipped={"no pycuda": 2})
+@pytest.fixture
+def broken():
+    raise OSError("gone")
+
+def test_passes(): pass
+def test_fails(): assert False
+def test_errs(broken): pass
+@pytest.mark.parametrize("n", [1, 2])
+def test_skips(n): pytest.skip("no pycuda")
+"""
+LEAVES_NOTHING_RUNNING = """
+def test_crashes(): os.kill(os.getpid(), signal.SIGKILL)
+def test_is_never_run(): pass
+"""
+
+
+def test_tests_are_counted_by_outcome(tmp_path: Path) -> None:
+    """An error outside a test's body is a failure; parity comes last."""
+    (tmp_path / "test_a.py").write_text(TESTS_OF_A_DEVICE)
+    (tmp_path / "test_parity.py").write_text("import pytest\n@pytest.mark.gpu\ndef test_last(): pass\n")
+    (tmp_path / "test_z.py").write_text("def test_needs_no_device(): pass\n")
+    findings: list[Finding] = []
+
+    assert not run_tests(tmp_path, findings.append, tests=tmp_path)
+
+    assert findings == [DeviceTests(passed=2, failed=2, skipped={"no pycuda": 2})]
+    assert "test_last" in (tmp_path / OUTCOMES_NAME).read_text().splitlines()[-1]
+
+
+def test_tests_that_pass_are_well(tmp_path: Path) -> None:
+    (tmp_path / "test_a.py").write_text("import pytest\n@pytest.mark.gpu\ndef test_passes(): pass\n")
+    findings: list[Finding] = []
+
+    assert run_tests(tmp_path, findings.append, tests=tmp_path)
+    assert findings == [DeviceTests(passed=1, failed=0, skipped={})]
+
+
+def test_tests_before_a_crash_count(tmp_path: Path) -> None:
+    """A library may end the process; the one that it ended with has no outcome."""
+    (tmp_path / "test_a.py").write_text(TESTS_OF_A_DEVICE + LEAVES_NOTHING_RUNNING)
+    findings: list[Finding] = []
+
+    assert not run_tests(tmp_path, findings.append, tests=tmp_path)
+
+    assert findings == [
+        DeviceTests(passed=1, failed=2, skipped={"no pycuda": 2}),
+        Problem(step="tests", what="pytest", message="exit -9"),
+    ]
 
 
 def test_throughput_is_read_from_what_trtexec_prints() -> None:
