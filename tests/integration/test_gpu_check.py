@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,8 @@ def test_no_device_is_told_and_written(tmp_path: Path) -> None:
     [
         pytest.param(["--parts", "."], "--parts is unknown", id="unknown"),
         pytest.param(["--pack"], "--pack wants a directory", id="no value"),
+        pytest.param(["--steps", "sweep:60 verify:9"], "--steps: verify is unknown", id="unknown step"),
+        pytest.param(["--steps", "sweep"], "--steps: sweep has no seconds", id="step without seconds"),
     ],
 )
 def test_wrong_arguments_are_refused(tmp_path: Path, arguments: list[str], said: str) -> None:
@@ -92,21 +95,22 @@ def test_a_part_that_is_missing_is_named(tmp_path: Path) -> None:
     assert "parts are missing or changed" in done.stdout
 
 
+def write_interpreter(path: Path, cases: str) -> str:
+    """Something in the place of the interpreter, which it is but for some steps; returns its path.
+
+    Args:
+        cases: lines of sh's `case` that end a step by its name.
+    """
+    path.write_text(f'#!/bin/sh\ncase "$3" in\n{cases}  *) exec {sys.executable} "$@" ;;\nesac\n')
+    path.chmod(0o755)
+    return str(path)
+
+
 def test_a_step_that_does_not_end_well_keeps_no_other_from_running(tmp_path: Path) -> None:
     """Killed, failed or well: each is told as it was, and the exit status says that something was not well."""
-    python = tmp_path / "python"
-    python.write_text(
-        "#!/bin/sh\n"  # in the place of the interpreter: the steps that measure end at once, the others are real
-        'case "$3" in\n'
-        "  engines) kill -9 $$ ;;\n"
-        "  sweep) exit 1 ;;\n"
-        "  device | pipeline | fitting | streams | tests) exit 0 ;;\n"
-        f'  *) exec {sys.executable} "$@" ;;\n'
-        "esac\n"
-    )
-    python.chmod(0o755)
+    cases = "  engines) kill -9 $$ ;;\n  sweep) exit 1 ;;\n  device | pipeline | fitting | streams | tests) exit 0 ;;\n"
 
-    done = run_check(tmp_path / "out", python=str(python))
+    done = run_check(tmp_path / "out", python=write_interpreter(tmp_path / "python", cases))
 
     assert done.returncode == 1, done.stdout + done.stderr
     report = read_report(tmp_path / "out")
@@ -122,3 +126,37 @@ def test_a_step_that_does_not_end_well_keeps_no_other_from_running(tmp_path: Pat
         "tests": "ok",
     }
     assert sum(step["limit_s"] for step in report["steps"]) <= 540
+
+
+def test_only_what_was_named_runs(tmp_path: Path) -> None:
+    """Of the engines and of the steps, each with its own limit."""
+    cases = f"  device) exit 0 ;;\n  engines | tests) ls engines >>{tmp_path}/seen; exit 0 ;;\n"
+    python = write_interpreter(tmp_path / "python", cases)
+
+    chosen = ["--engines", "detector face-encoder", "--steps", "tests:20 engines:30"]
+    done = run_check(tmp_path / "out", *chosen, python=python)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    steps = read_report(tmp_path / "out")["steps"]
+    assert [(step["name"], step["limit_s"]) for step in steps] == [("device", 30), ("tests", 20), ("engines", 30)]
+    assert (tmp_path / "seen").read_text().split() == ["detector", "face-encoder"] * 2
+
+
+def test_an_engine_that_is_not_there_is_named(tmp_path: Path) -> None:
+    done = run_check(tmp_path / "out", "--engines", "detector nobody")
+
+    assert done.returncode == 64
+    assert "there is no nobody" in done.stdout
+
+
+def test_libraries_in_wheels_are_found(tmp_path: Path) -> None:
+    """NVIDIA's own packages do not look for theirs on PYTHONPATH."""
+    (tmp_path / "wheels").mkdir()
+    with zipfile.ZipFile(tmp_path / "wheels" / "nvrtc.whl", "w") as wheel:
+        wheel.writestr("nvidia/cuda_nvrtc/lib/libnvrtc.so.12", b"")
+    cases = f"  device) IFS=:; ls $LD_LIBRARY_PATH >{tmp_path}/seen; exit 78 ;;\n"
+    python = write_interpreter(tmp_path / "python", cases)
+
+    run_check(tmp_path / "out", "--wheels", str(tmp_path / "wheels"), python=python)
+
+    assert "libnvrtc.so.12" in (tmp_path / "seen").read_text().split()
