@@ -73,7 +73,8 @@ def test_no_device_is_told_and_written(tmp_path: Path) -> None:
         pytest.param(["--parts", "."], "--parts is unknown", id="unknown"),
         pytest.param(["--pack"], "--pack wants a directory", id="no value"),
         pytest.param(["--steps", "sweep:60 verify:9"], "--steps: verify is unknown", id="unknown step"),
-        pytest.param(["--steps", "sweep"], "--steps: sweep has no seconds", id="step without seconds"),
+        pytest.param(["--steps", "sweep"], "--steps: sweep has no share", id="step without a share"),
+        pytest.param(["--seconds", "99"], "--seconds wants a whole number from 100 on", id="too short"),
     ],
 )
 def test_wrong_arguments_are_refused(tmp_path: Path, arguments: list[str], said: str) -> None:
@@ -106,39 +107,76 @@ def write_interpreter(path: Path, cases: str) -> str:
     return str(path)
 
 
-def test_a_step_that_does_not_end_well_keeps_no_other_from_running(tmp_path: Path) -> None:
-    """Killed, failed or well: each is told as it was, and the exit status says that something was not well."""
-    cases = "  engines) kill -9 $$ ;;\n  sweep) exit 1 ;;\n  device | pipeline | fitting | streams | tests) exit 0 ;;\n"
+STEPS = ("engines", "parity", "sweep", "pipeline", "fitting", "streams", "tests")
+
+
+@pytest.mark.parametrize(
+    ("ends", "status", "outcomes"),
+    [
+        pytest.param({}, 0, {}, id="all well"),
+        pytest.param({"sweep": "exit 3"}, 3, {"sweep": "partial"}, id="one had no time"),
+        pytest.param(
+            {"engines": "kill -9 $$", "parity": "exit 3", "sweep": "exit 1"},
+            1,
+            {"engines": "failed", "parity": "partial", "sweep": "failed"},
+            id="killed, without time and failed",
+        ),
+    ],
+)
+def test_each_step_is_told_as_it_ended(tmp_path: Path, ends: dict[str, str], status: int, outcomes: dict[str, str]) -> None:
+    """None keeps another from running, and the exit status says what the worst of them was."""
+    cases = "".join(f"  {step}) {ends.get(step, 'exit 0')} ;;\n" for step in ("device", *STEPS))
 
     done = run_check(tmp_path / "out", python=write_interpreter(tmp_path / "python", cases))
 
-    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.returncode == status, done.stdout + done.stderr
     report = read_report(tmp_path / "out")
-    assert report["status"] == "incomplete"
-    assert [step["status"] for step in report["steps"]] == [0, 137, 1, 0, 0, 0, 0]
-    assert {step["name"]: step["outcome"] for step in report["steps"]} == {
-        "device": "ok",
-        "engines": "failed",
-        "sweep": "failed",
-        "pipeline": "ok",
-        "fitting": "ok",
-        "streams": "ok",
-        "tests": "ok",
-    }
-    assert sum(step["limit_s"] for step in report["steps"]) <= 540
+    assert report["status"] == {0: "ok", 1: "incomplete", 3: "partial"}[status]
+    found = {step["name"]: step["outcome"] for step in report["steps"]}
+    assert list(found) == ["device", *STEPS]
+    assert {name: outcome for name, outcome in found.items() if outcome != "ok"} == outcomes
+
+
+def test_what_a_step_leaves_of_its_time_is_shared_by_those_that_come(tmp_path: Path) -> None:
+    """Each may take its share of what is left when it begins, the last one all of it; and is told how long that is."""
+    cases = f"  device | {' | '.join(STEPS)}) echo $3 $@ >>{tmp_path}/asked; exit 0 ;;\n"
+
+    run_check(tmp_path / "out", "--seconds", "3600", python=write_interpreter(tmp_path / "python", cases))
+
+    limits = {step["name"]: step["limit_s"] for step in read_report(tmp_path / "out")["steps"]}
+    assert limits["device"] == 360
+    assert limits["engines"] == pytest.approx(3600 * 100 / 480, abs=30)
+    assert 3500 < limits["tests"] <= 3600
+    for asked in (tmp_path / "asked").read_text().splitlines():
+        assert f"--seconds {limits[asked.split()[0]]:.0f} " in asked
+
+
+@pytest.mark.parametrize("ends", ["exit 69", "kill -6 $$"], ids=["refused", "crashed"])
+def test_where_the_library_refuses_the_device_only_what_needs_none_runs(tmp_path: Path, ends: str) -> None:
+    """Minutes of refusals would say no more."""
+    cases = f"  device) {ends} ;;\n  tests) echo $@ >{tmp_path}/asked; exit 0 ;;\n"
+
+    done = run_check(tmp_path / "out", python=write_interpreter(tmp_path / "python", cases))
+
+    assert done.returncode == 69, done.stdout + done.stderr
+    report = read_report(tmp_path / "out")
+    assert report["status"] == "refused"
+    assert [step["name"] for step in report["steps"]] == ["device", "tests"]
+    assert "--without-tensorrt" in (tmp_path / "asked").read_text()
 
 
 def test_only_what_was_named_runs(tmp_path: Path) -> None:
-    """Of the engines and of the steps, each with its own limit."""
+    """Of the engines and of the steps, each with its share."""
     cases = f"  device) exit 0 ;;\n  engines | tests) ls engines >>{tmp_path}/seen; exit 0 ;;\n"
     python = write_interpreter(tmp_path / "python", cases)
 
-    chosen = ["--engines", "detector face-encoder", "--steps", "tests:20 engines:30"]
+    chosen = ["--engines", "detector face-encoder", "--steps", "tests:1 engines:2"]
     done = run_check(tmp_path / "out", *chosen, python=python)
 
     assert done.returncode == 0, done.stdout + done.stderr
     steps = read_report(tmp_path / "out")["steps"]
-    assert [(step["name"], step["limit_s"]) for step in steps] == [("device", 30), ("tests", 20), ("engines", 30)]
+    assert [step["name"] for step in steps] == ["device", "tests", "engines"]
+    assert 120 < steps[1]["limit_s"] <= 530 / 3
     assert (tmp_path / "seen").read_text().split() == ["detector", "face-encoder"] * 2
 
 

@@ -1,4 +1,5 @@
 """What edged does on an NVIDIA GPU: engines built, compared and timed on a machine that is lent for some minutes.
 
-`tools/gpu_check.sh` runs it step by step, each with a time limit: device → engines → sweep → pipeline → streams → tests.
+`tools/gpu_check.sh` runs it step by step, each within its share of the time: device → engines → parity → sweep → pipeline →
+fitting → streams → tests.
 """

@@ -6,8 +6,10 @@ Findings go into DIR/findings.jsonl, built engines into DIR/state. `report` writ
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import json
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -15,21 +17,33 @@ from edged.errors import EXIT_CONFIG, EXIT_DEVICE, DeviceError, EdgedError, Inpu
 from edged.runtime.interpreter import settle_interpreter
 from tools.bench.report import revision
 from tools.engines import write_whole
-from tools.gpu.findings import DeviceTests, Step, note, read_findings
+from tools.gpu.budget import Budget
+from tools.gpu.building import build_engines, compare_engines, compute_first
+from tools.gpu.device_tests import FILES, WITHOUT_TENSORRT, run_tests
+from tools.gpu.findings import EXIT_REFUSED, Finding, Problem, Step, note, read_findings, status_of
 from tools.gpu.fitting import compare_fitting
-from tools.gpu.outcomes import OUTCOMES_NAME, read_outcomes
 from tools.gpu.report import Report, describe
-from tools.gpu.steps import build_and_verify, compare_pipeline, count_streams, find_machine, open_bench, run_tests, sweep
+from tools.gpu.steps import Bench, Note, compare_pipeline, count_streams, find_machine, open_bench, sweep
 
-MEASURING = {"sweep": sweep, "pipeline": compare_pipeline, "fitting": compare_fitting, "streams": count_streams}
-OUTCOMES = ("ok", "failed", "timed out", "left out")
+STEPS: dict[str, Callable[[Bench], None]] = {
+    "engines": build_engines,
+    "parity": compare_engines,
+    "sweep": sweep,
+    "pipeline": compare_pipeline,
+    "fitting": compare_fitting,
+    "streams": count_streams,
+}
+OUTCOMES = ("ok", "partial", "failed", "timed out", "left out")
+_LAST_WORDS_S = 2.0
+"""So long before a step is ended it shows what each of its threads does: by then it hangs."""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one step.
 
     Returns:
-        0; 1 where something of it could not be done, 78 where there is no device or no library, 70 where the device was lost.
+        0; 1 where something of it could not be done, 3 where something was left out, 69 where the library refuses the device,
+        78 where there is no device or no library, 70 where the device was lost.
     """
     arguments = _parse(argv)
     try:
@@ -45,16 +59,17 @@ def main(argv: list[str] | None = None) -> int:
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tools.gpu", description=__doc__)
     steps = parser.add_subparsers(title="steps", metavar="STEP", required=True)
-    device = steps.add_parser("device", help="where we are, and whether there is a device")
+    device = steps.add_parser("device", help="where we are, and whether there is a device that the library computes on")
     device.add_argument("--revision", default=None, help="of the checkout (default: what git says)")
-    device.set_defaults(run=_find_machine)
-    engines = steps.add_parser("engines", help="build and verify every engine in every precision that it has")
-    engines.set_defaults(run=_build)
+    device.set_defaults(run=partial(_run, _find_machine))
+    for name, work in STEPS.items():
+        step = steps.add_parser(name, help=(work.__doc__ or "").splitlines()[0])
+        step.set_defaults(run=partial(_run, _measure), work_on=work)
     tests = steps.add_parser("tests", help="run tests/gpu")
-    tests.set_defaults(run=_test)
-    for name, measure in MEASURING.items():
-        step = steps.add_parser(name, help=(measure.__doc__ or "").splitlines()[0])
-        step.set_defaults(run=_measure, measure=measure)
+    tests.add_argument("--without-tensorrt", action="store_true", help="only those that need none")
+    tests.set_defaults(run=partial(_run, _test))
+    for step in steps.choices.values():
+        step.add_argument("--seconds", type=float, required=True, help="until the step is ended: what does not fit is left out")
     ended = steps.add_parser("ended", help="note how a step ended")
     ended.add_argument("name")
     ended.add_argument("--outcome", choices=OUTCOMES, required=True)
@@ -75,27 +90,45 @@ def _findings(arguments: argparse.Namespace) -> Path:
     return arguments.work / "findings.jsonl"
 
 
-def _state_dir(arguments: argparse.Namespace) -> Path:
-    return arguments.work / "state"
+def _run(step: Callable[[argparse.Namespace, Budget, Note], int | None], arguments: argparse.Namespace) -> int:
+    """Run a step within its time; its own exit status, or what follows from what it found."""
+    found: list[Finding] = []
+
+    def take(finding: Finding) -> None:
+        note(finding, _findings(arguments))
+        found.append(finding)
+
+    faulthandler.dump_traceback_later(max(arguments.seconds - _LAST_WORDS_S, arguments.seconds / 2))
+    try:
+        status = step(arguments, Budget(arguments.seconds), take)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+    return status_of(found) if status is None else status
 
 
-def _find_machine(arguments: argparse.Namespace) -> int:
-    is_there = find_machine(partial(note, path=_findings(arguments)), revision=arguments.revision or revision())
-    return 0 if is_there else EXIT_CONFIG
+def _open_bench(arguments: argparse.Namespace, budget: Budget, take: Note) -> Bench:
+    return open_bench(arguments.work / "state", take, budget)
 
 
-def _build(arguments: argparse.Namespace) -> int:
-    return 0 if build_and_verify(_state_dir(arguments), partial(note, path=_findings(arguments))) else 1
+def _find_machine(arguments: argparse.Namespace, budget: Budget, take: Note) -> int:
+    if not find_machine(take, revision=arguments.revision or revision()):
+        return EXIT_CONFIG
+    try:
+        compute_first(_open_bench(arguments, budget, take))
+    except Exception as error:  # ours, or what a library throws that does not know the device
+        take(Problem(step="device", what="a first engine", message=str(error)))
+        print(f"refused: {error}", flush=True)
+        return EXIT_REFUSED
+    return 0
 
 
-def _test(arguments: argparse.Namespace) -> int:
-    return 0 if run_tests(arguments.work, partial(note, path=_findings(arguments))) else 1
-
-
-def _measure(arguments: argparse.Namespace) -> int:
+def _measure(arguments: argparse.Namespace, budget: Budget, take: Note) -> None:
     settle_interpreter()  # as the daemon does
-    bench = open_bench(_state_dir(arguments), partial(note, path=_findings(arguments)))
-    return 0 if arguments.measure(bench) else 1
+    arguments.work_on(_open_bench(arguments, budget, take))
+
+
+def _test(arguments: argparse.Namespace, budget: Budget, take: Note) -> None:
+    run_tests(arguments.work, take, budget, files=WITHOUT_TENSORRT if arguments.without_tensorrt else FILES)
 
 
 def _note_end(arguments: argparse.Namespace) -> int:
@@ -107,15 +140,7 @@ def _note_end(arguments: argparse.Namespace) -> int:
         limit_s=arguments.limit,
     )
     note(step, _findings(arguments))
-    outcomes = arguments.work / OUTCOMES_NAME
-    if step.name == "tests" and outcomes.exists() and not _has_told_tests(_findings(arguments)):
-        note(read_outcomes(outcomes), _findings(arguments))
     return 0
-
-
-def _has_told_tests(findings: Path) -> bool:
-    """Whether the step that runs them lived to tell how they ended."""
-    return any(isinstance(finding, DeviceTests) for finding in read_findings(findings))
 
 
 def _report(arguments: argparse.Namespace) -> int:

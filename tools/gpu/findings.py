@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import get_args
 
 from edged.errors import InputError
+
+EXIT_PARTIAL = 3
+"""Of a step, and of a check, in which nothing went wrong and something was left out."""
+EXIT_REFUSED = 69
+"""Where the library that is here does not compute on the device; what sysexits.h calls EX_UNAVAILABLE."""
 
 MOST_DROPPED = 0.01
 """Of the frames of so many cameras that are due, for an engine to carry them."""
@@ -174,16 +179,22 @@ class Streams:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceTests:
-    """How the tests of tests/gpu ended.
+    """How the tests of a file of tests/gpu ended.
 
     Attributes:
         failed: errors outside of a test's body included.
         skipped: by reason, how many.
     """
 
+    file: str
     passed: int
     failed: int
     skipped: Mapping[str, int]
+
+    @property
+    def count(self) -> int:
+        """So many ended."""
+        return self.passed + self.failed + sum(self.skipped.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,11 +207,20 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Omission:
+    """One thing that was not done, and that is no failure of ours: there was no time left, or another program cannot do it."""
+
+    step: str
+    what: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """How a step ended.
 
     Attributes:
-        outcome: `ok`, `failed`, `timed out` or `left out`.
+        outcome: `ok`, `partial` where it left something out, `failed`, `timed out`, or `left out` as a whole.
         status: what it exited with; None where it was left out.
     """
 
@@ -211,8 +231,15 @@ class Step:
     limit_s: float
 
 
-Finding = Machine | Engine | Memory | BatchRate | PipelineRate | Fitting | Streams | DeviceTests | Problem | Step
+Finding = Machine | Engine | Memory | BatchRate | PipelineRate | Fitting | Streams | DeviceTests | Problem | Omission | Step
 KINDS: tuple[type[Finding], ...] = get_args(Finding)
+
+
+def status_of(findings: Sequence[Finding]) -> int:
+    """With what a step ends that found this: 1 where something went wrong, else 3 where something was left out, else 0."""
+    if any(isinstance(each, Problem) or (isinstance(each, DeviceTests) and each.failed) for each in findings):
+        return 1
+    return EXIT_PARTIAL if any(isinstance(each, Omission) for each in findings) else 0
 
 
 def note(finding: Finding, path: Path) -> None:

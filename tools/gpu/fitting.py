@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,18 +29,20 @@ _CPU_BATCHES = 20
 """Batches over which the processor's time is measured."""
 
 
-def compare_fitting(bench: Bench, *, sizes: Sequence[tuple[int, int]] = SIZES) -> bool:
+def compare_fitting(bench: Bench, *, sizes: Sequence[tuple[int, int]] = SIZES) -> None:
     """Pictures fitted by the processor and by the GPU: the same numbers, and what each way costs."""
-    return bench.of_each("fitting", choose(bench.records()), lambda record: _compare_one(bench, record, sizes))
+    records = choose(bench.records())
+    bench.work_through("fitting", ((record.key.label, _compare_one(bench, record, sizes)) for record in records))
 
 
-def _compare_one(bench: Bench, record: EngineRecord, sizes: Sequence[tuple[int, int]]) -> None:
+def _compare_one(bench: Bench, record: EngineRecord, sizes: Sequence[tuple[int, int]]) -> Iterator[str]:
     manifest, plan = bench.read(record)
     wanted = manifest.input
     with bench.open_backend(record, plan, pictures=make_picture_format(wanted)) as backend:
         network = make_network(manifest, backend)
         for width, height in sizes:
             for batch in (n for n in BATCHES if n <= backend.max_batch):
+                yield f"{width}x{height}, batch {batch}"
                 pictures = _make_noise(width, height, count=batch)
                 with bench.open_device() as cuda:
                     apart = np.abs(draw_on_device(cuda, wanted, pictures) - draw_on_host(wanted, pictures))

@@ -14,6 +14,7 @@ from tools.gpu.findings import (
     Fitting,
     Machine,
     Memory,
+    Omission,
     PipelineRate,
     Problem,
     Step,
@@ -67,11 +68,17 @@ class Report:
 
     @property
     def status(self) -> str:
-        """`no device`, `ok`, or `incomplete` where a step did not end well or has not ended."""
+        """`no device`, `refused` where the library does not compute on it, `incomplete` where a step did not end well or has not
+        ended, `partial` where all that was done went well, or `ok`."""
         if self.machine is not None and self.machine.missing:
             return "no device"
         steps = self.of(Step)
-        return "ok" if steps and all(step.outcome == "ok" for step in steps) else "incomplete"
+        if any(step.name == "device" and step.outcome != "ok" for step in steps):
+            return "refused"
+        outcomes = {step.outcome for step in steps}
+        if not outcomes or outcomes & {"failed", "timed out"}:
+            return "incomplete"
+        return "ok" if outcomes == {"ok"} else "partial"
 
     def goals(self) -> list[Goal]:
         """What the pipelines that were measured shall reach."""
@@ -102,6 +109,7 @@ class Report:
             ("streams", Streams),
             ("tests", DeviceTests),
             ("problems", Problem),
+            ("omissions", Omission),
             ("steps", Step),
         ):
             document[name] = [asdict(each) for each in self.of(kind)]
@@ -129,6 +137,7 @@ class Report:
             ("Memory", _memory_table(self.of(Memory))),
             ("tests/gpu", _test_lines(self.of(DeviceTests))),
             ("What failed", [f"- {each.step}, {each.what}: {each.message}" for each in self.of(Problem)]),
+            ("What was left out", [f"- {each.step}, {each.what}: {each.reason}" for each in self.of(Omission)]),
         )
         for title, table in sections:
             if table:
@@ -164,8 +173,8 @@ def _step_table(steps: list[Step]) -> list[str]:
 def _test_lines(tests: list[DeviceTests]) -> list[str]:
     lines = []
     for each in tests:
-        lines.append(f"{each.passed} passed, {each.failed} failed, {sum(each.skipped.values())} skipped.")
-        lines += [f"- skipped {count}: {reason}" for reason, count in each.skipped.items()]
+        lines.append(f"- {each.file}: {each.passed} passed, {each.failed} failed, {sum(each.skipped.values())} skipped")
+        lines += [f"  - skipped {count}: {reason}" for reason, count in each.skipped.items()]
     return lines
 
 
@@ -258,5 +267,6 @@ def describe(report: Report) -> str:
         "pipelines": len(report.of(PipelineRate)),
         "counts of cameras": len(report.of(Streams)),
         "problems": len(report.of(Problem)),
+        "omissions": len(report.of(Omission)),
     }
     return f"{report.status}: " + ", ".join(f"{count} {name}" for name, count in counts.items())

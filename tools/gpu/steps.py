@@ -9,8 +9,8 @@ import re
 import resource
 import shutil
 import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
@@ -28,25 +28,25 @@ from edged.backends.tensorrt.runner import TensorrtBackend, open_tensorrt_backen
 from edged.engine_building import make_cache
 from edged.errors import DeviceError, DeviceMissingError, EdgedError, InferenceError, ModelError
 from edged.models.detector import Detector
-from edged.models.manifest import DetectorManifest, Manifest, load_manifest
+from edged.models.manifest import DetectorManifest, Manifest, Precision, load_manifest
 from edged.types import Pixels
 from tools.bench.report import cpu_model
 from tools.bench.service import percentile
 from tools.gpu.bare import BareEngine
+from tools.gpu.budget import NO_TIME, Budget
 from tools.gpu.cameras import FPS, DrawnCameras, draw_clips, play
-from tools.gpu.findings import BatchRate, Engine, Finding, Machine, Memory, PipelineRate, Problem, Streams
-from tools.gpu.outcomes import OUTCOMES_NAME, read_outcomes
+from tools.gpu.findings import BatchRate, Finding, Machine, Memory, Omission, PipelineRate, Problem, Streams
 from tools.gpu.rates import in_turns, keep_in_flight, per_second, times_ms
 
-ENGINES = Path(__file__).resolve().parents[2] / "engines"
-TESTS = Path(__file__).resolve().parents[2] / "tests" / "gpu"
 BATCHES = (1, 2, 4, 8, 16)
-BUILT_FOR = "1/8/16"
-"""Smallest, usual and largest batch of an engine."""
 PIPELINE_BATCHES = (1, 8)
 CAMERAS = (8, 16, 32, 64, 128, 256)
-PREFERRED = ("fp16", "int8", "fp32")
-"""The precision whose streams are counted: the first of these that was built and not refused by the parity gate."""
+TRTEXEC_DIRECTORY = "/usr/src/tensorrt/bin"
+"""Where JetPack and NVIDIA's packages of Debian put it, outside of PATH."""
+CAMERA_DETECTOR = "detector"
+"""The network that a configuration names unless told otherwise: what a device does with it is worth knowing first."""
+PREFERRED: tuple[Precision, ...] = ("fp16", "int8", "fp32")
+"""The order in which precisions are worth knowing. Streams are counted in the first that the parity gate did not refuse."""
 
 Note = Callable[[Finding], None]
 
@@ -71,22 +71,27 @@ class Bench:
         library, open_device: TensorRT, and how to open the device; opened for each engine anew.
         state_dir: holds the built engines.
         note: takes each finding.
+        budget: the time of the step.
     """
 
     library: Library
     open_device: Callable[[], Cuda]
     state_dir: Path
     note: Note
+    budget: Budget
     timing: Timing = Timing()
 
     def records(self) -> list[EngineRecord]:
-        """Every built engine, oldest first."""
+        """Every built engine, in the order of `urgency`."""
         cache = make_cache(self.state_dir)
-        return [cache.load(stem) for stem in cache.stems()]
+        records = [cache.load(stem) for stem in cache.stems()]
+        return sorted(records, key=lambda record: urgency(record.key.name, record.key.options.precision))
 
-    def detectors(self) -> list[EngineRecord]:
-        """Those of `records` that are of a detector: what a camera's frames go through."""
-        return [record for record in self.records() if isinstance(load_manifest(Path(record.directory)), DetectorManifest)]
+    def camera_detectors(self) -> list[EngineRecord]:
+        """Those of `records` that a camera's frames go through, all of `CAMERA_DETECTOR` first. What finds points finds faces."""
+        manifests = ((record, load_manifest(Path(record.directory))) for record in self.records())
+        found = [record for record, each in manifests if isinstance(each, DetectorManifest) and each.outputs.points is None]
+        return sorted(found, key=lambda record: record.key.name != CAMERA_DETECTOR)
 
     def read(self, record: EngineRecord) -> tuple[Manifest, bytes]:
         """The manifest and the plan of a built engine."""
@@ -107,33 +112,51 @@ class Bench:
             use_graphs=use_graphs,
         )
 
-    def of_each(self, step: str, records: list[EngineRecord], work: Callable[[EngineRecord], None]) -> bool:
-        """Do something with every engine; what goes wrong with one is noted. Whether nothing did.
+    def work_through(self, step: str, jobs: Iterable[tuple[str, Iterator[str]]]) -> None:
+        """Do one job after the other while there is time; what goes wrong with one, and what was not reached, is noted.
+
+        Args:
+            jobs: what each is about, and its work, which yields before each of its parts the name of it.
 
         Raises:
             DeviceError: the device is lost, for the others too.
         """
-        is_well = bool(records)
-        if not records:
+        jobs = list(jobs)
+        if not jobs:
             self.note(Problem(step=step, what="engines", message="none was built"))
-        for record in records:
-            try:
-                work(record)
-            except DeviceError:
-                raise
-            except EdgedError as error:
-                self.note(Problem(step=step, what=record.key.label, message=str(error)))
-                is_well = False
-        return is_well
+        for what, parts in jobs:
+            print(what, flush=True)
+            with closing(parts):
+                try:
+                    reached = self._work(parts)
+                except DeviceError:
+                    raise
+                except EdgedError as error:
+                    self.note(Problem(step=step, what=what, message=str(error)))
+                    continue
+            if reached is not None:
+                self.note(Omission(step=step, what=f"{what}{reached and f' from {reached} on'}", reason=NO_TIME))
+
+    def _work(self, parts: Iterator[str]) -> str | None:
+        """Which part there was no time for, empty before the first is known; None where all are done."""
+        part: str | None = ""
+        while part is not None and self.budget.has_room:
+            part = self.budget.advance(parts)
+        return part
 
 
-def open_bench(state_dir: Path, note: Note) -> Bench:
+def urgency(name: str, precision: Precision) -> tuple[int, bool, str]:
+    """What engines are sorted by: one precision of every network before a second of any, the cameras' detector before others."""
+    return PREFERRED.index(precision), name != CAMERA_DETECTOR, name
+
+
+def open_bench(state_dir: Path, note: Note, budget: Budget) -> Bench:
     """The TensorRT and the CUDA binding that are here.
 
     Raises:
         DeviceMissingError: there is none.
     """
-    return Bench(import_library(), open_cuda, state_dir, note)
+    return Bench(import_library(), open_cuda, state_dir, note, budget)
 
 
 def find_machine(note: Note, *, revision: str) -> bool:
@@ -170,86 +193,55 @@ def find_machine(note: Note, *, revision: str) -> bool:
     return not missing
 
 
-def build_and_verify(
-    state_dir: Path, note: Note, *, engines: Path = ENGINES, run: Callable[[list[str]], tuple[int, str]] | None = None
-) -> bool:
-    """Every engine in every precision that it has through `edged engines build` and `verify`; whether all of it went well.
-
-    Args:
-        engines: directory of the engines' directories.
-        run: gives exit status and last line of a command of `edged`; the tests replace it.
-    """
-    run = run or _run_edged
-    is_well = True
-    for manifest_path in sorted(engines.glob("*/model.yaml")):
-        directory = manifest_path.parent
-        manifest = load_manifest(directory)
-        builds = [["build", str(directory), "--precision", each, "--batch", BUILT_FOR] for each in manifest.networks]
-        for command in [*builds, ["verify", str(directory)]]:
-            status, said = run(["engines", *command, "--state-dir", str(state_dir)])
-            _note_engines(state_dir, note, manifest.name)
-            if status:
-                what = " ".join([command[0], manifest.name, *command[3:4]])
-                note(Problem(step="engines", what=what, message=f"exit {status}: {said}"))
-                is_well = False
-    return is_well
-
-
-def _run_edged(arguments: list[str]) -> tuple[int, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "edged", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
-    print(done.stdout, end="", flush=True)
-    said = done.stdout.strip().splitlines()
-    return done.returncode, said[-1] if said else "it said nothing"
-
-
-def _note_engines(state_dir: Path, note: Note, name: str) -> None:
-    cache = make_cache(state_dir)
-    for record in (cache.load(stem) for stem in cache.stems()):
-        if record.key.name == name:
-            parity = record.parity
-            note(
-                Engine(
-                    engine=name,
-                    precision=record.key.options.precision,
-                    build_s=record.seconds,
-                    plan_mb=record.plan_bytes / 1e6,
-                    layers=record.types,
-                    figures=parity and parity.figures,
-                    passed=parity and parity.is_passed,
-                )
-            )
-
-
-def sweep(bench: Bench, clips: list[list[Pixels]] | None = None) -> bool:
+def sweep(bench: Bench, clips: list[list[Pixels]] | None = None) -> None:
     """Throughput and latency against batch, graphs on and off, and the memory that each engine takes."""
     pictures = [clip[0] for clip in clips or draw_clips(frames=1)]
-    return bench.of_each("sweep", bench.records(), lambda record: _sweep_one(bench, record, pictures))
+    bench.work_through(
+        "sweep",
+        (
+            (
+                record.key.label if use_graphs else f"{record.key.label} without graphs",
+                _sweep_one(bench, record, pictures, use_graphs=use_graphs),
+            )
+            for record, use_graphs in _in_sweep_order(bench.records())
+        ),
+    )
 
 
-def _sweep_one(bench: Bench, record: EngineRecord, pictures: list[Pixels]) -> None:
+def _in_sweep_order(records: list[EngineRecord]) -> list[tuple[EngineRecord, bool]]:
+    """Each with graphs and without: every network once with graphs, then all of the cameras' detector, then the others."""
+    ways = [(record, use_graphs) for use_graphs in (True, False) for record in records]
+    most_wanted = records[0].key.options.precision if records else None
+
+    def rank(way: tuple[EngineRecord, bool]) -> tuple[bool, bool]:
+        key = way[0].key
+        return not (way[1] and key.options.precision == most_wanted), key.name != CAMERA_DETECTOR
+
+    return sorted(ways, key=rank)
+
+
+def _sweep_one(bench: Bench, record: EngineRecord, pictures: list[Pixels], *, use_graphs: bool) -> Iterator[str]:
     manifest, plan = bench.read(record)
     with bench.open_device() as watcher:
-        for use_graphs in (True, False):
-            before = watcher.free_bytes()
-            with bench.open_backend(record, plan, use_graphs=use_graphs) as backend:
-                taken = before - watcher.free_bytes()
-                feeds = _feeds(manifest, backend, pictures, backend.max_batch)
-                for batch in (n for n in BATCHES if n <= backend.max_batch):
-                    batch_feeds = {name: array[:batch] for name, array in feeds.items()}
-                    _time_batch(bench, record, backend, batch_feeds, use_graphs=use_graphs)
-            if use_graphs:
-                gc.collect()
-                bench.note(
-                    Memory(
-                        **_name(record),
-                        max_batch=record.key.options.batch[2],
-                        device_mb=taken / 1e6,
-                        kept_mb=(before - watcher.free_bytes()) / 1e6,
-                        peak_rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
-                    )
+        before = watcher.free_bytes()
+        with bench.open_backend(record, plan, use_graphs=use_graphs) as backend:
+            taken = before - watcher.free_bytes()
+            feeds = _feeds(manifest, backend, pictures, backend.max_batch)
+            for batch in (n for n in BATCHES if n <= backend.max_batch):
+                yield f"batch {batch}"
+                batch_feeds = {name: array[:batch] for name, array in feeds.items()}
+                _time_batch(bench, record, backend, batch_feeds, use_graphs=use_graphs)
+        if use_graphs:
+            gc.collect()
+            bench.note(
+                Memory(
+                    **_name(record),
+                    max_batch=record.key.options.batch[2],
+                    device_mb=taken / 1e6,
+                    kept_mb=(before - watcher.free_bytes()) / 1e6,
+                    peak_rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
                 )
+            )
 
 
 def _time_batch(bench: Bench, record: EngineRecord, backend: TensorrtBackend, feeds: Tensors, *, use_graphs: bool) -> None:
@@ -269,17 +261,19 @@ def _time_batch(bench: Bench, record: EngineRecord, backend: TensorrtBackend, fe
     )
 
 
-def compare_pipeline(bench: Bench, clips: list[list[Pixels]] | None = None) -> bool:
+def compare_pipeline(bench: Bench, clips: list[list[Pixels]] | None = None) -> None:
     """The pipeline's pictures a second beside those of the bare engine, of edged's runner and of trtexec."""
     clips = clips or draw_clips()
-    return bench.of_each("pipeline", bench.detectors(), lambda record: _compare_one(bench, record, clips))
+    records = bench.camera_detectors()
+    bench.work_through("pipeline", ((record.key.label, _compare_one(bench, record, clips)) for record in records))
 
 
-def _compare_one(bench: Bench, record: EngineRecord, clips: list[list[Pixels]]) -> None:
+def _compare_one(bench: Bench, record: EngineRecord, clips: list[list[Pixels]]) -> Iterator[str]:
     manifest, plan = bench.read(record)
     with bench.open_backend(record, plan) as backend:
         detector = Detector(manifest, backend)
         for batch in (n for n in PIPELINE_BATCHES if n <= backend.max_batch):
+            yield f"batch {batch}"
             feeds = _feeds(manifest, backend, [clip[0] for clip in clips], batch)
             cameras = DrawnCameras(clips, manifest, count=batch)
             cameras.analyse(detector, 20)  # tracks are confirmed, graphs captured
@@ -309,7 +303,8 @@ def _compare_one(bench: Bench, record: EngineRecord, clips: list[list[Pixels]]) 
 
 def _run_trtexec(bench: Bench, record: EngineRecord, feeds: Tensors) -> float | None:
     """Pictures a second by NVIDIA's own tool; None where there is none of the TensorRT that built the engine."""
-    program = shutil.which("trtexec" if bench.library.name == "tensorrt" else "tensorrt_rtx")
+    name = "trtexec" if bench.library.name == "tensorrt" else "tensorrt_rtx"
+    program = shutil.which(name) or shutil.which(name, path=TRTEXEC_DIRECTORY)
     if program is None:
         return None
     shapes = ",".join(f"{name}:{'x'.join(map(str, array.shape))}" for name, array in feeds.items())
@@ -321,7 +316,7 @@ def _run_trtexec(bench: Bench, record: EngineRecord, feeds: Tensors) -> float | 
         (batch,) = {len(array) for array in feeds.values()}
         return batch * read_throughput(done.stdout)
     except (OSError, subprocess.SubprocessError, ModelError) as error:
-        bench.note(Problem(step="pipeline", what=f"trtexec {record.key.label}", message=str(error)))
+        bench.note(Omission(step="pipeline", what=f"{name} of {record.key.label}", reason=str(error)))
         return None
 
 
@@ -337,29 +332,28 @@ def read_throughput(said: str) -> float:
     return float(found[1])
 
 
-def count_streams(bench: Bench, clips: list[list[Pixels]] | None = None, *, counts: tuple[int, ...] = CAMERAS) -> bool:
+def count_streams(bench: Bench, clips: list[list[Pixels]] | None = None, *, counts: tuple[int, ...] = CAMERAS) -> None:
     """How many drawn cameras in real time one engine carries, more and more until frames are dropped."""
     clips = clips or draw_clips()
-    return bench.of_each("streams", choose(bench.detectors()), lambda record: _count_streams_of(bench, record, clips, counts))
+    records = choose(bench.camera_detectors())
+    bench.work_through("streams", ((record.key.label, _count_streams_of(bench, record, clips, counts)) for record in records))
 
 
 def choose(records: list[EngineRecord]) -> list[EngineRecord]:
-    """Of each network the record in the first of `PREFERRED` that the parity gate did not refuse."""
-    chosen = {}
+    """Of each network the first record that the parity gate did not refuse."""
+    chosen: dict[str, EngineRecord] = {}
     for record in records:
-        is_refused = record.parity is not None and not record.parity.is_passed
-        rank = PREFERRED.index(record.key.options.precision)
-        best = chosen.get(record.key.name)
-        if not is_refused and (best is None or rank <= PREFERRED.index(best.key.options.precision)):
-            chosen[record.key.name] = record
+        if record.parity is None or record.parity.is_passed:
+            chosen.setdefault(record.key.name, record)
     return list(chosen.values())
 
 
-def _count_streams_of(bench: Bench, record: EngineRecord, clips: list[list[Pixels]], counts: tuple[int, ...]) -> None:
+def _count_streams_of(bench: Bench, record: EngineRecord, clips: list[list[Pixels]], counts: tuple[int, ...]) -> Iterator[str]:
     manifest, plan = bench.read(record)
     with bench.open_backend(record, plan) as backend, open(os.devnull, "wb") as output:
         detector = Detector(manifest, backend)
         for count in counts:
+            yield f"{count} cameras"
             cameras = DrawnCameras(clips, manifest, count=count)
             played = play(cameras, detector, batch=backend.max_batch, seconds=bench.timing.streams_s, output=output)
             if not played.delays_ms:
@@ -376,25 +370,6 @@ def _count_streams_of(bench: Bench, record: EngineRecord, clips: list[list[Pixel
             bench.note(streams)
             if not streams.is_carried:
                 return
-
-
-def run_tests(work: Path, note: Note, *, tests: Path = TESTS) -> bool:
-    """The tests that need a device; whether some ran and all of those passed.
-
-    The parity of all engines comes last: it takes longest, and the step that builds has compared them already.
-
-    Args:
-        work: where each outcome is written as soon as it is known.
-    """
-    files = sorted(tests.glob("test_*.py"), key=lambda path: (path.name == "test_parity.py", path))
-    command = [sys.executable, "-m", "pytest", "-v", "-m", "gpu", "-p", "no:cacheprovider"]
-    command += ["-p", "tools.gpu.outcomes", "--outcomes", str(work / OUTCOMES_NAME), *map(str, files)]
-    status = subprocess.run(command, cwd=TESTS.parents[1], check=False).returncode
-    found = read_outcomes(work / OUTCOMES_NAME)
-    note(found)
-    if status not in (0, 1):  # 1: some failed, which is told with the others
-        note(Problem(step="tests", what="pytest", message=f"exit {status}"))
-    return status == 0 and found.passed > 0
 
 
 def _name(record: EngineRecord) -> dict[str, str]:

@@ -17,14 +17,15 @@ from tools.gpu.findings import (
     Fitting,
     Machine,
     Memory,
+    Omission,
     PipelineRate,
     Problem,
     Step,
     Streams,
     note,
     read_findings,
+    status_of,
 )
-from tools.gpu.outcomes import OUTCOMES_NAME
 from tools.gpu.report import OF_BARE, Report
 
 NAME = {"engine": "tiny", "precision": "fp16"}
@@ -99,8 +100,9 @@ EVERYTHING: list[Finding] = [
     make_pipeline(pipeline_per_s=150.0, trtexec_per_s=300.0),
     make_fitting(most_apart=0.0),
     make_streams(8, dropped=0),
-    DeviceTests(passed=3, failed=1, skipped={"no pycuda": 2}),
-    Problem(step="engines", what="build tiny int8", message="exit 78: refused"),
+    DeviceTests(file="test_cuda.py", passed=3, failed=1, skipped={"no pycuda": 2}),
+    Problem(step="engines", what="tiny int8", message="refused"),
+    Omission(step="sweep", what="tiny fp16 from batch 8 on", reason="no time left"),
     make_step("engines", "failed", status=1),
 ]
 
@@ -151,11 +153,41 @@ def test_a_line_that_is_no_finding_is_named(tmp_path: Path, line: str) -> None:
         pytest.param(
             [make_machine(), make_step("device", "ok"), make_step("sweep", "timed out")], "incomplete", id="one too long"
         ),
+        pytest.param(
+            [make_machine(), make_step("device", "ok"), make_step("sweep", "partial"), make_step("tests", "failed")],
+            "incomplete",
+            id="one failed, one had no time",
+        ),
+        pytest.param([make_machine(), make_step("device", "ok"), make_step("sweep", "partial")], "partial", id="no time"),
+        pytest.param([make_machine(), make_step("device", "ok"), make_step("sweep", "left out")], "partial", id="left out"),
+        pytest.param([make_machine(), make_step("device", "failed"), make_step("tests", "ok")], "refused", id="refused"),
         pytest.param([make_machine(missing="no driver"), make_step("device", "failed")], "no device", id="no device"),
     ],
 )
 def test_status_is_that_of_the_worst_step(findings: list[Finding], status: str) -> None:
     assert Report("2026-11-26", findings).status == status
+
+
+@pytest.mark.parametrize(
+    ("findings", "status"),
+    [
+        pytest.param([], 0, id="nothing"),
+        pytest.param([make_rate(), DeviceTests(file="test_cuda.py", passed=3, failed=0, skipped={})], 0, id="all well"),
+        pytest.param([DeviceTests(file="test_cuda.py", passed=3, failed=1, skipped={})], 1, id="a test failed"),
+        pytest.param([Omission(step="sweep", what="tiny fp16", reason="no time left")], 3, id="left out"),
+        pytest.param(
+            [
+                Omission(step="sweep", what="tiny fp16", reason="no time left"),
+                Problem(step="sweep", what="tiny int8", message="refused"),
+            ],
+            1,
+            id="left out, and a problem",
+        ),
+    ],
+)
+def test_exit_status_follows_from_what_was_found(findings: list[Finding], status: int) -> None:
+    """What was left out is no failure, and no success either."""
+    assert status_of(findings) == status
 
 
 def test_an_engine_is_told_as_it_is_at_the_end() -> None:
@@ -212,8 +244,9 @@ def test_page_holds_everything_and_every_row_fits_its_head() -> None:
         "`tools/gpu_check.sh`: incomplete.",
         "| tiny | fp16 | 8 at 5/s | 0 of 1000 | 7.0 / 9.0 |",
         "| tiny | fp16 | 16 | 300 MB | 0 MB | 400 MB |",
-        "3 passed, 1 failed, 2 skipped.",
-        "- engines, build tiny int8: exit 78: refused",
+        "- test_cuda.py: 3 passed, 1 failed, 2 skipped",
+        "- engines, tiny int8: refused",
+        "- sweep, tiny fp16 from batch 8 on: no time left",
         "**goal missed**: tiny fp16, 8 at once: pipeline beside the bare engine 0.75, goal >= 0.95",
     ):
         assert said in page
@@ -248,25 +281,3 @@ def test_command_writes_a_page_and_a_document_from_what_was_noted(tmp_path: Path
     assert document["steps"] == [{"name": "sweep", "outcome": "timed out", "status": 124, "seconds": 9.0, "limit_s": 8.0}]
     assert "| sweep | timed out | 9 s | 8 s |" in (tmp_path / "out" / "2026-11-26-gpu.md").read_text()
     assert "incomplete: 0 engines" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("told", "expected"),
-    [
-        pytest.param([], {"passed": 1, "failed": 0, "skipped": {}}, id="killed"),
-        pytest.param([DeviceTests(passed=3, failed=0, skipped={})], {"passed": 3, "failed": 0, "skipped": {}}, id="it told them"),
-    ],
-)
-def test_tests_of_a_step_that_was_killed_are_told(tmp_path: Path, told: list[Finding], expected: dict) -> None:
-    """The one that was running when time ran out has no outcome; told once."""
-    for finding in [make_machine(), *told]:
-        note(finding, tmp_path / "findings.jsonl")
-    parts = [["a", when, "passed", ""] for when in ("setup", "call", "teardown")] + [["b", "setup", "passed", ""]]
-    (tmp_path / OUTCOMES_NAME).write_text("".join(json.dumps(part) + "\n" for part in parts) + '["b", "ca')
-    work = ["--work", str(tmp_path)]
-
-    main(["ended", "tests", "--outcome", "timed out", "--status", "124", "--seconds", "9", "--limit", "8", *work])
-    main(["report", "--date", "2026-11-26", "--out", str(tmp_path / "out"), *work])
-
-    document = json.loads((tmp_path / "out" / "2026-11-26-gpu.json").read_text())
-    assert document["tests"] == [expected]

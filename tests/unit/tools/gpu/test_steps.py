@@ -5,88 +5,50 @@ from __future__ import annotations
 import platform
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fakes import FakeClock
 from models_onnx import make_manifest, save_engine
-from stand_ins.device import StandInDevice
-from stand_ins.tensorrt import StandInTensorrt, make_detector_network
+from stand_ins.built_engine import BOXES, CLASSES, SCORES, SHORT, TARGET, UNLIMITED, Site, make_key, write_engine
 
-from edged.backends.base import TensorSpec
-from edged.backends.tensorrt.builder import BuildOptions
-from edged.backends.tensorrt.cache import EngineCache, EngineKey, EngineRecord, ParityRecord, Target
-from edged.backends.tensorrt.cuda import Cuda
+from edged.backends.tensorrt.cache import EngineCache, EngineRecord, ParityRecord
 from edged.errors import DeviceError, InferenceError, ModelError
-from edged.models.manifest import load_manifest
-from tools.gpu import fitting
+from tools.gpu import fitting, steps
 from tools.gpu.bare import BareEngine
+from tools.gpu.budget import Budget
 from tools.gpu.cameras import DrawnCameras, draw_clips, play
-from tools.gpu.findings import BatchRate, DeviceTests, Engine, Finding, Fitting, Machine, Memory, PipelineRate, Problem, Streams
+from tools.gpu.findings import (
+    BatchRate,
+    Finding,
+    Fitting,
+    Machine,
+    Memory,
+    Omission,
+    PipelineRate,
+    Problem,
+    Streams,
+)
 from tools.gpu.fitting import compare_fitting
-from tools.gpu.outcomes import OUTCOMES_NAME
 from tools.gpu.steps import (
     BATCHES,
     PIPELINE_BATCHES,
     Bench,
-    Timing,
-    build_and_verify,
+    _in_sweep_order,
     choose,
     compare_pipeline,
     count_streams,
     find_machine,
     read_throughput,
-    run_tests,
     sweep,
 )
 
-CLASSES = ["person", "bicycle", "car", "motorcycle", "bus", "truck"]
-BOXES = np.array([[1, 1, 9, 9], [0, 0, 1, 1]], np.float32)
-SCORES = np.array([[0.9, 0, 0, 0, 0, 0], [0] * 6], np.float32)
-TARGET = Target("Stand-in", "8.7", "13.0")
-SHORT = Timing(rate_s=0.01, single_s=0.01, turn_s=0.01, turns=1, streams_s=0.4)
 
-
-def make_key(precision: str = "fp32", *, name: str = "tiny", onnx_sha256: str = "0" * 64) -> EngineKey:
-    options = BuildOptions(precision, batch=(1, 8, 16))
-    return EngineKey(name, onnx_sha256, library="tensorrt", library_version="10.3.0", target=TARGET, options=options)
-
-
-def make_record(precision: str, *, is_passed: bool | None) -> EngineRecord:
+def make_record(precision: str, *, name: str = "tiny", is_passed: bool | None = None) -> EngineRecord:
     parity = None if is_passed is None else ParityRecord(TARGET, {"ap50": 0.5, "mean_iou": 0.5}, 24, is_passed)
-    return EngineRecord(make_key(precision), "nowhere", "plan", "0" * 64, 1, 1.0, {}, (), "0", parity)
-
-
-def write_engine(cache: EngineCache, directory: Path, key: EngineKey, plan: bytes) -> EngineRecord:
-    with cache.lock(lambda: None):
-        return cache.write(key, plan, directory=directory, seconds=1.0, types={"float32": 3}, fell_back=(), edged_version="0")
-
-
-class Site:
-    """A built engine of the stand-in, and what the steps found of it."""
-
-    def __init__(self, directory: Path) -> None:
-        self.manifest = save_engine(directory / "tiny", make_manifest(classes=CLASSES), boxes=BOXES, scores=SCORES)
-        self.device = StandInDevice(memory_bytes=1 << 33)
-        network = make_detector_network(self.manifest, boxes=BOXES, scores=SCORES)
-        self.plan = network.plan
-        self.trt = StandInTensorrt(network, self.device)
-        self.findings: list[Finding] = []
-        cache = EngineCache(directory / "state" / "tensorrt")
-        write_engine(cache, directory / "tiny", make_key(onnx_sha256=self.manifest.onnx.sha256), self.plan)
-        self.bench = Bench(self.trt.as_library(), self.open_device, directory / "state", self.findings.append, SHORT)
-
-    def open_device(self) -> Cuda:
-        return Cuda(self.device, self.device, self.device.open(0))
-
-    def read_outputs(self) -> Mapping[str, TensorSpec]:
-        with self.bench.open_backend(self.bench.records()[0], self.plan) as backend:
-            return backend.outputs
-
-    def of(self, kind: type) -> list:
-        return [finding for finding in self.findings if type(finding) is kind]
+    return EngineRecord(make_key(precision, name=name), "nowhere", "plan", "0" * 64, 1, 1.0, {}, (), "0", parity)
 
 
 @pytest.fixture
@@ -101,7 +63,7 @@ def clips() -> list:
 
 def test_sweep_times_every_batch_with_and_without_graphs(site: Site, clips: list) -> None:
     """Each size once a way; the memory is told, and everything is given back."""
-    assert sweep(site.bench, clips)
+    sweep(site.bench, clips)
 
     rates = site.of(BatchRate)
     assert [(rate.graphs, rate.batch) for rate in rates] == [(graphs, n) for graphs in (True, False) for n in BATCHES]
@@ -117,7 +79,7 @@ def test_pipeline_is_measured_beside_runner_and_bare_engine(site: Site, clips: l
     """On each batch; without trtexec its column stays empty."""
     monkeypatch.setenv("PATH", "")
 
-    assert compare_pipeline(site.bench, clips)
+    compare_pipeline(site.bench, clips)
 
     rates = site.of(PipelineRate)
     assert [rate.batch for rate in rates] == list(PIPELINE_BATCHES)
@@ -138,7 +100,7 @@ def test_trtexec_is_asked_for_the_same_batch_where_it_is(
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
 
-    assert compare_pipeline(site.bench, clips)
+    compare_pipeline(site.bench, clips)
 
     assert [rate.trtexec_per_s for rate in site.of(PipelineRate)] == [50.5, 8 * 50.5]
     asked = (tmp_path / "asked").read_text().splitlines()
@@ -158,14 +120,15 @@ def test_trtexec_that_fails_is_told_and_the_rest_counts(
     compare_pipeline(site.bench, clips)
 
     assert [rate.trtexec_per_s for rate in site.of(PipelineRate)] == [None, None]
-    assert "no throughput" in site.of(Problem)[0].message
+    assert "no throughput" in site.of(Omission)[0].reason
+    assert not site.of(Problem)
 
 
 def test_fitting_by_the_gpu_is_measured_beside_the_processor(site: Site, kernels: bytes) -> None:
     """Both ways for each size and batch, and that both draw the same: here a processor does both."""
     site.device.module = kernels
 
-    assert compare_fitting(site.bench, sizes=[(40, 30), (64, 32)])
+    compare_fitting(site.bench, sizes=[(40, 30), (64, 32)])
 
     found = site.of(Fitting)
     assert [(each.width, each.height, each.batch) for each in found] == [(40, 30, 1), (40, 30, 8), (64, 32, 1), (64, 32, 8)]
@@ -180,7 +143,7 @@ def test_fitting_that_differs_is_a_failure(site: Site, kernels: bytes, monkeypat
     site.device.module = kernels
     monkeypatch.setattr(fitting, "draw_on_host", lambda wanted, pictures: np.zeros((len(pictures), 3, 32, 64), np.float32))
 
-    assert not compare_fitting(site.bench, sizes=[(64, 32)])
+    compare_fitting(site.bench, sizes=[(64, 32)])
 
     assert site.of(Fitting)[0].most_apart > 100
     assert "64x32: the GPU's numbers are up to" in site.of(Problem)[0].message
@@ -197,7 +160,7 @@ def test_more_and_more_cameras_are_tried_until_frames_are_dropped(site: Site, cl
 
     site.trt.network = replace(site.trt.network, compute=slow_from_the_second_count_on)
 
-    assert count_streams(site.bench, clips, counts=(2, 4, 8))
+    count_streams(site.bench, clips, counts=(2, 4, 8))
 
     first, second = site.of(Streams)
     assert (first.cameras, first.due, first.dropped) == (2, 4, 0)
@@ -212,12 +175,69 @@ def test_what_fails_with_one_engine_is_noted_and_the_next_one_is_measured(site: 
     key = make_key("fp32", name="broken", onnx_sha256=site.manifest.onnx.sha256)
     write_engine(EngineCache(tmp_path / "state" / "tensorrt"), tmp_path / "tiny", key, b"no plan")
 
-    assert not sweep(site.bench, clips)
+    sweep(site.bench, clips)
 
-    (problem,) = site.of(Problem)
-    assert problem.what == "broken fp32"
-    assert "magic tag" in problem.message
+    assert [problem.what for problem in site.of(Problem)] == ["broken fp32", "broken fp32 without graphs"]
+    assert "magic tag" in site.of(Problem)[0].message
     assert {rate.engine for rate in site.of(BatchRate)} == {"tiny"}
+
+
+def test_what_there_is_no_time_for_is_named(site: Site, clips: list) -> None:
+    """The batches that were measured count, and what was open is closed."""
+    clock = FakeClock()
+
+    def take(finding: Finding) -> None:
+        site.findings.append(finding)
+        clock.time_s += 40.0
+
+    sweep(replace(site.bench, budget=Budget(100.0, now_s=clock.now_s), note=take), clips)
+
+    assert [rate.batch for rate in site.of(BatchRate)] == [1, 2]
+    assert [each.what for each in site.of(Omission)] == ["tiny fp32 from batch 4 on", "tiny fp32 without graphs"]
+    assert not site.of(Problem)
+    assert +site.device.live == {}
+
+
+def test_every_network_is_swept_once_before_the_cameras_detector_is_in_all_ways() -> None:
+    """Whatever time is left goes to the others."""
+    precisions, names = ("fp16", "int8", "fp32"), ("detector", "face-encoder")
+    records = [make_record(precision, name=name) for precision in precisions for name in names]
+
+    found = [(f"{record.key.label}{'' if graphs else ' without'}") for record, graphs in _in_sweep_order(records)]
+
+    assert found[:2] == ["detector fp16", "face-encoder fp16"]
+    assert found[2:7] == ["detector int8", "detector fp32", *(f"detector {each} without" for each in precisions)]
+    assert found[7:] == ["face-encoder int8", "face-encoder fp32", *(f"face-encoder {each} without" for each in precisions)]
+
+
+def test_records_come_once_of_every_network_before_they_come_again(site: Site, tmp_path: Path) -> None:
+    """However they were built; a network that finds points sees faces, not cameras."""
+    cache = EngineCache(tmp_path / "state" / "tensorrt")
+    outputs = {"boxes": "boxes", "scores": "scores", "points": "points"}
+    manifest = make_manifest(classes=CLASSES, points=["left", "right"], outputs=outputs)
+    save_engine(tmp_path / "face", manifest, boxes=BOXES, scores=SCORES, points=np.zeros((2, 2, 2), np.float32))
+    for name, directory in (("tiny", "tiny"), ("face", "face"), ("detector", "tiny")):
+        for precision in ("fp16", "int8"):
+            write_engine(cache, tmp_path / directory, make_key(precision, name=name), b"a plan")
+
+    found = [record.key.label for record in site.bench.records()]
+    of_cameras = [record.key.label for record in site.bench.camera_detectors()]
+
+    assert found[:6] == ["detector fp16", "face fp16", "tiny fp16", "detector int8", "face int8", "tiny int8"]
+    assert of_cameras == ["detector fp16", "detector int8", "tiny fp16", "tiny int8", "tiny fp32"]
+
+
+def test_trtexec_is_found_where_nvidia_puts_it(site: Site, clips: list, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """On a Jetson, and outside of PATH."""
+    program = tmp_path / "trtexec"
+    program.write_text('#!/bin/sh\necho "[I] Throughput: 50.5 qps"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(steps, "TRTEXEC_DIRECTORY", str(tmp_path))
+
+    compare_pipeline(site.bench, clips)
+
+    assert [rate.trtexec_per_s for rate in site.of(PipelineRate)] == [50.5, 8 * 50.5]
 
 
 def test_a_lost_device_ends_the_step(site: Site, clips: list) -> None:
@@ -230,9 +250,9 @@ def test_a_lost_device_ends_the_step(site: Site, clips: list) -> None:
 
 def test_no_engine_is_a_failure(site: Site, clips: list, tmp_path: Path) -> None:
     """A sweep over nothing has not gone well."""
-    bench = Bench(site.bench.library, site.open_device, tmp_path / "empty", site.findings.append, SHORT)
+    bench = Bench(site.bench.library, site.open_device, tmp_path / "empty", site.findings.append, UNLIMITED, SHORT)
 
-    assert not sweep(bench, clips)
+    sweep(bench, clips)
 
     assert site.of(Problem) == [Problem(step="sweep", what="engines", message="none was built")]
 
@@ -307,28 +327,13 @@ def test_played_frames_are_due_whether_or_not_they_are_analysed(site: Site, clip
 
 
 def test_choose_takes_the_preferred_precision_that_was_not_refused() -> None:
-    """FP16 before INT8 before FP32; the gate decides."""
+    """Records come in their order; the gate decides."""
     fp32, int8 = make_record("fp32", is_passed=True), make_record("int8", is_passed=None)
+    refused, accepted = make_record("fp16", is_passed=False), make_record("fp16", is_passed=True)
 
     assert choose([]) == []
-    assert choose([fp32, make_record("fp16", is_passed=False), int8]) == [int8]
-    assert [record.key.options.precision for record in choose([make_record("fp16", is_passed=True), fp32])] == ["fp16"]
-
-
-def test_every_precision_is_built_and_then_compared(site: Site, tmp_path: Path) -> None:
-    """One that is refused is noted, the others are built, and what is in the cache is told."""
-    asked = []
-
-    def run(arguments: list[str]) -> tuple[int, str]:
-        asked.append(arguments[:2])
-        return (78, "refused") if arguments[1] == "verify" else (0, "")
-
-    assert not build_and_verify(tmp_path / "state", site.findings.append, engines=tmp_path, run=run)
-
-    assert load_manifest(tmp_path / "tiny").fp16 is None
-    assert asked == [["engines", "build"], ["engines", "verify"]]
-    assert site.of(Problem) == [Problem(step="engines", what="verify tiny", message="exit 78: refused")]
-    assert {(engine.engine, engine.precision, engine.passed) for engine in site.of(Engine)} == {("tiny", "fp32", None)}
+    assert choose([refused, int8, fp32]) == [int8]
+    assert choose([accepted, int8, fp32]) == [accepted]
 
 
 def test_no_device_here_is_told_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -344,61 +349,6 @@ def test_no_device_here_is_told_with_its_reason(monkeypatch: pytest.MonkeyPatch)
     assert machine.gpu is None
     assert "[backend.missing]" in machine.missing
     assert machine.revision == "abc1234"
-
-
-TESTS_OF_A_DEVICE = """
-import os, signal
-import pytest
-pytestmark = pytest.mark.gpu
-
-@pytest.fixture
-def broken():
-    raise OSError("gone")
-
-def test_passes(): pass
-def test_fails(): assert False
-def test_errs(broken): pass
-@pytest.mark.parametrize("n", [1, 2])
-def test_skips(n): pytest.skip("no pycuda")
-"""
-LEAVES_NOTHING_RUNNING = """
-def test_crashes(): os.kill(os.getpid(), signal.SIGKILL)
-def test_is_never_run(): pass
-"""
-
-
-def test_tests_are_counted_by_outcome(tmp_path: Path) -> None:
-    """An error outside a test's body is a failure; parity comes last."""
-    (tmp_path / "test_a.py").write_text(TESTS_OF_A_DEVICE)
-    (tmp_path / "test_parity.py").write_text("import pytest\n@pytest.mark.gpu\ndef test_last(): pass\n")
-    (tmp_path / "test_z.py").write_text("def test_needs_no_device(): pass\n")
-    findings: list[Finding] = []
-
-    assert not run_tests(tmp_path, findings.append, tests=tmp_path)
-
-    assert findings == [DeviceTests(passed=2, failed=2, skipped={"no pycuda": 2})]
-    assert "test_last" in (tmp_path / OUTCOMES_NAME).read_text().splitlines()[-1]
-
-
-def test_tests_that_pass_are_well(tmp_path: Path) -> None:
-    (tmp_path / "test_a.py").write_text("import pytest\n@pytest.mark.gpu\ndef test_passes(): pass\n")
-    findings: list[Finding] = []
-
-    assert run_tests(tmp_path, findings.append, tests=tmp_path)
-    assert findings == [DeviceTests(passed=1, failed=0, skipped={})]
-
-
-def test_tests_before_a_crash_count(tmp_path: Path) -> None:
-    """A library may end the process; the one that it ended with has no outcome."""
-    (tmp_path / "test_a.py").write_text(TESTS_OF_A_DEVICE + LEAVES_NOTHING_RUNNING)
-    findings: list[Finding] = []
-
-    assert not run_tests(tmp_path, findings.append, tests=tmp_path)
-
-    assert findings == [
-        DeviceTests(passed=1, failed=2, skipped={"no pycuda": 2}),
-        Problem(step="tests", what="pytest", message="exit -9"),
-    ]
 
 
 def test_throughput_is_read_from_what_trtexec_prints() -> None:
