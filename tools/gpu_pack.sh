@@ -1,24 +1,25 @@
 #!/usr/bin/env bash
 # What tools/gpu_check.sh needs on a GPU machine without a network, in parts small enough to be carried one by one.
 #
-#   tools/gpu_pack.sh --data DATA [--masks DATA] [--faces DATA] [--liveness DATA] [--rtx VERSION] [--python 3.12] [--part-mib 40]
-#                     [--out .gpu]
+#   tools/gpu_pack.sh --data DATA [--masks DATA] [--faces DATA] [--liveness DATA] [--rtx VERSION] [--python 3.12] [--wheels DIR]
+#                     [--part-mib 40] [--out .gpu]
 #
 #   --data      pictures that the INT8 networks of detectors are calibrated on, as tools.quantise takes them
 #   --masks     the same for segmenters, pictures with masks of their classes; none: no INT8 of them
 #   --faces     the same for face-detector (boxes) and face-encoder (identities), --liveness for face-liveness; none: no INT8
 #   --rtx       of TensorRT-RTX; none: the machine has its own TensorRT
 #   --python    of the machine, which shall have numpy, onnxruntime, opencv, PyYAML, pytest, onnx, cuda-bindings and NVRTC
+#   --wheels    what it lacks of these, for its Python: unpacked into the pack
 #
 # There: gather part-00, part-01, … and SHA256SUMS in one directory and give it to gpu_check.sh as --pack.
 set -euo pipefail
 
 die() { echo "gpu_pack: $*" >&2; exit 64; }
 
-data="" masks="" faces="" liveness="" rtx=1.7.1.116 python=3.12 part_mib=40 out=.gpu
+data="" masks="" faces="" liveness="" rtx=1.7.1.116 python=3.12 wheels="" part_mib=40 out=.gpu
 while [ $# -gt 0 ]; do
   case "$1" in
-    --data | --masks | --faces | --liveness | --rtx | --python | --part-mib | --out)
+    --data | --masks | --faces | --liveness | --rtx | --python | --wheels | --part-mib | --out)
       [ $# -ge 2 ] || die "$1 wants a value"
       name="${1#--}"; declare "${name//-/_}=$2"; shift 2 ;;
     *) die "$1 is unknown: see the head of $0" ;;
@@ -27,6 +28,7 @@ done
 [ -n "$data" ] || die "--data is missing: a labelled set, or a folder of them"
 data="$(realpath "$data")" out="$(realpath -m "$out")"
 masks="${masks:+$(realpath "$masks")}" faces="${faces:+$(realpath "$faces")}" liveness="${liveness:+$(realpath "$liveness")}"
+wheels="${wheels:+$(realpath "$wheels")}"
 cd "$(dirname "$0")/.."
 PYTHON="${PYTHON:-.venv/bin/python}"
 work="$(mktemp -d)" && trap 'rm -rf "$work"' EXIT
@@ -41,7 +43,7 @@ for glibc in 39 35 34 31 28 27 24 17; do platforms+=(--platform "manylinux_2_${g
 echo "downloading ${pinned[*]} …"
 "$PYTHON" -m pip --disable-pip-version-check download --quiet --no-deps --only-binary=:all: --python-version "$python" \
   --implementation cp "${platforms[@]}" --platform manylinux2014_x86_64 --dest "$work/wheels" "${pinned[@]}"
-for wheel in "$work"/wheels/*.whl; do "$PYTHON" -m zipfile -e "$wheel" "$work/pack/site"; done
+for wheel in "$work"/wheels/*.whl ${wheels:+"$wheels"/*.whl}; do "$PYTHON" -m zipfile -e "$wheel" "$work/pack/site"; done
 if [ "$rtx" != none ]; then # on the index the package in front of the two is source only, and holds no more than this
   mkdir "$work/pack/site/tensorrt_rtx"
   printf 'from tensorrt_rtx_bindings import %s\n' '*' __version__ >"$work/pack/site/tensorrt_rtx/__init__.py"
