@@ -82,6 +82,7 @@ def open_engine(
         max_batch=max_batch,
         pictures=pictures,
         use_graphs=use_graphs,
+        eager_kernels=True,
         poison=True,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
@@ -20,7 +21,8 @@ class BareEngine:
     """A built engine that computes the same pictures again and again: copies and kernels, no look at the outputs.
 
     Memory is pinned and filled once; as many batches as `TensorrtBackend` has are in flight, each as one CUDA graph where it
-    can be captured. A context manager; it closes `cuda`.
+    can be captured. TensorRT-RTX makes graphs itself, of kernels that it compiles before they are used. A context manager; it
+    closes `cuda`.
 
     Args:
         feeds: by name of an input, (N, ...) of the engine's own types; N is the batch.
@@ -40,6 +42,7 @@ class BareEngine:
         library: Library,
         cuda: Cuda,
     ) -> None:
+        self._library = library
         self._cuda = cuda
         self._slots: list[_Slot] = []
         self._runtime = self._engine = None
@@ -50,7 +53,8 @@ class BareEngine:
                 raise ModelError(
                     f"{library.label} cannot load the engine: {'; '.join(library.log.errors()[:3])} [engine.invalid]"
                 )
-            self._slots = [_Slot(self._engine, feeds, outputs, cuda=cuda) for _ in range(SLOTS)]
+            for _ in range(SLOTS):
+                self._add_slot(feeds, outputs)
         except BaseException:  # an interruption would keep the device's memory just the same; it goes on up
             self.close()
             raise
@@ -61,14 +65,19 @@ class BareEngine:
             slot = self._slots[index % len(self._slots)]
             if index >= len(self._slots):
                 self._cuda.wait(slot.event)
-            slot.start()
+            if slot.graph is None:
+                self._queue(slot)
+            else:
+                slot.graph.launch(slot.stream)
+            self._cuda.record(slot.event, slot.stream)
         for slot in self._slots:
             self._cuda.synchronise(slot.stream)
 
     def close(self) -> None:
-        """Free what TensorRT made, then the device's memory."""
+        """Free what TensorRT made, then the device's memory. The frames of an error hold slots, but nothing of TensorRT's."""
         for slot in self._slots:
             slot.context = None
+            slot.config = None
         self._engine = self._runtime = None
         self._cuda.close()
 
@@ -78,50 +87,73 @@ class BareEngine:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.close()
 
-
-class _Slot:
-    """Memory, stream and context of one batch in flight, captured after a first run."""
-
-    def __init__(
-        self, engine: Any, feeds: Mapping[str, NDArray[np.generic]], outputs: Mapping[str, TensorSpec], *, cuda: Cuda
-    ) -> None:
-        self.stream, self.event = cuda.stream(), cuda.event()
-        self.context = engine.create_execution_context()
-        self._cuda = cuda
-        self._graph: Graph | None = None
+    def _add_slot(self, feeds: Mapping[str, NDArray[np.generic]], outputs: Mapping[str, TensorSpec]) -> None:
+        """One more batch in flight; computed once, and then captured where that is for us to do."""
+        slot = _Slot(self._cuda.stream(), self._cuda.event())
+        self._slots.append(slot)
+        self._make_context(slot)
         (n,) = {len(array) for array in feeds.values()}
         for name, array in feeds.items():
-            self.context.set_input_shape(name, array.shape)
-        self._inputs = [self._make_tensor(name, array.shape, array.dtype.name) for name, array in feeds.items()]
-        self._outputs = [self._make_tensor(name, (n, *spec.shape[1:]), spec.dtype) for name, spec in outputs.items()]
-        for (_, host), array in zip(self._inputs, feeds.values(), strict=True):
-            host[...] = array
-        self._queue()
-        cuda.synchronise(self.stream)
+            slot.context.set_input_shape(name, array.shape)
+            slot.inputs.append(self._make_tensor(slot, name, array.shape, array.dtype.name))
+            slot.inputs[-1][1][...] = array
+        for name, spec in outputs.items():
+            slot.outputs.append(self._make_tensor(slot, name, (n, *spec.shape[1:]), spec.dtype))
+        self._queue(slot)
+        self._cuda.synchronise(slot.stream)
+        if self._library.differences.portable:
+            return
         try:
-            self._graph = cuda.capture(self.stream, self._queue)
+            slot.graph = self._cuda.capture(slot.stream, lambda: self._queue(slot))
         except InferenceError:
-            cuda.synchronise(self.stream)  # call by call, then
+            self._cuda.synchronise(slot.stream)  # call by call, then
 
-    def _make_tensor(self, name: str, shape: tuple[int, ...], dtype: str) -> tuple[int, NDArray[np.generic]]:
+    def _make_context(self, slot: _Slot) -> None:
+        """As `TensorrtBackend` makes it to measure.
+
+        Source: NVIDIA TensorRT-RTX documentation, Working with RTX CUDA Graphs.
+        """
+        assert self._engine is not None
+        if not self._library.differences.portable:
+            slot.context = self._engine.create_execution_context()
+            return
+        module = self._library.module
+        slot.config = self._engine.create_runtime_config()
+        slot.config.cuda_graph_strategy = module.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        slot.config.dynamic_shapes_kernel_specialization_strategy = module.DynamicShapesKernelSpecializationStrategy.EAGER
+        slot.context = self._engine.create_execution_context(slot.config)
+
+    def _make_tensor(self, slot: _Slot, name: str, shape: tuple[int, ...], dtype: str) -> tuple[int, NDArray[np.generic]]:
         """Memory of the device, by its address, and pinned memory of the host."""
         host = self._cuda.pinned(shape, dtype).array
         address = self._cuda.allocate(host.nbytes).address
-        self.context.set_tensor_address(name, address)
+        slot.context.set_tensor_address(name, address)
         return address, host
 
-    def start(self) -> None:
-        """Queue the batch, and the event behind it."""
-        if self._graph is None:
-            self._queue()
-        else:
-            self._graph.launch(self.stream)
-        self._cuda.record(self.event, self.stream)
-
-    def _queue(self) -> None:
-        for address, host in self._inputs:
-            self._cuda.copy_to_device(address, host, self.stream)
-        if not self.context.execute_async_v3(self.stream):
+    def _queue(self, slot: _Slot) -> None:
+        for address, host in slot.inputs:
+            self._cuda.copy_to_device(address, host, slot.stream)
+        if not slot.context.execute_async_v3(slot.stream):
             raise InferenceError("the bare engine failed on a batch")
-        for address, host in self._outputs:
-            self._cuda.copy_to_host(host, address, self.stream)
+        for address, host in slot.outputs:
+            self._cuda.copy_to_host(host, address, slot.stream)
+
+
+@dataclass(slots=True, eq=False)
+class _Slot:
+    """Memory, stream and context of one batch in flight.
+
+    Attributes:
+        context: TensorRT's IExecutionContext; None once it is freed.
+        config: what it was made with, which lives as long.
+        inputs, outputs: address of the device, and pinned memory of the host.
+        graph: None where batches are queued call by call.
+    """
+
+    stream: int
+    event: int
+    context: Any = None
+    config: Any = None
+    inputs: list[tuple[int, NDArray[np.generic]]] = field(default_factory=list)
+    outputs: list[tuple[int, NDArray[np.generic]]] = field(default_factory=list)
+    graph: Graph | None = None

@@ -24,7 +24,7 @@ from edged.backends.tensorrt.cache import EngineRecord
 from edged.backends.tensorrt.cuda import Cuda, open_cuda
 from edged.backends.tensorrt.letterbox import PictureFormat
 from edged.backends.tensorrt.library import Library, import_library
-from edged.backends.tensorrt.runner import TensorrtBackend, open_tensorrt_backend
+from edged.backends.tensorrt.runner import SLOTS, TensorrtBackend, open_tensorrt_backend
 from edged.engine_building import make_cache
 from edged.errors import DeviceError, DeviceMissingError, EdgedError, InferenceError, ModelError
 from edged.models.detector import Detector
@@ -110,6 +110,7 @@ class Bench:
             max_batch=record.key.options.batch[2],
             pictures=pictures,
             use_graphs=use_graphs,
+            eager_kernels=True,
         )
 
     def work_through(self, step: str, jobs: Iterable[tuple[str, Iterator[str]]]) -> None:
@@ -352,6 +353,9 @@ def _count_streams_of(bench: Bench, record: EngineRecord, clips: list[list[Pixel
     manifest, plan = bench.read(record)
     with bench.open_backend(record, plan) as backend, open(os.devnull, "wb") as output:
         detector = Detector(manifest, backend)
+        feeds = _feeds(manifest, backend, [clip[0] for clip in clips], backend.max_batch)
+        for n in range(1, backend.max_batch + 1):  # every size may come, and is slow the first time
+            keep_in_flight(lambda n=n: backend.submit({name: array[:n] for name, array in feeds.items()}), 2 * SLOTS)
         for count in counts:
             yield f"{count} cameras"
             cameras = DrawnCameras(clips, manifest, count=count)

@@ -300,6 +300,53 @@ def test_bare_engine_goes_call_by_call_where_it_cannot_be_captured(site: Site) -
     assert +site.device.live == {}
 
 
+def test_bare_engine_leaves_graphs_to_tensorrt_rtx(site: Site) -> None:
+    """And has kernels for its batch compiled before they are used: others would be no yardstick."""
+    outputs = site.read_outputs()
+    feeds = {"images": np.zeros((1, 3, 32, 64), np.uint8)}
+    site.trt.calls.clear()
+    captures = site.device.calls["capture"]
+
+    with BareEngine(site.plan, feeds, outputs, library=site.trt.as_library(is_rtx=True), cuda=site.open_device()) as bare:
+        bare.run(3)
+
+    kinds = {name: value.name for name, value in site.trt.calls if name in ("graphs", "kernels")}
+    assert kinds == {"graphs": "WHOLE_GRAPH_CAPTURE", "kernels": "EAGER"}
+    assert site.device.calls["capture"] == captures
+    assert +site.device.live == {}
+
+
+def test_bare_engine_that_fails_frees_its_contexts_before_the_device(site: Site) -> None:
+    """Though somebody keeps the error, and with it what its frames refer to."""
+    outputs = site.read_outputs()
+    site.trt.fail("execute_async_v3", "no", after=1)
+    left = []
+    site.device.on_close = lambda: left.append(len(site.trt.contexts))
+
+    with pytest.raises(InferenceError, match="the bare engine failed") as kept:
+        BareEngine(
+            site.plan,
+            {"images": np.zeros((1, 3, 32, 64), np.uint8)},
+            outputs,
+            library=site.bench.library,
+            cuda=site.open_device(),
+        )
+
+    assert left == [0]
+    assert kept.value.__traceback__ is not None
+    assert +site.device.live == {}
+
+
+def test_engines_are_measured_with_the_kernels_that_they_end_up_with(site: Site) -> None:
+    """TensorRT-RTX would compile them beside the first batches."""
+    bench = replace(site.bench, library=site.trt.as_library(is_rtx=True))
+
+    with bench.open_backend(bench.records()[0], site.plan):
+        pass
+
+    assert {value.name for name, value in site.trt.calls if name == "kernels"} == {"EAGER"}
+
+
 def test_drawn_cameras_show_consecutive_pictures_each_from_its_own_place(site: Site, clips: list) -> None:
     """Cameras of one clip do not all show the same, and a clip goes forth and back."""
     cameras = DrawnCameras(clips, site.manifest, count=5)
