@@ -32,3 +32,11 @@ def cuda(binding):
     """The first device, open."""
     with open_cuda(binding) as cuda:
         yield cuda
+
+
+@pytest.fixture
+def _own_memory(binding):
+    """Skips where the device has no memory of its own: what is free is then the whole board's."""
+    with open_cuda(binding) as cuda:
+        if cuda.device.is_integrated:
+            pytest.skip("the device shares the memory of its board, which others take and give back meanwhile")

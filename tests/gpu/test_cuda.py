@@ -87,6 +87,7 @@ def test_mapped_memory_is_the_same_memory(cuda):
     np.testing.assert_array_equal(back.array, mapped.array)
 
 
+@pytest.mark.usefixtures("_own_memory")
 def test_too_much_memory_is_an_error_that_passes(cuda):
     """After an allocation that cannot be had, a smaller one can."""
     with pytest.raises(DeviceMemoryError, match="CUDA error 2"):
@@ -95,6 +96,7 @@ def test_too_much_memory_is_an_error_that_passes(cuda):
     assert cuda.allocate(1 << 20).n_bytes == 1 << 20
 
 
+@pytest.mark.usefixtures("_own_memory")
 def test_opening_and_closing_leaves_no_memory_behind(binding):
     """The device has as much free after many rounds as after the first few; another process may take some meanwhile."""
 

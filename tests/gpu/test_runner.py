@@ -6,6 +6,7 @@ Run on no device yet: the limits of what FP16 and INT8 may differ by are guesses
 from __future__ import annotations
 
 import resource
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from edged.backends.base import Tensors
 from edged.backends.onnx import open_onnx_backend
 from edged.backends.onnx_file import read_onnx
 from edged.backends.tensorrt.builder import BuildOptions, build
-from edged.backends.tensorrt.cuda import open_cuda
+from edged.backends.tensorrt.cuda import Buffer, Cuda, open_cuda
 from edged.backends.tensorrt.letterbox import PictureFormat
 from edged.backends.tensorrt.library import Library, import_library
 from edged.backends.tensorrt.runner import TensorrtBackend, open_tensorrt_backend
@@ -26,6 +27,7 @@ from edged.errors import DeviceMemoryError, DeviceMissingError, KernelError, Mod
 from edged.models.detector import Detector
 from edged.models.manifest import PRECISIONS, DetectorManifest, load_manifest
 from edged.street.scene import Street
+from tools.gpu.building import cannot_build
 
 pytestmark = pytest.mark.gpu
 
@@ -59,10 +61,15 @@ def find_library() -> Library:
 
 @cache
 def build_plan(onnx_path: Path, precision: str, binding: str) -> bytes:
-    """An engine for batches of 1 to 16; each is built once a session."""
+    """An engine for batches of 1 to 16; each is built once a session. Skips what the library has no layers for."""
     options = BuildOptions(precision, batch=(1, 4, MAX_BATCH))
     with open_cuda(binding) as cuda:
-        return build(read_onnx(onnx_path), options, name=onnx_path.stem, library=find_library(), cuda=cuda).plan
+        try:
+            return build(read_onnx(onnx_path), options, name=onnx_path.stem, library=find_library(), cuda=cuda).plan
+        except ModelError as error:
+            if not cannot_build(precision, str(error)):
+                raise
+            pytest.skip(str(error))
 
 
 def open_engine(
@@ -206,24 +213,40 @@ def test_two_engines_in_one_process_do_not_meet(binding: str) -> None:
 
 
 def test_ten_thousand_runs_take_no_more_memory(binding: str) -> None:
-    """Neither of the device nor of the process; both are read when every size of batch has its graphs."""
+    """Neither of the device nor of the process; both are read once they stand still."""
     manifest = load_manifest(ENGINES[0])
     name = manifest.input.name
 
     with open_cuda(binding) as watcher, open_engine(ENGINES[0] / manifest.onnx.file, binding, max_batch=4) as backend:
         feeds = prepare(manifest, backend, 4)
         sizes = [{name: feeds[name][:n]} for n in (1, 2, 3, 4)]
-        for turn in range(200):
-            backend.infer(sizes[turn % 4])
-        before = watcher.free_bytes(), resident_bytes()
 
-        for turn in range(10_000):
-            backend.infer(sizes[turn % 4])
+        def run(count: int) -> None:
+            for turn in range(count):
+                backend.infer(sizes[turn % 4])
 
-        after = watcher.free_bytes(), resident_bytes()
+        def read() -> tuple[int, int]:
+            return watcher.free_bytes(), resident_bytes()
 
-    assert before[0] - after[0] < ACCOUNTED_BYTES
+        before = settle(lambda: run(200), read)
+        run(10_000)
+        after = read()
+
+    if not watcher.device.is_integrated:  # there what is free is the whole board's
+        assert before[0] - after[0] < ACCOUNTED_BYTES
     assert after[1] - before[1] < ACCOUNTED_BYTES
+
+
+def settle(run: Callable[[], None], read: Callable[[], tuple[int, int]]) -> tuple[int, int]:
+    """Run until two readings in a row agree: what libraries take at the beginning they take in their own time."""
+    before, after = read(), (0, 0)
+    for _ in range(20):
+        run()
+        after = read()
+        if all(abs(new - old) < 1 << 20 for new, old in zip(after, before, strict=True)):
+            break
+        before = after
+    return after
 
 
 def resident_bytes() -> int:
@@ -232,6 +255,7 @@ def resident_bytes() -> int:
     return pages * resource.getpagesize()
 
 
+@pytest.mark.usefixtures("_own_memory")
 def test_opening_and_closing_leaves_no_memory_behind(binding: str) -> None:
     """An engine that is closed gives back what TensorRT and we took."""
     path = ENGINES[0] / load_manifest(ENGINES[0]).onnx.file
@@ -266,18 +290,31 @@ def test_a_batch_that_it_was_not_built_for_is_refused(binding: str) -> None:
         open_engine(path, binding, max_batch=MAX_BATCH + 1)
 
 
+@pytest.mark.usefixtures("_own_memory")
 def test_a_full_device_raises_device_memory_error_and_has_room_again_afterwards(binding: str) -> None:
     """Whether TensorRT or the driver runs out of memory: the caller may try a smaller batch."""
     path = ENGINES[0] / load_manifest(ENGINES[0]).onnx.file
     build_plan(path, "fp32", binding)
 
     with open_cuda(binding) as cuda:
-        hog = cuda.allocate(cuda.free_bytes() - (8 << 20))
+        hogs = take_nearly_all(cuda)
         with pytest.raises(DeviceMemoryError, match=r"\[device\.memory\]"):
             open_engine(path, binding)
-        hog.close()
+        for hog in hogs:
+            hog.close()
 
         open_engine(path, binding).close()
+
+
+def take_nearly_all(cuda: Cuda) -> list[Buffer]:
+    """Memory until even 8 MiB are not to be had: what is said to be free is not free in one piece."""
+    hogs, n_bytes = [], cuda.free_bytes()
+    while n_bytes >= 8 << 20:
+        try:
+            hogs.append(cuda.allocate(n_bytes))
+        except DeviceMemoryError:
+            n_bytes //= 2
+    return hogs
 
 
 @pytest.mark.parametrize("use_graphs", [False, True], ids=["calls", "graphs"])
