@@ -7,7 +7,8 @@
 #   --data      pictures that the INT8 networks of detectors are calibrated on, as tools.quantise takes them
 #   --masks     the same for segmenters, pictures with masks of their classes; none: no INT8 of them
 #   --faces     the same for face-detector (boxes) and face-encoder (identities), --liveness for face-liveness; none: no INT8
-#   --rtx       of TensorRT-RTX; none: the machine has its own TensorRT
+#   --rtx       of TensorRT-RTX; none: the machine has its own TensorRT. 1.7.1.116 (the default) loads no engine on a compute
+#               capability that it does not name, such as 9.0; 1.6.1.120 does, but builds no convolutions in INT8
 #   --python    of the machine, which shall have numpy, onnxruntime, opencv, PyYAML, pytest, onnx, cuda-bindings and NVRTC
 #   --wheels    what it lacks of these, for its Python: unpacked into the pack
 #
