@@ -126,7 +126,8 @@ class Bench:
         if not jobs:
             self.note(Problem(step=step, what="engines", message="none was built"))
         for what, parts in jobs:
-            print(what, flush=True)
+            if self.budget.has_room:
+                print(f"{step}: {what}", flush=True)
             with closing(parts):
                 try:
                     reached = self._work(parts)
@@ -136,7 +137,7 @@ class Bench:
                     self.note(Problem(step=step, what=what, message=str(error)))
                     continue
             if reached is not None:
-                self.note(Omission(step=step, what=f"{what}{reached and f' from {reached} on'}", reason=NO_TIME))
+                self.note(Omission(step=step, what=f"{what} from {reached} on" if reached else what, reason=NO_TIME))
 
     def _work(self, parts: Iterator[str]) -> str | None:
         """Which part there was no time for, empty before the first is known; None where all are done."""
@@ -204,12 +205,12 @@ def sweep(bench: Bench, clips: list[list[Pixels]] | None = None) -> None:
                 record.key.label if use_graphs else f"{record.key.label} without graphs",
                 _sweep_one(bench, record, pictures, use_graphs=use_graphs),
             )
-            for record, use_graphs in _in_sweep_order(bench.records())
+            for record, use_graphs in in_sweep_order(bench.records())
         ),
     )
 
 
-def _in_sweep_order(records: list[EngineRecord]) -> list[tuple[EngineRecord, bool]]:
+def in_sweep_order(records: list[EngineRecord]) -> list[tuple[EngineRecord, bool]]:
     """Each with graphs and without: every network once with graphs, then all of the cameras' detector, then the others."""
     ways = [(record, use_graphs) for use_graphs in (True, False) for record in records]
     most_wanted = records[0].key.options.precision if records else None

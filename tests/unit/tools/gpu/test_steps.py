@@ -36,11 +36,11 @@ from tools.gpu.steps import (
     BATCHES,
     PIPELINE_BATCHES,
     Bench,
-    _in_sweep_order,
     choose,
     compare_pipeline,
     count_streams,
     find_machine,
+    in_sweep_order,
     read_throughput,
     sweep,
 )
@@ -203,7 +203,7 @@ def test_every_network_is_swept_once_before_the_cameras_detector_is_in_all_ways(
     precisions, names = ("fp16", "int8", "fp32"), ("detector", "face-encoder")
     records = [make_record(precision, name=name) for precision in precisions for name in names]
 
-    found = [(f"{record.key.label}{'' if graphs else ' without'}") for record, graphs in _in_sweep_order(records)]
+    found = [(f"{record.key.label}{'' if graphs else ' without'}") for record, graphs in in_sweep_order(records)]
 
     assert found[:2] == ["detector fp16", "face-encoder fp16"]
     assert found[2:7] == ["detector int8", "detector fp32", *(f"detector {each} without" for each in precisions)]
