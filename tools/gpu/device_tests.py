@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tools.gpu.budget import NO_TIME, Budget
@@ -17,6 +18,7 @@ TESTS = Path(__file__).resolve().parents[2] / "tests" / "gpu"
 FILES = ("test_cuda.py", "test_letterbox.py", "test_runner.py", "test_parity.py")
 """In this order: what the others stand on comes first, what builds most engines last."""
 WITHOUT_TENSORRT = FILES[:2]
+_POLL_S = 0.2
 _SOME_FAILED = 1
 """What pytest exits with then."""
 
@@ -29,16 +31,14 @@ def run_tests(
     Args:
         work: where each outcome is written as soon as it is known.
     """
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # what a shell starts in the background would ignore it, and pytest too
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it, and pytest too
     passed = 0
     for name in files:
         if budget.left_s <= 0:
             note(Omission(step="tests", what=name, reason=NO_TIME))
             continue
         outcomes = work / f"{name}.jsonl"
-        status = _run_pytest(tests / name, outcomes, seconds=budget.left_s, grace_s=budget.kept_s / 2)
+        status = _run_pytest(tests / name, outcomes, budget)
         found = read_outcomes(outcomes)
         note(found)
         passed += found.passed
@@ -50,17 +50,17 @@ def run_tests(
         note(Problem(step="tests", what="all", message="not one passed"))
 
 
-def _run_pytest(path: Path, outcomes: Path, *, seconds: float, grace_s: float) -> int | None:
+def _run_pytest(path: Path, outcomes: Path, budget: Budget) -> int | None:
     """What it exits with; None where it was ended, in a way that lets it say where it was."""
     command = [sys.executable, "-m", "pytest", "-v", "-m", "gpu", "-p", "no:cacheprovider"]
     command += ["-p", "tools.gpu.outcomes", "--outcomes", str(outcomes), str(path)]
     with subprocess.Popen(command, cwd=TESTS.parents[1]) as process:
+        while budget.left_s > 0:
+            with suppress(subprocess.TimeoutExpired):
+                return process.wait(_POLL_S)
+        process.send_signal(signal.SIGINT)
         try:
-            return process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGINT)
-        try:
-            process.wait(grace_s)
+            process.wait(budget.kept_s / 2)
         except subprocess.TimeoutExpired:  # it hangs in a library
             process.send_signal(signal.SIGABRT)
         return None

@@ -33,16 +33,21 @@ def test_crashes(): os.kill(os.getpid(), signal.SIGKILL)
 def test_is_never_run(): pass
 """
 HANGS = """
-import signal, time
+import pathlib, signal, time
 import pytest
+
+def hang():
+    pathlib.Path(__file__).with_name("hangs").touch()
+    time.sleep(300)
+
 pytestmark = pytest.mark.gpu
 
 def test_passes(): pass
 def test_hangs(): HANG
 def test_is_never_run(): pass
 """
-IN_PYTHON = "time.sleep(60)"
-IN_A_LIBRARY = "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT]); time.sleep(60)"
+IN_PYTHON = "hang()"
+IN_A_LIBRARY = "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT]); hang()"
 
 
 @pytest.fixture(autouse=True)
@@ -53,11 +58,24 @@ def _fixture_signals():
     signal.signal(signal.SIGINT, before)
 
 
-def run(directory: Path, *, seconds: float = 300.0) -> list[Finding]:
+class UntilItHangs(Budget):
+    """Is over as soon as a test hangs, however long that takes to come."""
+
+    def __init__(self, directory: Path, *, kept_s: float) -> None:
+        super().__init__(300.0)
+        self.kept_s = kept_s
+        self._hangs = directory / "hangs"
+
+    @property
+    def left_s(self) -> float:
+        return 0.0 if self._hangs.exists() else super().left_s
+
+
+def run(directory: Path, budget: Budget | None = None) -> list[Finding]:
     """What was found of the tests of a directory, in the order of their names."""
     findings: list[Finding] = []
     files = sorted(path.name for path in directory.glob("test_*.py"))
-    run_tests(directory, findings.append, Budget(seconds), tests=directory, files=files)
+    run_tests(directory, findings.append, budget or Budget(300.0), tests=directory, files=files)
     return findings
 
 
@@ -100,20 +118,20 @@ def test_tests_before_a_crash_count_and_the_next_file_is_run(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("hang", "last_words"),
+    ("hang", "kept_s", "last_words"),
     [
-        pytest.param(IN_PYTHON, "KeyboardInterrupt", id="in Python"),
-        pytest.param(IN_A_LIBRARY, "Fatal Python error: Aborted", id="in a library"),
+        pytest.param(IN_PYTHON, 300.0, "KeyboardInterrupt", id="in Python"),
+        pytest.param(IN_A_LIBRARY, 1.0, "Fatal Python error: Aborted", id="in a library"),
     ],
 )
 def test_a_file_that_takes_too_long_is_ended_and_says_where_it_was(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], hang: str, last_words: str
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], hang: str, kept_s: float, last_words: str
 ) -> None:
     """What ended before counts; what comes after is named."""
     (tmp_path / "test_a.py").write_text(HANGS.replace("HANG", hang))
     (tmp_path / "test_b.py").write_text(PASSES)
 
-    found = run(tmp_path, seconds=10.0)
+    found = run(tmp_path, UntilItHangs(tmp_path, kept_s=kept_s))
 
     assert found == [
         DeviceTests(file="test_a.py", passed=1, failed=0, skipped={}),
