@@ -8,6 +8,7 @@ export SOURCE ?=
 PYTEST_ARGS ?=
 TORCH ?= $(if $(CI),1,auto)
 RTX ?= $(if $(filter .venv,$(VENV)),$(if $(CI),1,auto),0)
+PYCUDA ?= $(if $(filter .venv,$(VENV)),$(if $(CI),auto,0),0)
 
 .PHONY: demo test lint bench schemas clean
 
@@ -15,7 +16,7 @@ demo: $(VENV)/demo.stamp
 	@.ci/debian-packages mosquitto
 	@$(BIN)/edged demo $(if $(filter forever,$(DEMO)),--forever) $(if $(SOURCE),--source env:SOURCE)
 
-test: $(VENV)/test.stamp $(VENV)/torch.stamp $(VENV)/tensorrt.stamp
+test: $(VENV)/test.stamp $(VENV)/torch.stamp $(VENV)/tensorrt.stamp $(VENV)/pycuda.stamp
 	@.ci/debian-packages mosquitto gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
 	  gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly python3-gi gir1.2-gst-rtsp-server-1.0
 	$(BIN)/ruff check --quiet .
@@ -58,6 +59,14 @@ $(VENV)/tensorrt.stamp: $(VENV)/test.stamp requirements/tensorrt.txt
 	@if [ "$(RTX)" = 1 ] || { [ "$(RTX)" = auto ] && [ "$$(uname -sm)" = "Linux x86_64" ]; }; then \
 	  echo "installing TensorRT-RTX into $(VENV) …" && $(PIP) install --require-hashes -r requirements/tensorrt.txt && touch $@; \
 	else echo "TensorRT-RTX left out (make test RTX=1 installs it); its tests will be skipped"; fi
+
+# Two minutes of a compiler, taken unasked in CI only, where CUDA's headers are (PYCUDA=1 takes it anywhere, or fails; PYCUDA=0 never).
+$(VENV)/pycuda.stamp: $(VENV)/test.stamp requirements/pycuda.txt .ci/build-pycuda
+	@if [ "$(PYCUDA)" = 0 ]; then echo "PyCUDA left out (make test PYCUDA=1 builds it); its tests will be skipped"; \
+	else echo "building PyCUDA into $(VENV) …"; \
+	  if .ci/build-pycuda $(BIN)/python; then touch $@; \
+	  elif [ "$(PYCUDA)" = 1 ]; then exit 1; else echo "PyCUDA left out; its tests will be skipped"; fi; \
+	fi
 
 .venv-bench/bench.stamp: requirements/bench.txt
 	$(PYTHON) -m venv .venv-bench
