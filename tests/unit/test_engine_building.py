@@ -15,8 +15,8 @@ from edged.config.computing import TensorrtConfig
 from edged.engine_building import _Failure, make_key, make_options, make_target
 from edged.errors import DeviceError, EdgedError, InputError, ModelError
 
-RTX = Library(None, "tensorrt_rtx", "1.7.1", Differences(True, False, False, True, True, True), None, MessageLog())
-FULL = Library(None, "tensorrt", "10.3.0", Differences(True, True, True, True, False, False), None, MessageLog())
+RTX = Library(None, "tensorrt_rtx", "1.7.1", Differences(True, False, False, True, True, True, False, True), None, MessageLog())
+FULL = Library(None, "tensorrt", "10.3.0", Differences(True, True, True, True, False, False, True, True), None, MessageLog())
 ORIN = DeviceFacts("Orin", (8, 7), "12.6", 8 << 30, True)
 
 

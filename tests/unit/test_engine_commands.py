@@ -29,8 +29,10 @@ from edged.probe import write_picture
 from edged.state import StateDirectory
 from edged.vision.redact import NOTHING, redact
 
-PORTABLE_LIBRARY = Library(None, "tensorrt_rtx", "1.7.1", Differences(True, False, False, True, True, True), None, MessageLog())
-LIBRARY = Library(None, "tensorrt", "10.3.0", Differences(True, True, True, True, False, False), None, MessageLog())
+PORTABLE_LIBRARY = Library(
+    None, "tensorrt_rtx", "1.7.1", Differences(True, False, False, True, True, True, False, True), None, MessageLog()
+)
+LIBRARY = Library(None, "tensorrt", "10.3.0", Differences(True, True, True, True, False, False, True, True), None, MessageLog())
 ORIN = DeviceFacts("Orin", (8, 7), "12.6", 8 << 30, True)
 LAYERS = (Layer("conv", "kgen", (LayerTensor("images", "uint8"),), (LayerTensor("y", "float16"),), ("/stem/Conv",)),)
 BOXES, SCORES = [[2, 2, 30, 30], [34, 2, 60, 30]], [[0.9, 0], [0, 0.8]]
