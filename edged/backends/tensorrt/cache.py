@@ -185,9 +185,11 @@ class EngineCache:
             while not _is_taken(file):
                 wait()
             self._is_locked = True
-            yield
+            try:
+                yield
+            finally:
+                self._is_locked = False
         finally:
-            self._is_locked = False
             os.close(file)
 
     def find(self, wanted: EngineKey) -> EngineRecord:

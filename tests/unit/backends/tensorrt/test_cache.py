@@ -335,6 +335,21 @@ def test_second_writer_waits_for_the_first(cache: EngineCache) -> None:
     assert len(waits) == 3
 
 
+def test_waiter_that_gives_up_leaves_the_holder_its_lock(cache: EngineCache) -> None:
+    """Also where both are threads of one process with one cache."""
+
+    def give_up() -> None:
+        raise BuildCancelledError("no longer")
+
+    with cache.lock(never):
+        with pytest.raises(BuildCancelledError), cache.lock(give_up):
+            pass
+
+        cache.write_timing_cache("tensorrt", "10.3.0", ORIN, b"timings")
+
+    assert cache.timing_cache("tensorrt", "10.3.0", ORIN) == b"timings"
+
+
 def test_writers_at_once_do_not_spoil_each_other(cache: EngineCache) -> None:
     """Whoever was last, the engine is whole, and nothing of the others is left."""
     plans = [bytes([number]) * 5000 for number in range(6)]
