@@ -6,6 +6,7 @@ kernel for want of memory, ends that process only; Ctrl-C ends it at once, whate
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import os
 import signal
@@ -36,6 +37,9 @@ NICENESS = 10
 
 Report = Callable[[str, float, float], None]
 """Is told again and again what a build does, how much of it is done (0 to 1), and its seconds so far."""
+
+_READY = "ready"
+"""What a building process says once it reads: its imports take a second, and more than a pipe holds would wait for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +134,10 @@ def build_engine(
     """
     manifest = load_manifest(directory, precision=options.precision)
     key = make_key(manifest, options, library=library, target=target)
-    onnx = read_onnx(directory / manifest.network(options.precision).file)
+    path = directory / manifest.network(options.precision).file
+    onnx = read_onnx(path)
+    if hashlib.sha256(onnx).hexdigest() != key.onnx_sha256:
+        raise ModelError(f"{path}: was changed while it was read: build the engine once that is done [model.hash]")
     started_s = time.monotonic()
 
     def wait() -> None:
@@ -211,9 +218,7 @@ def _build_apart(job: _Job, onnx: bytes, timing_cache: bytes | None, *, report: 
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     theirs.close()
     try:
-        with suppress(OSError):  # it ended: that is told where its answer is awaited
-            ours.send((onnx, timing_cache))
-        return _follow(ours, name=job.name, started_s=started_s, report=report, cancelled=cancelled)
+        return _follow(ours, (onnx, timing_cache), name=job.name, started_s=started_s, report=report, cancelled=cancelled)
     except _EndedError:
         process.join()
         if cancelled.wait(POLL_S):  # whoever told us to stop may have told both
@@ -225,12 +230,23 @@ def _build_apart(job: _Job, onnx: bytes, timing_cache: bytes | None, *, report: 
         ours.close()
 
 
-def _follow(connection: Connection, *, name: str, started_s: float, report: Report, cancelled: threading.Event) -> Built:
-    """Pass on what a building process says, up to its result."""
+def _follow(
+    connection: Connection,
+    given: tuple[bytes, bytes | None],
+    *,
+    name: str,
+    started_s: float,
+    report: Report,
+    cancelled: threading.Event,
+) -> Built:
+    """Give a building process the network and what was measured before, and pass on what it says, up to its result."""
     phase, done_ratio = "starting TensorRT", 0.0
     while not cancelled.is_set():
         report(phase, done_ratio, time.monotonic() - started_s)
         match _receive(connection):
+            case str():  # `_READY`
+                with suppress(OSError):  # it ended: that is told where its answer is awaited
+                    connection.send(given)
             case (str() as phase, float() as done_ratio):
                 pass
             case _Failure() as failure:
@@ -269,6 +285,7 @@ def _work(job: _Job, connection: Connection) -> None:
         return True
 
     try:
+        connection.send(_READY)
         onnx, timing_cache = connection.recv()
     except (EOFError, OSError):
         return

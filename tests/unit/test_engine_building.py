@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import pickle
+import threading
+from pathlib import Path
 
 import pytest
-from models_onnx import make_manifest
+from models_onnx import make_manifest, save_engine
 
-from edged.backends.tensorrt.builder import BuildOptions
+from edged import engine_building
+from edged.backends.tensorrt.builder import BuildOptions, Built
 from edged.backends.tensorrt.cache import PORTABLE, Target
 from edged.backends.tensorrt.driver import DeviceFacts
 from edged.backends.tensorrt.library import Differences, Library, MessageLog
 from edged.config.computing import TensorrtConfig
-from edged.engine_building import _Failure, make_key, make_options, make_target
-from edged.errors import DeviceError, EdgedError, InputError, ModelError
+from edged.engine_building import (
+    NICENESS,
+    _Failure,
+    _follow,
+    _Job,
+    _work,
+    build_engine,
+    make_cache,
+    make_key,
+    make_options,
+    make_target,
+)
+from edged.errors import BuildCancelledError, DeviceError, EdgedError, InputError, ModelError
 
 RTX = Library(None, "tensorrt_rtx", "1.7.1", Differences(True, False, False, True, True, True, False, True), None, MessageLog())
 FULL = Library(None, "tensorrt", "10.3.0", Differences(True, True, True, True, False, False, True, True), None, MessageLog())
@@ -75,3 +91,55 @@ def test_error_of_the_building_process_is_the_same_here(error: EdgedError) -> No
     received = pickle.loads(sent).as_error()
 
     assert (type(received), str(received), vars(received)) == (type(error), str(error), vars(error))
+
+
+def test_network_that_changes_while_it_is_read_is_not_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine is kept under the digest of what it was built from."""
+    save_engine(tmp_path / "tiny", make_manifest(), boxes=[[2, 2, 30, 30], [34, 2, 60, 30]], scores=[[0.9, 0], [0, 0.8]])
+    monkeypatch.setattr(engine_building, "read_onnx", lambda path: path.read_bytes() + b"more")
+    monkeypatch.setattr(engine_building, "_build_apart", lambda *arguments, **more: pytest.fail("it is another network"))
+
+    with pytest.raises(ModelError, match=r"tiny/model\.onnx: was changed while it was read.*model\.hash"):
+        build_engine(
+            tmp_path / "tiny",
+            BuildOptions("fp32"),
+            cache=make_cache(tmp_path),
+            library=RTX,
+            target=PORTABLE,
+            settings=TensorrtConfig(),
+            force=False,
+            report=lambda *told: None,
+            cancelled=threading.Event(),
+        )
+
+
+def test_build_is_told_of_and_cancelled_before_its_process_reads() -> None:
+    """It imports for a second: until it asks for the network nobody waits for room in a pipe."""
+    ours, theirs = multiprocessing.Pipe()
+    cancelled, told = threading.Event(), []
+
+    def report(phase: str, done_ratio: float, elapsed_s: float) -> None:
+        told.append(phase)
+        cancelled.set()
+
+    with ours, theirs, pytest.raises(BuildCancelledError, match="tiny fp32: cancelled"):
+        _follow(ours, (bytes(1 << 22), None), name="tiny fp32", started_s=0.0, report=report, cancelled=cancelled)
+
+    assert told == ["starting TensorRT"]
+
+
+def test_building_process_lowers_its_priority_before_it_builds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon that runs meanwhile comes first."""
+    built = Built(plan=b"plan", layers=(), fell_back=(), timing_cache=None, seconds=1.0)
+    done: list[object] = []
+    monkeypatch.setattr(os, "nice", done.append)
+    monkeypatch.setattr(engine_building, "_build_here", lambda *arguments: done.append("built") or built)
+    ours, theirs = multiprocessing.Pipe()
+
+    with ours, theirs:
+        ours.send((b"onnx", None))
+        _work(_Job(BuildOptions("fp32"), "tiny fp32", "tensorrt_rtx", TensorrtConfig()), theirs)
+        said = [ours.recv(), ours.recv()]
+
+    assert done == [NICENESS, "built"]
+    assert said[1] == built
