@@ -489,7 +489,7 @@ def load_manifest(directory: Path, *, precision: Precision = "fp32", kind: type[
         raise ModelError(f"{path}: {manifest.name} is an engine for {manifest.task}, expected one for {wanted} [model.task]")
     network = manifest.networks.get(precision)
     if network is not None:
-        _check_digest(directory / network.file, network.sha256)
+        _check_digest(directory / network.file, network.sha256, _MADE_BY.get(precision))
     return manifest
 
 
@@ -532,10 +532,10 @@ def find_engine(name: str, *, config_dir: Path | None, state_dir: Path | None, p
     raise ModelError(f"no engine {name!r}: none of these directories has a {MANIFEST_NAME} [model.not_found]\n{looked}")
 
 
-def list_engines(*, state_dir: Path | None, package_dir: Path | None = None) -> list[Path]:
+def list_engines(*, config_dir: Path | None = None, state_dir: Path | None, package_dir: Path | None = None) -> list[Path]:
     """The directories of all engines that `find_engine` finds by a bare name, one a name, in the order of names."""
     engines: dict[str, Path] = {}
-    for home in _homes(state_dir, package_dir):
+    for home in (*([config_dir] if config_dir else []), *_homes(state_dir, package_dir)):
         for path in home.glob(f"*/{MANIFEST_NAME}"):
             engines.setdefault(path.parent.name, path.parent)
     return [engines[name] for name in sorted(engines)]
@@ -547,15 +547,17 @@ def _homes(state_dir: Path | None, package_dir: Path | None) -> list[Path]:
     return [root / "engines" for root in (*([state_dir] if state_dir else []), package, package.parent)]
 
 
-def _check_digest(path: Path, expected: str) -> None:
+def _check_digest(path: Path, expected: str, made_by: str | None) -> None:
     try:
         actual = digest_file(path)
     except OSError as error:
         raise ModelError(f"{path}: cannot read the network that {MANIFEST_NAME} names: {error} [model.unreadable]") from error
     if actual != expected:
+        again = "export it again or fetch it again (git lfs pull, if a repository holds it)"
+        mend = f"make it again with `python -m {made_by}`" if made_by else again
         raise ModelError(
             f"{path}: expected sha256 {expected[:12]}…, found {actual[:12]}…: this is not the network that {MANIFEST_NAME} "
-            f"describes; export it again or fetch it again (git lfs pull, if a repository holds it) [model.hash]"
+            f"describes; {mend} [model.hash]"
         )
 
 

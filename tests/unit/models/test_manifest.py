@@ -210,6 +210,18 @@ def test_load_manifest_with_one_flipped_bit_in_the_network_is_refused(engine: Pa
     assert "[model.hash]" in str(caught.value)
 
 
+@pytest.mark.parametrize(("precision", "tool"), [("fp16", "tools.halve"), ("int8", "tools.quantise")])
+def test_load_manifest_with_another_network_of_fewer_bits_says_what_makes_it(engine: Path, precision: str, tool: str) -> None:
+    """No repository holds it: it was made of the one in float."""
+    file = "model.fewer.onnx"
+    entry = {"file": file, "sha256": "5" * 64, "opset": 17} | ({"calibration": "1 picture"} if precision == "int8" else {})
+    (engine / "model.yaml").write_text(dump_manifest(make_manifest(onnx=load_manifest(engine).onnx, **{precision: entry})))
+    (engine / file).write_bytes(b"another")
+
+    with pytest.raises(ModelError, match=rf"{file}: expected sha256 .*; make it again with `python -m {tool}` \[model\.hash\]"):
+        load_manifest(engine, precision=precision)
+
+
 @pytest.mark.parametrize("directory", SHIPPED, ids=[directory.name for directory in SHIPPED])
 def test_dump_manifest_of_a_shipped_engine_gives_its_file(directory: Path) -> None:
     """What an older version wrote is written the same to the byte: no key that it did not have."""
@@ -376,6 +388,8 @@ def test_list_engines_has_each_name_once_and_the_device_s_own_first(tmp_path: Pa
     engines = list_engines(state_dir=state, package_dir=package)
 
     assert engines == [checkout, own, wide]
+    beside = put_engine(tmp_path / "etc" / "detector")
+    assert list_engines(config_dir=tmp_path / "etc", state_dir=state, package_dir=package) == [checkout, beside, wide]
     assert list_engines(state_dir=None, package_dir=tmp_path / "elsewhere" / "edged") == []
 
 
