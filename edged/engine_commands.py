@@ -33,12 +33,15 @@ from edged.engine_profiling import profile_layers
 from edged.engine_verification import check_fresh, compare_on_device, find_device
 from edged.errors import (
     EXIT_CONFIG,
+    DeviceMemoryError,
     DeviceMissingError,
     EngineMissingError,
+    InferenceError,
     InputError,
     ModelError,
     SourceCause,
     SourceError,
+    exit_status,
 )
 from edged.models.manifest import PRECISIONS, Manifest, find_engine, list_engines, load_manifest
 from edged.parity import draw_pictures, limits_of
@@ -458,12 +461,12 @@ def _run_verify(arguments: argparse.Namespace) -> int:
                 continue
             here = find_here(site.tensorrt_of(record))
             _verify(record, site, here, pictures)
-        except (ModelError, InputError) as error:
+        except (ModelError, InputError, DeviceMemoryError) as error:
             if isinstance(error, EngineMissingError) and record.key.label in seen:
                 print(f"{record.key.label}: an older one is stale; edged engines prune removes it")
                 continue
             print(f"edged: {error}", file=sys.stderr)
-            status = EXIT_CONFIG
+            status = max(status, exit_status(error))
             continue
         seen.add(record.key.label)
         if here.device is None:
@@ -480,7 +483,9 @@ def _verify(record: EngineRecord, site: Site, here: Surroundings, pictures: Sequ
     """Check one engine and say so; where there is a device, compare and note the outcome.
 
     Raises:
-        ModelError: something is wrong with it.
+        ModelError: something is wrong with it, or it computes something else, or nothing.
+        InputError: the pictures show nothing to compare.
+        DeviceMemoryError: the device has too little memory to say.
     """
     if here.library is None:
         raise DeviceMissingError(here.missing)
@@ -490,18 +495,24 @@ def _verify(record: EngineRecord, site: Site, here: Surroundings, pictures: Sequ
     print(f"{label}: engine, record and network are what was built with {here.library.label} for {record.key.target}")
     if here.device is None:
         return
-    settings = site.tensorrt_of(record)
-    parity = compare_on_device(record, plan, manifest, pictures, library=here.library, settings=settings)
     limits = limits_of(manifest, record.key.options.precision)
-    outcome = ParityRecord(target_of(here.device), parity.figures, parity.pictures, parity.reaches(limits))
+    target = target_of(here.device)
+    try:
+        parity = compare_on_device(record, plan, manifest, pictures, library=here.library, settings=site.tensorrt_of(record))
+        said = parity.describe(limits)
+        outcome = ParityRecord(target, parity.figures, parity.pictures, parity.reaches(limits))
+    except DeviceMemoryError as error:  # which others may have taken: it says nothing of the engine
+        raise DeviceMemoryError(
+            f"{label}: not compared: {error}: end what else uses the device, or build it for smaller batches [device.memory]"
+        ) from error
+    except InferenceError as error:
+        said = str(error)
+        outcome = ParityRecord(target, {}, 0, is_passed=False)
     with site.cache.lock(_wait):
         site.cache.record_parity(record, outcome)
-    said = parity.describe(limits)
     if not outcome.is_passed:
-        raise ModelError(
-            f"{label}: parity on {outcome.target}: {said}: it will not be used; try another precision [engine.parity]"
-        )
-    print(f"  parity on {outcome.target}: {said}")
+        raise ModelError(f"{label}: parity on {target}: {said}: it will not be used; try another precision [engine.parity]")
+    print(f"  parity on {target}: {said}")
 
 
 def _read_pictures(folder: Path) -> list[Pixels]:

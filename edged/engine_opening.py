@@ -18,7 +18,7 @@ from edged.backends.tensorrt.library import Library, import_library
 from edged.config.computing import ComputingConfig
 from edged.cpu_choice import chosen_precision
 from edged.engine_building import make_cache, make_key, make_options, make_target, target_of
-from edged.engine_verification import find_device, open_candidate
+from edged.engine_verification import find_device, halve_once, open_candidate
 from edged.errors import DeviceMemoryError, DeviceMissingError, EngineMissingError, InferenceError, ModelError
 from edged.models.manifest import Manifest, ManifestT, load_manifest
 from edged.models.network import Network
@@ -124,16 +124,12 @@ def _open_on_cpu(directory: Path, settings: ComputingConfig, state_dir: Path, ki
 
 def _open_on_device(engine: UsableEngine[ManifestT], settings: ComputingConfig) -> OpenedNetwork[ManifestT]:
     """Warm, with memory for the largest batch, or once for half of it where the device is too full."""
-    most = settings.tensorrt.max_batch
-    try:
+
+    def open_for(most: int) -> OpenedNetwork[ManifestT]:
         network = _open_warm(engine, settings, max_batch=most)
-    except DeviceMemoryError as error:
-        if most == 1 or settings.tensorrt.dla_core is not None:
-            raise
-        logger.warning("batch halved: %d -> %d: %s", most, most // 2, error)
-        most //= 2
-        network = _open_warm(engine, settings, max_batch=most)
-    return OpenedNetwork(network, min(most, _batch(settings, on_auto=most)))
+        return OpenedNetwork(network, min(most, _batch(settings, on_auto=most)))
+
+    return halve_once(open_for, settings.tensorrt.max_batch, can_halve=settings.tensorrt.dla_core is None)
 
 
 def _open_warm(engine: UsableEngine[ManifestT], settings: ComputingConfig, *, max_batch: int) -> Network[ManifestT]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from edged.assembly import make_network, open_network
 from edged.backends.tensorrt.cache import EngineRecord, Target, describe_difference
@@ -15,12 +16,14 @@ from edged.backends.tensorrt.letterbox import PictureFormat
 from edged.backends.tensorrt.library import Library
 from edged.backends.tensorrt.runner import TensorrtBackend, open_tensorrt_backend
 from edged.config.computing import TensorrtConfig
-from edged.errors import EngineMissingError, KernelError, ModelError
+from edged.errors import DeviceMemoryError, EngineMissingError, KernelError, ModelError
 from edged.models.manifest import InputSpec, Manifest, ManifestT, load_manifest
 from edged.models.network import Network
 from edged.parity import Parity, check_parity
 from edged.types import Pixels
 from edged.vision.letterbox import GREY
+
+Outcome = TypeVar("Outcome")
 
 logger = logging.getLogger(__name__)
 
@@ -121,14 +124,41 @@ def compare_on_device(
     library: Library,
     settings: TensorrtConfig,
 ) -> Parity:
-    """How an engine on the device compares with its network in float in ONNX Runtime, on batches as large as it takes.
+    """How an engine on the device compares with its network in float in ONNX Runtime.
+
+    In batches as large as it takes, or half as large where the device has too little memory for that; in one picture less, which
+    leaves a rest; and in single pictures, as one camera asks for them.
 
     Raises:
         InputError: the pictures show nothing to compare.
+        DeviceMemoryError: not even half the batch fits the device.
         ModelError, InferenceError, DeviceError: see `open_candidate`.
     """
-    with (
-        open_candidate(record, plan, manifest, library=library, settings=settings) as candidate,
-        open_network(Path(record.directory)) as reference,
-    ):
-        return check_parity(reference, candidate, pictures, batch=record.key.options.batch[2])
+
+    def compare(most: int) -> Parity:
+        with (
+            open_candidate(record, plan, manifest, library=library, settings=settings, max_batch=most) as candidate,
+            open_network(Path(record.directory)) as reference,
+        ):
+            return check_parity(reference, candidate, pictures, batches=(most, max(1, most - 1), 1))
+
+    options = record.key.options
+    return halve_once(compare, options.batch[2], can_halve=options.dla_core is None)
+
+
+def halve_once(work: Callable[[int], Outcome], most: int, *, can_halve: bool) -> Outcome:
+    """What comes of work with the most pictures at once, or with half of them where the device is too full, which the log says.
+
+    Args:
+        can_halve: the engine takes smaller batches; one for a DLA does not.
+
+    Raises:
+        DeviceMemoryError: not even half of them fit.
+    """
+    try:
+        return work(most)
+    except DeviceMemoryError as error:
+        if most == 1 or not can_halve:
+            raise
+        logger.warning("batch halved: %d -> %d: %s", most, most // 2, error)
+    return work(most // 2)

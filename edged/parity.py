@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,13 +54,14 @@ LIMITS: Mapping[str, Mapping[Precision, ParityLimits]] = {
     "segmenter": {
         "fp32": SegmenterLimits(miou=0.99, pixel_agreement=0.999),
         "fp16": SegmenterLimits(miou=0.95, pixel_agreement=0.99),
-        "int8": SegmenterLimits(miou=0.65, pixel_agreement=0.93),
+        "int8": SegmenterLimits(miou=0.75, pixel_agreement=0.95),
     },
 }
 """By task and by what an engine computes in; the reference is always the network in float. In ONNX Runtime on the drawn street
 the shipped detector's INT8 network, calibrated on 150 photographs, reaches 0.999 and 0.925, its FP16 network 1.000 and 0.999;
 its colours swapped, the network in float reaches 0.986 and 0.901. A scene segmenter in the middle of its training, with classes
-that cover little, reached 0.794 and 0.960 in INT8, 0.993 and 0.999 in FP16; with swapped colours 0.486 and 0.904."""
+that cover little, reached 0.794 and 0.960 in INT8, 0.993 and 0.999 in FP16; with swapped colours 0.486 and 0.904. The segmenters
+that ship lose less, and their manifests have limits of their own: see docs/measurements/2026-11-26-segmenters.md."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +105,19 @@ def draw_pictures() -> Iterator[Pixels]:
             yield street.frame(index)
 
 
-def check_parity(reference: Network[Manifest], candidate: Network[Manifest], pictures: Sequence[Pixels], *, batch: int) -> Parity:
+def check_parity(
+    reference: Network[Manifest], candidate: Network[Manifest], pictures: Sequence[Pixels], *, batches: Sequence[int]
+) -> Parity:
     """Show the same pictures to both networks, which are for the same task.
 
     Of a detector is compared what it finds, of a segmenter its maps, of the others what they answer to the middle square of each
-    picture.
+    picture. Each figure is that of the size of batch in which it is worst: an engine computes each in its own way, and one that
+    is wrong must not hide behind the others.
 
     Args:
         pictures: (H, W, 3) uint8 RGB each, of any sizes.
-        batch: the candidate is shown so many at once, and what is left over together.
+        batches: the candidate is shown all of them so many at once, and what is left over together; then again in the next size.
+            The reference is shown one at a time.
 
     Raises:
         InputError: there is no picture, or a detector in the place of the reference detects nothing on any of them.
@@ -120,32 +125,60 @@ def check_parity(reference: Network[Manifest], candidate: Network[Manifest], pic
     """
     if not pictures:
         raise InputError("no pictures: there is nothing to compare on")
+    compare = _make_comparison(reference, candidate, pictures)
+    found = [compare(batch) for batch in dict.fromkeys(batches)]
+    worst = min(found, key=lambda parity: sum(parity.figures.values()))
+    return replace(worst, figures={name: min(parity.figures[name] for parity in found) for name in worst.figures})
+
+
+Comparison = Callable[[int], Parity]
+"""How the candidate compares when it is shown so many pictures at once."""
+
+
+def _make_comparison(reference: Network[Manifest], candidate: Network[Manifest], pictures: Sequence[Pixels]) -> Comparison:
+    """What the reference answers is asked for here, and once."""
     match reference:
         case FaceEncoder():
-            exact, close = _answer_squares(reference.encode, candidate.encode, pictures, reference, batch=batch)
-            figures = {"mean_cosine": float((exact * close).sum(axis=1).mean())}
-            return Parity(figures, f"embeddings of {len(pictures)} pictures", len(pictures))
+            return _compare_embeddings(reference, candidate, pictures)
         case Liveness():
-            exact, close = _answer_squares(reference.score_squares, candidate.score_squares, pictures, reference, batch=batch)
-            figures = {"mean_agreement": 1 - float(np.abs(exact - close).mean())}
-            return Parity(figures, f"scores of {len(pictures)} pictures", len(pictures))
+            return _compare_scores(reference, candidate, pictures)
         case Segmenter():
-            return _check_maps(reference, candidate, pictures, batch=batch)
-    return _check_detections(reference, candidate, pictures, batch=batch)
+            return _compare_maps(reference, candidate, pictures)
+    return _compare_detections(reference, candidate, pictures)
 
 
-Answer = Callable[[Sequence[Pixels]], NDArray[np.float32]]
-"""Squares of the input's size to an answer each, (N, ...)."""
+def _in_batches(pictures: Sequence[Pixels], batch: int) -> Iterator[Sequence[Pixels]]:
+    """So many at once, and what is left over together."""
+    return (pictures[start : start + batch] for start in range(0, len(pictures), batch))
 
 
-def _answer_squares(
-    reference: Answer, candidate: Answer, pictures: Sequence[Pixels], network: Network[Manifest], *, batch: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What both answer; the reference is shown one square at a time."""
-    squares = [_middle_square(picture, side_px=network.manifest.input.width) for picture in pictures]
-    exact = [reference([square]) for square in squares]
-    close = [candidate(squares[start : start + batch]) for start in range(0, len(squares), batch)]
-    return np.concatenate(exact).astype(np.float64), np.concatenate(close).astype(np.float64)
+def _compare_embeddings(reference: FaceEncoder, candidate: FaceEncoder, pictures: Sequence[Pixels]) -> Comparison:
+    squares = _middle_squares(pictures, reference)
+    exact = np.concatenate([reference.encode([square]) for square in squares]).astype(np.float64)
+
+    def compare(batch: int) -> Parity:
+        close = np.concatenate([candidate.encode(shown) for shown in _in_batches(squares, batch)]).astype(np.float64)
+        figures = {"mean_cosine": float((exact * close).sum(axis=1).mean())}
+        return Parity(figures, f"embeddings of {len(pictures)} pictures", len(pictures))
+
+    return compare
+
+
+def _compare_scores(reference: Liveness, candidate: Liveness, pictures: Sequence[Pixels]) -> Comparison:
+    squares = _middle_squares(pictures, reference)
+    exact = np.concatenate([reference.score_squares([square]) for square in squares]).astype(np.float64)
+
+    def compare(batch: int) -> Parity:
+        close = np.concatenate([candidate.score_squares(shown) for shown in _in_batches(squares, batch)]).astype(np.float64)
+        figures = {"mean_agreement": 1 - float(np.abs(exact - close).mean())}
+        return Parity(figures, f"scores of {len(pictures)} pictures", len(pictures))
+
+    return compare
+
+
+def _middle_squares(pictures: Sequence[Pixels], network: Network[Manifest]) -> list[Pixels]:
+    """Of the input's size."""
+    return [_middle_square(picture, side_px=network.manifest.input.width) for picture in pictures]
 
 
 def _middle_square(pixels_rgb: Pixels, *, side_px: int) -> Pixels:
@@ -154,53 +187,56 @@ def _middle_square(pixels_rgb: Pixels, *, side_px: int) -> Pixels:
     return cut_square(pixels_rgb, np.array([0, 0, width, height]), margin=margin, side_px=side_px)
 
 
-def _check_maps(reference: Segmenter, candidate: Segmenter, pictures: Sequence[Pixels], *, batch: int) -> Parity:
+def _compare_maps(reference: Segmenter, candidate: Segmenter, pictures: Sequence[Pixels]) -> Comparison:
     """What the reference says of a pixel is the truth; a class that neither sees counts neither way."""
+    exact = [reference.segment(picture).labels for picture in pictures]
     n_classes = len(reference.manifest.classes)
-    counted = np.zeros((n_classes, n_classes), np.int64)
-    for start in range(0, len(pictures), batch):
-        shown = pictures[start : start + batch]
-        for picture, found in zip(shown, candidate.segment_all(shown), strict=True):
-            counted += confusion(found.labels, reference.segment(picture).labels, n_classes)
-    figures = {
-        "miou": float(np.nanmean(class_ious(counted))),
-        "pixel_agreement": float(np.trace(counted) / counted.sum()),
-    }
-    n_seen = int(np.count_nonzero(counted.sum(axis=0) + counted.sum(axis=1)))
-    return Parity(figures, f"{n_seen} of {n_classes} classes on {len(pictures)} pictures", len(pictures))
+
+    def compare(batch: int) -> Parity:
+        maps = [found for shown in _in_batches(pictures, batch) for found in candidate.segment_all(shown)]
+        counted = sum(confusion(found.labels, truth, n_classes) for found, truth in zip(maps, exact, strict=True))
+        figures = {
+            "miou": float(np.nanmean(class_ious(counted))),
+            "pixel_agreement": float(np.trace(counted) / counted.sum()),
+        }
+        n_seen = int(np.count_nonzero(counted.sum(axis=0) + counted.sum(axis=1)))
+        return Parity(figures, f"{n_seen} of {n_classes} classes on {len(pictures)} pictures", len(pictures))
+
+    return compare
 
 
-def _check_detections(reference: Detector, candidate: Detector, pictures: Sequence[Pixels], *, batch: int) -> Parity:
+def _compare_detections(reference: Detector, candidate: Detector, pictures: Sequence[Pixels]) -> Comparison:
     """What the reference believes, by its manifest's thresholds, is the truth; if it believes nothing, the best of each picture.
 
     So a detector of faces can be compared on pictures without any. A detection of the candidate that only other ones of the
     reference confirm counts neither way: else every weak detection of the same network would be a false one.
     """
-    pairs = []
-    for start in range(0, len(pictures), batch):
-        shown = pictures[start : start + batch]
-        found = candidate.detect(shown)
-        pairs += [(reference.detect([picture])[0], of_picture) for picture, of_picture in zip(shown, found, strict=True)]
-    truths = [is_sure(seen, reference.thresholds) for seen, _ in pairs]
+    exact = [reference.detect([picture])[0] for picture in pictures]
+    truths = [is_sure(seen, reference.thresholds) for seen in exact]
     is_believed = any(truth.any() for truth in truths)
     if not is_believed:
-        truths = [np.arange(len(seen)) == 0 for seen, _ in pairs]
-    matches = [_match(seen, truth, found) for (seen, found), truth in zip(pairs, truths, strict=True)]
-    objects = sum(match.objects for match in matches)
-    if objects == 0:
+        truths = [np.arange(len(seen)) == 0 for seen in exact]
+    if not any(truth.any() for truth in truths):
         raise InputError(f"{len(pictures)} pictures: they show nothing to compare: take some on which something is detected")
-    scores = np.concatenate([found.scores[match.counts] for (_, found), match in zip(pairs, matches, strict=True)])
-    hits = np.concatenate([match.hits[match.counts] for match in matches])
-    ious = np.concatenate([match.ious for match in matches])
-    figures = {
-        "ap50": _average_precision(scores, hits, objects),
-        "mean_iou": float(ious.mean()) if len(ious) else 0.0,
-    }
-    if reference.manifest.points:
-        points = np.concatenate([match.points for match in matches])
-        figures["points"] = float(points.mean()) if len(points) else 0.0
     what = "objects" if is_believed else "objects, none of them believed,"
-    return Parity(figures, f"{len(ious)} of {objects} {what} on {len(pictures)} pictures", len(pictures))
+
+    def compare(batch: int) -> Parity:
+        close = [found for shown in _in_batches(pictures, batch) for found in candidate.detect(shown)]
+        matches = [_match(seen, truth, found) for seen, truth, found in zip(exact, truths, close, strict=True)]
+        objects = sum(match.objects for match in matches)
+        scores = np.concatenate([found.scores[match.counts] for found, match in zip(close, matches, strict=True)])
+        hits = np.concatenate([match.hits[match.counts] for match in matches])
+        ious = np.concatenate([match.ious for match in matches])
+        figures = {
+            "ap50": _average_precision(scores, hits, objects),
+            "mean_iou": float(ious.mean()) if len(ious) else 0.0,
+        }
+        if reference.manifest.points:
+            points = np.concatenate([match.points for match in matches])
+            figures["points"] = float(points.mean()) if len(points) else 0.0
+        return Parity(figures, f"{len(ious)} of {objects} {what} on {len(pictures)} pictures", len(pictures))
+
+    return compare
 
 
 @dataclass(frozen=True, slots=True, eq=False)

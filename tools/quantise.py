@@ -146,7 +146,7 @@ def quantise(engine: Path, data: Path, settings: QuantiseSettings) -> Quantised:
     _write_int8(engine, load_faces(data, split="train"), settings)
     with open_network(engine) as exact, open_network(engine, precision="int8") as rough:
         pictures = [pixels for one in choose_evenly(judges, MOST_JUDGED) for pixels in show(exact, one)]
-        parity = check_parity(exact, rough, pictures, batch=JUDGED_AT_ONCE)
+        parity = check_parity(exact, rough, pictures, batches=[JUDGED_AT_ONCE])
         network_ms = tuple(_time_network(network, pictures) for network in (exact, rough))
     figures = {name: round(value, 4) for name, value in parity.figures.items()}
     measured = {"on": f"val split of {', '.join(one.name for one in judges)}", "pictures": parity.pictures, **figures}

@@ -60,6 +60,5 @@ def test_engine_is_used_once_it_was_compared(
     opened = open_configured_network(engine, settings, state_dir=tmp_path)
     with opened.network as candidate, open_network(engine) as reference:
         assert (opened.batch, opened.fallback) == (MAX_BATCH, None)
-        for batch in (1, 3, MAX_BATCH):
-            parity = check_parity(reference, candidate, pictures, batch=batch)
-            assert parity.reaches(limits_of(manifest, precision)), parity
+        parity = check_parity(reference, candidate, pictures, batches=(1, 3, MAX_BATCH))
+        assert parity.reaches(limits_of(manifest, precision)), parity

@@ -22,7 +22,15 @@ from edged.backends.tensorrt.runner import LayerTime
 from edged.config import find_state_directory
 from edged.engine_building import make_cache
 from edged.engine_commands import ProgressLine
-from edged.errors import BuildCancelledError, DeviceError, DeviceMissingError, InputError, ModelError
+from edged.errors import (
+    BuildCancelledError,
+    DeviceError,
+    DeviceMemoryError,
+    DeviceMissingError,
+    InferenceError,
+    InputError,
+    ModelError,
+)
 from edged.models.detector import Detector
 from edged.models.manifest import dump_manifest, load_manifest
 from edged.probe import write_picture
@@ -44,6 +52,7 @@ class StandIns:
     Attributes:
         built: options of each engine that was built.
         failure: what building raises, by precision.
+        refusal: what an engine does on the device, by name.
         device: None: there is none.
     """
 
@@ -51,6 +60,7 @@ class StandIns:
         self.library = PORTABLE_LIBRARY
         self.built: list = []
         self.failure: dict[str, Exception] = {}
+        self.refusal: dict[str, Exception] = {}
         self.device: DeviceFacts | None = None
         self.candidate: Path | None = None  # the engine that answers on the device; None: the one that was built
 
@@ -77,8 +87,10 @@ class StandIns:
             raise DeviceMissingError("no CUDA device 0: no driver [device.missing]")
         return self.device
 
-    def open_candidate(self, record, plan, manifest, *, library, settings) -> Detector:
+    def open_candidate(self, record, plan, manifest, *, library, settings, max_batch) -> Detector:
         """ONNX Runtime in the place of the device."""
+        if manifest.name in self.refusal:
+            raise self.refusal[manifest.name]
         return open_detector(self.candidate or Path(record.directory))
 
 
@@ -499,6 +511,48 @@ def test_verify_on_a_device_refuses_an_engine_that_sees_other_things(
     assert "3 of 6 objects on 3 pictures: it will not be used" in said
     run(site, "list")
     assert capsys.readouterr().out.rstrip().endswith("failed")
+
+
+def test_verify_goes_on_after_an_engine_that_fails_on_the_device(
+    site: Path, here: StandIns, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is named and noted, as one that answers otherwise is."""
+    save_engine(site / "engines" / "find", make_manifest(name="find"), boxes=BOXES, scores=SCORES)
+    run(site, "build", "tiny", "find")
+    here.device, here.refusal["find"] = ORIN, InferenceError("an embedding is of length [nan], it has no direction")
+
+    status = run(site, "verify", "--pictures", str(save_pictures(site)))
+
+    said = capsys.readouterr()
+    assert status == 78
+    assert (
+        "edged: find fp32: parity on Orin (8.7), driver 12.6: an embedding is of length [nan], it has no direction: "
+        "it will not be used" in said.err
+    )
+    assert "parity on Orin (8.7), driver 12.6: ap50 1.0000" in said.out
+    run(site, "list")
+    states = {row.split()[0]: row.split()[-1] for row in capsys.readouterr().out.splitlines()}
+    assert (states["find"], states["tiny"]) == ("failed", "verified")
+
+
+def test_verify_goes_on_after_an_engine_that_the_device_cannot_hold(
+    site: Path, here: StandIns, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Full memory says nothing of the engine, so nothing is noted of it."""
+    save_engine(site / "engines" / "find", make_manifest(name="find"), boxes=BOXES, scores=SCORES)
+    run(site, "build", "tiny", "find")
+    here.device, here.refusal["find"] = ORIN, DeviceMemoryError("out of memory")
+
+    status = run(site, "verify", "--pictures", str(save_pictures(site)))
+
+    said = capsys.readouterr()
+    assert status == 1
+    assert "edged: find fp32: not compared: out of memory: end what else uses the device" in said.err
+    assert "parity on Orin (8.7), driver 12.6: ap50 1.0000" in said.out
+    assert {record.key.name: record.parity is None for record in map(make_cache(site).load, make_cache(site).stems())} == {
+        "find": True,
+        "tiny": False,
+    }
 
 
 def test_prune_removes_what_fits_no_longer(site: Path, here: StandIns, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from edged.backends.tensorrt.cuda import Cuda
 from edged.config.computing import TensorrtConfig
 from edged.engine_building import target_of
 from edged.engine_verification import check_fresh, compare_on_device, find_device, make_picture_format, open_candidate
-from edged.errors import EngineMissingError, KernelError, ModelError
+from edged.errors import DeviceMemoryError, EngineMissingError, KernelError, ModelError
 from edged.models.detector import Detector
 from edged.models.manifest import Manifest
 from edged.parity import Parity
@@ -42,12 +43,21 @@ class Device:
         record: of that engine.
     """
 
-    def __init__(self, directory: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch, **network: Any) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        manifest: Manifest,
+        monkeypatch: pytest.MonkeyPatch,
+        *,
+        batch: tuple[int, int, int] = (1, 1, 2),
+        dla_core: int | None = None,
+        **network: Any,
+    ) -> None:
         self._network = make_detector_network(manifest, **{"boxes": BOXES, "scores": SCORES, **network})
         self.device, self.cuda = open_stand_in_device()
         monkeypatch.setattr(engine_verification, "open_cuda", lambda binding, *, device: self._open_cuda())
         self.library = StandInTensorrt(self._network, self.device).as_library()
-        options = BuildOptions("fp32", batch=(1, 1, 2))
+        options = BuildOptions("fp16" if dla_core is not None else "fp32", batch=batch, dla_core=dla_core)
         target = target_of(self.cuda.device)
         key = EngineKey("tiny", manifest.onnx.sha256, self.library.name, self.library.version, target, options)
         plan = self._network.plan
@@ -77,6 +87,71 @@ def test_engine_that_answers_as_its_network_does_has_full_parity(
 
     assert parity == Parity({"ap50": 1.0, "mean_iou": 1.0}, "6 of 6 objects on 3 pictures", 3)
     assert +here.device.live == {}
+
+
+def limit_memory(monkeypatch: pytest.MonkeyPatch, *, fits: int) -> None:
+    """Let the device hold so many pictures at once."""
+    real = engine_verification.open_candidate
+
+    def open_or_refuse(*arguments: Any, max_batch: int, **settings: Any) -> Detector:
+        if max_batch > fits:
+            raise DeviceMemoryError(f"no memory for {max_batch}")
+        return real(*arguments, max_batch=max_batch, **settings)
+
+    monkeypatch.setattr(engine_verification, "open_candidate", open_or_refuse)
+
+
+def watch_batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of batch that engines are compared in from now on."""
+    real, sizes = engine_verification.check_parity, []
+
+    def check(*arguments: Any, batches: Sequence[int]) -> Parity:
+        sizes.extend(batches)
+        return real(*arguments, batches=batches)
+
+    monkeypatch.setattr(engine_verification, "check_parity", check)
+    return sizes
+
+
+def test_engine_is_compared_in_batches_of_every_kind(tmp_path: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole ones, those that leave a rest, and one picture as one camera asks for it: each is computed in its own way."""
+    here = Device(tmp_path, manifest, monkeypatch, batch=(1, 4, 8))
+    sizes = watch_batches(monkeypatch)
+
+    here.compare(manifest)
+
+    assert sizes == [8, 7, 1]
+
+
+def test_engine_is_compared_in_half_the_batch_where_the_device_is_too_small(
+    tmp_path: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As it is opened then: else a device that can use an engine could not verify it."""
+    here = Device(tmp_path, manifest, monkeypatch, batch=(1, 4, 8))
+    limit_memory(monkeypatch, fits=4)
+    sizes = watch_batches(monkeypatch)
+
+    parity = here.compare(manifest)
+
+    assert (parity.figures["ap50"], sizes) == (1.0, [4, 3, 1])
+    assert "batch halved: 8 -> 4: no memory for 8" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("batch", "dla_core"),
+    [pytest.param((1, 8, 16), None, id="not even half"), pytest.param((8, 8, 8), 0, id="a DLA takes one size")],
+)
+def test_engine_that_the_device_cannot_hold_is_not_compared(
+    tmp_path: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch, batch: tuple[int, int, int], dla_core: int | None
+) -> None:
+    """It is halved once."""
+    here = Device(tmp_path, manifest, monkeypatch, batch=batch, dla_core=dla_core)
+    limit_memory(monkeypatch, fits=4)
+
+    with pytest.raises(DeviceMemoryError, match="no memory for 8"):
+        here.compare(manifest)
+
+    here.cuda.close()
 
 
 def test_engine_that_answers_otherwise_is_told_from_its_network(
