@@ -236,9 +236,14 @@ def _find_site(arguments: argparse.Namespace) -> Site:
 
 def _find_directories(arguments: argparse.Namespace, site: Site) -> list[Path]:
     """The engines that a command is about."""
+    configured = site.configured if arguments.config else []
     if arguments.all:
-        return list_engines(state_dir=site.state_dir)
-    names = arguments.engines or (site.configured if arguments.config else [])
+        directories = list_engines(config_dir=site.config_dir, state_dir=site.state_dir)
+        for name in configured:  # which may be a path
+            with suppress(ModelError):
+                directories.append(site.find(name))
+        return list(dict.fromkeys(directories))
+    names = arguments.engines or configured
     if not names:
         raise InputError("which engine? Name it, e.g. detector; or give --all, or --config with a file that names it")
     return [site.find(name) for name in names]
@@ -247,36 +252,43 @@ def _find_directories(arguments: argparse.Namespace, site: Site) -> list[Path]:
 # -- build
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One engine to build, and with what."""
+
+    directory: Path
+    options: BuildOptions
+    settings: TensorrtConfig
+    library: Library
+    target: Target
+
+
 def _run_build(arguments: argparse.Namespace) -> int:
     """Build one after the other; what cannot be built is told, and the others are built all the same."""
     site = _find_site(arguments)
-    jobs = [
-        (directory, settings.tensorrt, options)
-        for directory in _find_directories(arguments, site)
-        for settings in [site.settings_of(directory)]
-        for options in _make_all_options(arguments, settings, load_manifest(directory))
-    ]
-    find_place = cache(_find_place)
-    for line in dict.fromkeys(_describe_place(*find_place(settings), site.cache) for _, settings, _ in jobs):
+    jobs, failures = _plan_builds(arguments, site)
+    for line in dict.fromkeys(_describe_place(job.library, job.target, site.cache) for job in jobs):
         print(line)
-    status = n_built = 0
+    for failure in dict.fromkeys(failures):
+        print(f"edged: {failure}", file=sys.stderr)
+    status = EXIT_CONFIG if failures else 0
+    n_built = 0
     with _cancelling() as cancelled:
-        for directory, settings, options in jobs:
-            library, target = find_place(settings)
+        for job in jobs:
             try:
-                with ProgressLine(f"{directory.name} {options.precision}", sys.stderr) as line:
+                with ProgressLine(f"{job.directory.name} {job.options.precision}", sys.stderr) as line:
                     result = build_engine(
-                        directory,
-                        options,
+                        job.directory,
+                        job.options,
                         cache=site.cache,
-                        library=library,
-                        target=target,
-                        settings=settings,
+                        library=job.library,
+                        target=job.target,
+                        settings=job.settings,
                         force=arguments.force,
                         report=line.show,
                         cancelled=cancelled,
                     )
-            except ModelError as error:
+            except (ModelError, InputError) as error:
                 print(f"edged: {error}", file=sys.stderr)
                 status = EXIT_CONFIG
                 continue
@@ -285,6 +297,21 @@ def _run_build(arguments: argparse.Namespace) -> int:
     if n_built:
         print("not used yet: edged engines verify compares them with ONNX Runtime, on the device that will run them")
     return status
+
+
+def _plan_builds(arguments: argparse.Namespace, site: Site) -> tuple[list[_Job], list[str]]:
+    """What to build, and why the rest of what was asked for cannot be built."""
+    jobs, failures = [], []
+    find_place = cache(_find_place)
+    for directory in _find_directories(arguments, site):
+        settings = site.settings_of(directory)
+        try:
+            place = find_place(settings.tensorrt)
+            for options in _make_all_options(arguments, settings, load_manifest(directory)):
+                jobs.append(_Job(directory, options, settings.tensorrt, *place))
+        except (ModelError, InputError) as error:
+            failures.append(str(error))
+    return jobs, failures
 
 
 def _find_place(settings: TensorrtConfig) -> tuple[Library, Target]:

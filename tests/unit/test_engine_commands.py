@@ -51,7 +51,7 @@ class StandIns:
 
     Attributes:
         built: options of each engine that was built.
-        failure: what building raises, by precision.
+        failure: what building raises, by precision or by name and precision.
         refusal: what an engine does on the device, by name.
         device: None: there is none.
     """
@@ -71,8 +71,9 @@ class StandIns:
 
     def build_apart(self, job, onnx, timing_cache, *, report, cancelled) -> Built:
         report("Building engine", 0.5, 0.0)
-        if job.options.precision in self.failure:
-            raise self.failure[job.options.precision]
+        for what in (job.options.precision, job.name):
+            if what in self.failure:
+                raise self.failure[what]
         self.built.append(job.options)
         return Built(
             plan=f"plan {len(self.built)}".encode(),
@@ -287,6 +288,41 @@ def test_build_all_precisions_goes_on_after_one_that_fails(
     assert "edged: tiny fp32: TensorRT-RTX 1.7.1 cannot build it" in said.err
     assert [options.precision for options in here.built] == ["fp16"]
     assert "tiny fp16: built" in said.out
+
+
+def test_build_of_all_goes_on_after_engines_that_cannot_be_built(
+    site: Path, here: StandIns, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A manifest that is broken, and a network that does not take these batches: the others are built all the same."""
+    (site / "engines" / "broken").mkdir()
+    (site / "engines" / "broken" / "model.yaml").write_text("task: detector\n")
+    save_engine(site / "engines" / "fixed", make_manifest(name="fixed"), boxes=BOXES, scores=SCORES)
+    here.failure["fixed fp32"] = InputError("fixed fp32: input images takes 1 at a time [engine.batch]")
+
+    status = run(site, "build", "--all")
+
+    said = capsys.readouterr()
+    assert status == 78
+    assert f"edged: {site}/engines/broken/model.yaml: " in said.err
+    assert "edged: fixed fp32: input images takes 1 at a time" in said.err
+    assert "tiny fp32: built in 1.5 s" in said.out
+    assert "detector fp32: built in 1.5 s" in said.out
+
+
+def test_build_of_all_with_a_configuration_takes_what_lies_beside_it(site: Path, here: StandIns) -> None:
+    """By its bare name, or by the path that the configuration gives."""
+    etc = site / "etc"
+    for place, name in (("beside", "beside"), ("engines/deeper", "deeper")):
+        save_engine(etc / place, make_manifest(name=name), boxes=BOXES, scores=SCORES)
+    (etc / "edged.yaml").write_text(
+        f"state_dir: {site}\ndetector: {{engine: engines/deeper}}\ncameras: {{door: {{source: 'street:1'}}}}\n"
+    )
+
+    assert cli.main(["engines", "build", "--all", "--config", str(etc / "edged.yaml")]) == 0
+
+    names = [stem.rsplit("-", 3)[0] for stem in make_cache(site).stems()]
+    assert {"beside", "deeper", "tiny", "detector"} <= set(names)
+    assert len(set(names)) == len(names)
 
 
 def test_build_in_a_precision_that_the_engine_lacks_is_refused(
