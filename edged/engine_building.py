@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
+import shlex
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
@@ -22,14 +23,14 @@ from pathlib import Path
 from edged import __version__
 from edged.backends.onnx_file import read_onnx
 from edged.backends.tensorrt.builder import BuildOptions, Built, Progress, build
-from edged.backends.tensorrt.cache import PORTABLE, EngineCache, EngineKey, EngineRecord, Target
+from edged.backends.tensorrt.cache import PORTABLE, Commands, EngineCache, EngineKey, EngineRecord, Target
 from edged.backends.tensorrt.cuda import open_cuda
 from edged.backends.tensorrt.driver import DeviceFacts
 from edged.backends.tensorrt.layers import Layer, count_types
 from edged.backends.tensorrt.library import Library, import_library
 from edged.config.computing import TensorrtConfig
 from edged.errors import BuildCancelledError, EdgedError, EngineMissingError, ModelError
-from edged.models.manifest import Manifest, Precision, load_manifest
+from edged.models.manifest import Manifest, Precision, list_engines, load_manifest
 
 CACHE_NAME = "tensorrt"
 POLL_S = 0.2
@@ -106,6 +107,38 @@ def make_key(manifest: Manifest, options: BuildOptions, *, library: Library, tar
     )
 
 
+def make_command(action: str, directory: Path, *, state_dir: Path, options: Sequence[str] = ()) -> str:
+    """`edged engines ACTION` for one engine, to be typed anywhere: who reads it may be in another directory than we are, and in
+    another environment, so with another state directory."""
+    is_found = any(each.resolve() == directory.resolve() for each in list_engines(state_dir=state_dir))
+    engine = directory.name if is_found else str(directory.absolute())
+    return shlex.join(["edged", "engines", action, engine, *options, "--state-dir", str(state_dir.absolute())])
+
+
+def make_commands(key: EngineKey, directory: Path, *, state_dir: Path, settings: TensorrtConfig) -> Commands:
+    """What to type about the engine of a directory, whatever the configuration says.
+
+    Args:
+        settings: which library, binding and device; named where they are not the usual ones.
+    """
+    usual, options = TensorrtConfig(), key.options
+    place = [
+        text
+        for name in ("library", "cuda", "device")
+        if (value := getattr(settings, name)) != getattr(usual, name)
+        for text in (f"--{name}", str(value))
+    ]
+    wanted = ["--precision", options.precision, "--batch", "/".join(map(str, options.batch))]
+    if options.workspace_bytes is not None:
+        wanted += ["--workspace-mib", str(options.workspace_bytes >> 20)]
+    if options.dla_core is not None:
+        wanted += ["--dla-core", str(options.dla_core)]
+    return Commands(
+        build=make_command("build", directory, state_dir=state_dir, options=[*wanted, *place]),
+        verify=make_command("verify", directory, state_dir=state_dir, options=place),
+    )
+
+
 def build_engine(
     directory: Path,
     options: BuildOptions,
@@ -148,7 +181,7 @@ def build_engine(
     with cache.lock(wait):
         replaced = None
         try:
-            record, _ = cache.load_plan(key)
+            record, _ = cache.load_plan(key, make_commands(key, directory, state_dir=cache.path.parent, settings=settings))
             if not force:
                 return BuildResult(record, layers=None)
         except EngineMissingError:

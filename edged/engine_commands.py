@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -18,19 +19,35 @@ from types import TracebackType
 from typing import TextIO, get_args
 
 from edged.backends.tensorrt.builder import BuildOptions
-from edged.backends.tensorrt.cache import EngineCache, EngineRecord, ParityRecord, Removed, Target
+from edged.backends.tensorrt.cache import (
+    EngineCache,
+    EngineRecord,
+    ParityRecord,
+    Removal,
+    Target,
+    describe_difference,
+    name_in,
+)
 from edged.backends.tensorrt.driver import Binding, DeviceFacts
 from edged.backends.tensorrt.layers import Layer
 from edged.backends.tensorrt.library import Library, LibraryName, import_library
 from edged.config import find_state_directory, load_config
-from edged.config.computing import ComputingConfig, TensorrtConfig
+from edged.config.computing import MAX_BATCH, ComputingConfig, TensorrtConfig
 from edged.config.faces import FacesConfig
 from edged.config.models import DetectorConfig
 from edged.config.segmentation import SegmentationConfig
 from edged.cpu_choice import measure_cpu, store_choice
-from edged.engine_building import BuildResult, build_engine, make_cache, make_options, make_target, target_of
+from edged.engine_building import (
+    BuildResult,
+    build_engine,
+    make_cache,
+    make_commands,
+    make_options,
+    make_target,
+    target_of,
+)
 from edged.engine_profiling import profile_layers
-from edged.engine_verification import check_fresh, compare_on_device, find_device
+from edged.engine_verification import check_fresh, compare_on_device, find_device, find_wanted
 from edged.errors import (
     EXIT_CONFIG,
     DeviceMemoryError,
@@ -53,6 +70,8 @@ from edged.types import Pixels
 MOST_PICTURES = 500
 """Of a folder that `verify` is shown."""
 _MOST_THREADS = 4
+_PLACE = ("config", "state_dir", "library", "cuda", "device")
+"""Arguments that say where a command works; another command for the same place must be given them, too."""
 _REWRITTEN_EVERY_S, _LINE_EVERY_S = 0.2, 10.0
 """How often the progress of a build is told, on a terminal and elsewhere."""
 
@@ -65,6 +84,7 @@ class Site:
         cache: the built engines of its state directory.
         detector, faces, segmentation: these sections; the defaults without a configuration.
         config_dir: where the configuration lies.
+        options: by which all that was found, as they were typed.
     """
 
     state_dir: Path
@@ -73,6 +93,11 @@ class Site:
     faces: FacesConfig
     segmentation: SegmentationConfig
     config_dir: Path | None
+    options: tuple[str, ...] = ()
+
+    def command(self, action: str, *arguments: str) -> str:
+        """`edged engines ACTION` for this place."""
+        return shlex.join(["edged", "engines", action, *arguments, *self.options])
 
     def find(self, name: str) -> Path:
         """The directory of an engine; see `find_engine`."""
@@ -205,6 +230,15 @@ def _add_engine_names(parser: argparse.ArgumentParser) -> None:
 def _add_library_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--library", choices=get_args(LibraryName), help="which TensorRT (default: the configuration's)")
     parser.add_argument("--cuda", choices=get_args(Binding), help="which CUDA binding (default: the configuration's)")
+    parser.add_argument(
+        "--device", type=_number, metavar="N", help="number of the CUDA device (default: the configuration's, or 0)"
+    )
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 0 on")
+    return int(text)
 
 
 def _count(text: str) -> int:
@@ -218,6 +252,8 @@ def _batch(text: str) -> tuple[int, int, int]:
     if len(sizes) != 3 or not all(size.isdecimal() for size in sizes):
         raise argparse.ArgumentTypeError(f"{text!r}: expected three numbers such as 1/4/8")
     fewest, usual, most = map(int, sizes)
+    if most > MAX_BATCH:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected at most {MAX_BATCH} pictures at once")
     return fewest, usual, most
 
 
@@ -225,13 +261,14 @@ def _find_site(arguments: argparse.Namespace) -> Site:
     """Where to work and with which settings: those of the command line before those of the configuration."""
     config = load_config(arguments.config, reads_secrets=False) if arguments.config else None
     state_dir = arguments.state_dir or (config.state_dir if config else find_state_directory())
-    given = {name: getattr(arguments, name, None) for name in TensorrtConfig.model_fields}
-    changes = {name: value for name, value in given.items() if value is not None}
+    given = {name: value for name, value in vars(arguments).items() if value is not None}
+    changes = {name: given[name] for name in TensorrtConfig.model_fields if name in given}
+    typed = [text for name in _PLACE if name in given for text in ("--" + name.replace("_", "-"), str(given[name]))]
     sections = (DetectorConfig(), FacesConfig(), SegmentationConfig())
     if config:
         sections = (config.detector, config.faces, config.segmentation)
     changed = (each.model_copy(update={"tensorrt": each.tensorrt.model_copy(update=changes)}) for each in sections)
-    return Site(state_dir, make_cache(state_dir), *changed, config.directory if config else None)
+    return Site(state_dir, make_cache(state_dir), *changed, config.directory if config else None, tuple(typed))
 
 
 def _find_directories(arguments: argparse.Namespace, site: Site) -> list[Path]:
@@ -295,7 +332,7 @@ def _run_build(arguments: argparse.Namespace) -> int:
             _print_result(result, with_layers=arguments.report)
             n_built += result.layers is not None
     if n_built:
-        print("not used yet: edged engines verify compares them with ONNX Runtime, on the device that will run them")
+        print(f"not used yet: {site.command('verify')} compares them with ONNX Runtime, on the device that will run them")
     return status
 
 
@@ -441,11 +478,11 @@ def _run_list(arguments: argparse.Namespace) -> int:
                 f"{key.library} {key.library_version}",
                 str(key.target),
                 f"{record.plan_bytes / 1e6:.1f}",
-                _state(record, find_here(site.tensorrt_of(record))),
+                _state(record, site.cache, find_here(site.tensorrt_of(record))),
             )
         )
     if len(rows) == 1:
-        print(f"no engines in {site.cache.path}: edged engines build --all builds them")
+        print(f"no engines in {site.cache.path}: {site.command('build', '--all')} builds them")
         return 0
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -453,10 +490,12 @@ def _run_list(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _state(record: EngineRecord, here: Surroundings) -> str:
+def _state(record: EngineRecord, among: EngineCache, here: Surroundings) -> str:
     try:
-        check_fresh(record, library=here.library, target=here.target)
+        among.check(record)
     except ModelError:
+        return "damaged"
+    if _why_stale(record, here):
         return "stale"
     if record.parity is None:
         return "not compared"
@@ -471,8 +510,9 @@ def _state(record: EngineRecord, here: Surroundings) -> str:
 def _run_verify(arguments: argparse.Namespace) -> int:
     """Check every engine, newest first; one that is stale is no mistake beside a newer one in its place."""
     site = _find_site(arguments)
+    stems = site.cache.stems()
     asked = arguments.engines or (site.configured if arguments.config else [])
-    names = {load_manifest(site.find(name)).name for name in asked}
+    names = {_find_name(name, site, stems) for name in asked}
     find_here = cache(Surroundings.find)
     here = find_here(site.detector.tensorrt)
     if here.library is None:
@@ -481,29 +521,45 @@ def _run_verify(arguments: argparse.Namespace) -> int:
     seen: set[str] = set()
     not_compared: dict[str, None] = {}
     status = 0
-    for stem in reversed(site.cache.stems()):
+    for stem in reversed(stems):
+        if names and name_in(stem) not in names:
+            continue
+        label = ""
         try:
             record = site.cache.load(stem)
-            if names and record.key.name not in names:
-                continue
+            label = record.key.label
             here = find_here(site.tensorrt_of(record))
             _verify(record, site, here, pictures)
         except (ModelError, InputError, DeviceMemoryError) as error:
-            if isinstance(error, EngineMissingError) and record.key.label in seen:
-                print(f"{record.key.label}: an older one is stale; edged engines prune removes it")
+            if isinstance(error, EngineMissingError) and label in seen:
+                print(f"{label}: an older one is stale; {site.command('prune')} removes it")
                 continue
             print(f"edged: {error}", file=sys.stderr)
             status = max(status, exit_status(error))
             continue
-        seen.add(record.key.label)
+        seen.add(label)
         if here.device is None:
             not_compared[here.missing] = None
     for reason in not_compared:
         print(f"parity: not run, {reason}")
     if not seen and not status:
-        what = " ".join(sorted(names)) or "--all"
-        raise EngineMissingError(f"no engine in {site.cache.path}: run edged engines build {what} [engine.missing]")
+        raise EngineMissingError(f"no engine in {site.cache.path}: run {_build_command(arguments, site)} [engine.missing]")
     return status
+
+
+def _find_name(text: str, site: Site, stems: Sequence[str]) -> str:
+    """The name of the engine that somebody means: by its directory, or as `list` shows it."""
+    try:
+        return load_manifest(site.find(text)).name
+    except ModelError:
+        if text not in map(name_in, stems):
+            raise
+        return text
+
+
+def _build_command(arguments: argparse.Namespace, site: Site) -> str:
+    """What builds the engines that a command is about."""
+    return site.command("build", *(arguments.engines or ([] if arguments.config else ["--all"])))
 
 
 def _verify(record: EngineRecord, site: Site, here: Surroundings, pictures: Sequence[Pixels]) -> None:
@@ -517,8 +573,7 @@ def _verify(record: EngineRecord, site: Site, here: Surroundings, pictures: Sequ
     if here.library is None:
         raise DeviceMissingError(here.missing)
     label = record.key.label
-    plan = site.cache.read(record)
-    manifest = check_fresh(record, library=here.library, target=here.target)
+    plan, manifest = _read_fresh(record, site, here)
     print(f"{label}: engine, record and network are what was built with {here.library.label} for {record.key.target}")
     if here.device is None:
         return
@@ -540,6 +595,19 @@ def _verify(record: EngineRecord, site: Site, here: Surroundings, pictures: Sequ
     if not outcome.is_passed:
         raise ModelError(f"{label}: parity on {target}: {said}: it will not be used; try another precision [engine.parity]")
     print(f"  parity on {target}: {said}")
+
+
+def _read_fresh(record: EngineRecord, site: Site, here: Surroundings) -> tuple[bytes, Manifest]:
+    """The plan of an engine and the manifest that it still fits.
+
+    Raises:
+        ModelError: it is not whole, or not what would be built now.
+    """
+    settings = site.tensorrt_of(record)
+    commands = make_commands(record.key, Path(record.directory), state_dir=site.state_dir, settings=settings)
+    plan = site.cache.read(record, mend=f"run {commands.build}")
+    manifest = check_fresh(record, library=here.library, target=here.target, state_dir=site.state_dir, settings=settings)
+    return plan, manifest
 
 
 def _read_pictures(folder: Path) -> list[Pixels]:
@@ -567,30 +635,34 @@ def _wait() -> None:
 
 
 def _run_prune(arguments: argparse.Namespace) -> int:
-    """What went, and why."""
+    """What went, and why; what could not go is told, and the others go all the same."""
     site = _find_site(arguments)
     find_here = cache(Surroundings.find)
 
     def why_stale(record: EngineRecord) -> str | None:
         return _why_stale(record, find_here(site.tensorrt_of(record)))
 
-    removed: list[Removed] = []
+    removals: list[Removal] = []
     if os.path.lexists(site.cache.path):
         with site.cache.lock(_wait):
-            removed = site.cache.clear() if arguments.all else site.cache.prune(why_stale)
-    for each in removed:
-        print(f"removed {each.name} ({each.n_bytes / 1e6:.1f} MB): {each.reason}")
-    if not removed:
+            removals = site.cache.clear() if arguments.all else site.cache.prune(why_stale)
+    for each in removals:
+        if each.failure is None:
+            print(f"removed {each.name} ({each.n_bytes / 1e6:.1f} MB): {each.reason}")
+        else:
+            print(f"edged: {each.failure}", file=sys.stderr)
+    if not removals:
         print(f"nothing to remove in {site.cache.path}")
-    return 0
+    return int(any(each.failure for each in removals))
 
 
 def _why_stale(record: EngineRecord, here: Surroundings) -> str | None:
+    """In what an engine is not the one that would be built now; None where it is."""
     try:
-        check_fresh(record, library=here.library, target=here.target)
-    except ModelError as error:
-        return str(error)
-    return None
+        wanted, _ = find_wanted(record, library=here.library, target=here.target)
+    except ModelError:
+        return f"{record.directory}: its manifest or its network was changed, or is gone"
+    return describe_difference(record.key, wanted) or None
 
 
 # -- bench
@@ -601,7 +673,7 @@ def _run_bench(arguments: argparse.Namespace) -> int:
     site = _find_site(arguments)
     directories = _find_directories(arguments, site)
     if arguments.layers:
-        return _bench_layers(site, directories)
+        return _bench_layers(arguments, site, directories)
     most_threads = arguments.threads or min(_MOST_THREADS, len(os.sched_getaffinity(0)))
     with StateDirectory(site.state_dir) as state:
         for directory in directories:
@@ -614,7 +686,7 @@ def _run_bench(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _bench_layers(site: Site, directories: Sequence[Path]) -> int:
+def _bench_layers(arguments: argparse.Namespace, site: Site, directories: Sequence[Path]) -> int:
     """Of every built engine that fits this device, for the usual batch that it was built for."""
     find_here = cache(Surroundings.find)
     for directory in directories:
@@ -622,14 +694,13 @@ def _bench_layers(site: Site, directories: Sequence[Path]) -> int:
         if here.device is None:
             raise DeviceMissingError(here.missing)
     names = {load_manifest(directory).name for directory in directories}
-    records = [record for record in map(site.cache.load, site.cache.stems()) if record.key.name in names]
+    records = [site.cache.load(stem) for stem in site.cache.stems() if name_in(stem) in names]
     if not records:
-        raise EngineMissingError(f"no engine in {site.cache.path}: run edged engines build {' '.join(names)} [engine.missing]")
+        raise EngineMissingError(f"no engine in {site.cache.path}: run {_build_command(arguments, site)} [engine.missing]")
     for record in records:
         settings = site.tensorrt_of(record)
         here = find_here(settings)
-        plan = site.cache.read(record)
-        check_fresh(record, library=here.library, target=here.target)
+        plan, _ = _read_fresh(record, site, here)
         batch = record.key.options.batch[1]
         layers = profile_layers(record, plan, library=here.library, settings=settings, batch=batch)
         total_ms = sum(layer.ms for layer in layers)

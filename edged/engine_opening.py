@@ -17,7 +17,7 @@ from edged.backends.tensorrt.cache import EngineRecord, check_verified
 from edged.backends.tensorrt.library import Library, import_library
 from edged.config.computing import ComputingConfig
 from edged.cpu_choice import chosen_precision
-from edged.engine_building import make_cache, make_key, make_options, make_target, target_of
+from edged.engine_building import make_cache, make_command, make_commands, make_key, make_options, make_target, target_of
 from edged.engine_verification import find_device, halve_once, open_candidate
 from edged.errors import DeviceMemoryError, DeviceMissingError, EngineMissingError, InferenceError, ModelError
 from edged.models.manifest import Manifest, ManifestT, load_manifest
@@ -101,8 +101,9 @@ def find_usable_engine(
     manifest = load_manifest(directory, precision=settings.named_precision, kind=kind)
     options = make_options(settings.tensorrt, settings.named_precision)
     key = make_key(manifest, options, library=library, target=make_target(library, device))
-    record, plan = make_cache(state_dir).load_plan(key)
-    check_verified(record, target_of(device))
+    commands = make_commands(key, directory, state_dir=state_dir, settings=settings.tensorrt)
+    record, plan = make_cache(state_dir).load_plan(key, commands)
+    check_verified(record, target_of(device), commands)
     return UsableEngine(record, plan, manifest, library)
 
 
@@ -112,8 +113,9 @@ def _open_on_cpu(directory: Path, settings: ComputingConfig, state_dir: Path, ki
         choice = chosen_precision(state_dir, load_manifest(directory))
         if choice is None:
             logger.info(
-                "%s: precision auto: nothing was measured on this processor, run edged engines bench: fp32 until then",
+                "%s: precision auto: nothing was measured on this processor, run %s: fp32 until then",
                 directory.name,
+                make_command("bench", directory, state_dir=state_dir),
             )
         else:
             precision, threads = choice

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from edged.assembly import make_network, open_network
-from edged.backends.tensorrt.cache import EngineRecord, Target, describe_difference
+from edged.backends.tensorrt.cache import EngineKey, EngineRecord, Target, describe_stale
 from edged.backends.tensorrt.cuda import open_cuda
 from edged.backends.tensorrt.driver import DeviceFacts
 from edged.backends.tensorrt.letterbox import PictureFormat
 from edged.backends.tensorrt.library import Library
 from edged.backends.tensorrt.runner import TensorrtBackend, open_tensorrt_backend
 from edged.config.computing import TensorrtConfig
+from edged.engine_building import make_commands
 from edged.errors import DeviceMemoryError, EngineMissingError, KernelError, ModelError
 from edged.models.manifest import InputSpec, Manifest, ManifestT, load_manifest
 from edged.models.network import Network
@@ -89,15 +90,14 @@ def make_picture_format(wanted: InputSpec) -> PictureFormat:
     return PictureFormat(wanted.name, is_bgr=wanted.colour == "bgr", fill=GREY, factors=wanted.factors, offsets=wanted.offsets)
 
 
-def check_fresh(record: EngineRecord, *, library: Library | None, target: Target | None) -> Manifest:
-    """Refuse an engine that is not the one that would be built now; returns its manifest.
+def find_wanted(record: EngineRecord, *, library: Library | None, target: Target | None) -> tuple[EngineKey, Manifest]:
+    """What would be built now in the place of an engine, and its manifest.
 
     Args:
         library: the TensorRT that is here; None where there is none to compare with.
         target: what it builds for; None likewise.
 
     Raises:
-        EngineMissingError: its network, the library or the device is another one.
         ModelError: the manifest or the network was changed, or is not there any more.
     """
     key = record.key
@@ -110,8 +110,26 @@ def check_fresh(record: EngineRecord, *, library: Library | None, target: Target
         library_version=library.version if library else key.library_version,
         target=target or key.target,
     )
-    if wanted != key:
-        raise EngineMissingError(f"{key.label}: {describe_difference(key, wanted)}: run {wanted.command} [engine.stale]")
+    return wanted, manifest
+
+
+def check_fresh(
+    record: EngineRecord, *, library: Library | None, target: Target | None, state_dir: Path, settings: TensorrtConfig
+) -> Manifest:
+    """Refuse an engine that is not the one that would be built now; returns its manifest. Library and target: see `find_wanted`.
+
+    Args:
+        state_dir: where it lies.
+        settings: by which it is computed.
+
+    Raises:
+        EngineMissingError: its network, the library or the device is another one.
+        ModelError: the manifest or the network was changed, or is not there any more.
+    """
+    wanted, manifest = find_wanted(record, library=library, target=target)
+    if wanted != record.key:
+        commands = make_commands(wanted, Path(record.directory), state_dir=state_dir, settings=settings)
+        raise EngineMissingError(describe_stale(record.key, wanted, commands))
     return manifest
 
 

@@ -13,7 +13,7 @@ from models_onnx import make_manifest, save_engine
 
 from edged import engine_building
 from edged.backends.tensorrt.builder import BuildOptions, Built
-from edged.backends.tensorrt.cache import PORTABLE, Target
+from edged.backends.tensorrt.cache import PORTABLE, Commands, Target
 from edged.backends.tensorrt.driver import DeviceFacts
 from edged.backends.tensorrt.library import Differences, Library, MessageLog
 from edged.config.computing import TensorrtConfig
@@ -25,6 +25,8 @@ from edged.engine_building import (
     _work,
     build_engine,
     make_cache,
+    make_command,
+    make_commands,
     make_key,
     make_options,
     make_target,
@@ -33,6 +35,8 @@ from edged.errors import BuildCancelledError, DeviceError, EdgedError, InputErro
 
 RTX = Library(None, "tensorrt_rtx", "1.7.1", Differences(True, False, False, True, True, True, False, True), None, MessageLog())
 FULL = Library(None, "tensorrt", "10.3.0", Differences(True, True, True, True, False, False, True, True), None, MessageLog())
+ENGINES = Path(__file__).parents[2] / "engines"
+INT8 = {"file": "model.int8.onnx", "sha256": "5" * 64, "opset": 17, "calibration": "1 picture", "symmetric": True}
 ORIN = DeviceFacts("Orin", (8, 7), "12.6", 8 << 30, True)
 
 
@@ -73,6 +77,38 @@ def test_key_holds_the_network_of_its_precision() -> None:
     key = make_key(make_manifest(fp16=fp16), BuildOptions("fp16"), library=RTX, target=PORTABLE)
 
     assert (key.label, key.onnx_sha256, key.library, key.library_version) == ("tiny fp16", "5" * 64, "tensorrt_rtx", "1.7.1")
+
+
+def test_commands_build_that_key_and_name_what_is_unusual(tmp_path: Path) -> None:
+    """Whoever copies the line needs neither our configuration nor our directory."""
+    options = BuildOptions("int8", (4, 4, 4), workspace_bytes=256 << 20, dla_core=1)
+    key = make_key(make_manifest(int8=INT8), options, library=FULL, target=PORTABLE)
+    directory, state_dir = tmp_path / "my engine", tmp_path / "state"
+
+    usual = make_commands(key, directory, state_dir=state_dir, settings=TensorrtConfig())
+    other = make_commands(key, directory, state_dir=state_dir, settings=TensorrtConfig(cuda="pycuda", device=1))
+
+    place = f"'{directory}'"
+    wanted = "--precision int8 --batch 4/4/4 --workspace-mib 256 --dla-core 1"
+    assert usual == Commands(
+        build=f"edged engines build {place} {wanted} --state-dir {state_dir}",
+        verify=f"edged engines verify {place} --state-dir {state_dir}",
+    )
+    assert other == Commands(
+        build=f"edged engines build {place} {wanted} --cuda pycuda --device 1 --state-dir {state_dir}",
+        verify=f"edged engines verify {place} --cuda pycuda --device 1 --state-dir {state_dir}",
+    )
+
+
+def test_command_names_an_engine_only_where_that_finds_it(tmp_path: Path) -> None:
+    """A nearer one of the same name would be taken instead."""
+    shipped, own = ENGINES / "detector", tmp_path / "engines" / "detector"
+    assert make_command("build", shipped, state_dir=tmp_path) == f"edged engines build detector --state-dir {tmp_path}"
+
+    save_engine(own, make_manifest(), boxes=[[2, 2, 30, 30], [34, 2, 60, 30]], scores=[[0.9, 0], [0, 0.8]])
+
+    assert make_command("build", own, state_dir=tmp_path) == f"edged engines build detector --state-dir {tmp_path}"
+    assert make_command("build", shipped, state_dir=tmp_path) == f"edged engines build {shipped} --state-dir {tmp_path}"
 
 
 def test_key_of_an_unsigned_int8_network_is_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -12,21 +13,25 @@ import numpy as np
 import pytest
 from models_onnx import make_manifest, save_engine
 
-from edged import cli, engine_building, engine_commands, engine_verification
+from edged import cli, engine_building, engine_commands, engine_opening, engine_verification
 from edged.assembly import open_detector
 from edged.backends.tensorrt.builder import Built
+from edged.backends.tensorrt.cache import name_in
 from edged.backends.tensorrt.driver import DeviceFacts
 from edged.backends.tensorrt.layers import Layer, LayerTensor
 from edged.backends.tensorrt.library import Differences, Library, MessageLog
 from edged.backends.tensorrt.runner import LayerTime
 from edged.config import find_state_directory
+from edged.config.models import DetectorConfig
 from edged.engine_building import make_cache
 from edged.engine_commands import ProgressLine
+from edged.engine_opening import find_usable_engine
 from edged.errors import (
     BuildCancelledError,
     DeviceError,
     DeviceMemoryError,
     DeviceMissingError,
+    EngineMissingError,
     InferenceError,
     InputError,
     ModelError,
@@ -137,6 +142,11 @@ def record_path(site: Path) -> Path:
     return path
 
 
+def record_path_of(site: Path, name: str) -> Path:
+    (path,) = (path for path in (site / "tensorrt").glob("*.json") if name_in(path.stem) == name)
+    return path
+
+
 def save_pictures(site: Path) -> Path:
     """A folder of three pictures on which `tiny` sees all that it can."""
     folder = site / "pictures"
@@ -164,7 +174,8 @@ def test_build_writes_the_engine_and_says_so(site: Path, here: StandIns, capsys:
     assert said.out == (
         f"TensorRT-RTX 1.7.1 for any GPU, into {site}/tensorrt\n"
         "tiny fp32: built in 1.5 s, 0.0 MB; layers by what they write: 1 float16\n"
-        "not used yet: edged engines verify compares them with ONNX Runtime, on the device that will run them\n"
+        f"not used yet: edged engines verify --state-dir {site} compares them with ONNX Runtime, "
+        "on the device that will run them\n"
     )
     assert plan_path(site).read_bytes() == b"plan 1"
     assert here.built[0].batch == (1, 4, 8)
@@ -320,9 +331,55 @@ def test_build_of_all_with_a_configuration_takes_what_lies_beside_it(site: Path,
 
     assert cli.main(["engines", "build", "--all", "--config", str(etc / "edged.yaml")]) == 0
 
-    names = [stem.rsplit("-", 3)[0] for stem in make_cache(site).stems()]
+    names = [name_in(stem) for stem in make_cache(site).stems()]
     assert {"beside", "deeper", "tiny", "detector"} <= set(names)
     assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("is_found", [True, False], ids=["by its name", "by its directory only"])
+def test_commands_in_messages_work_wherever_they_are_pasted(
+    tmp_path: Path, here: StandIns, monkeypatch: pytest.MonkeyPatch, is_found: bool
+) -> None:
+    """From a start that is refused, command by command, to one that is not: in another directory, with another usual state."""
+    state = tmp_path / "my state"
+    directory = (state / "engines" if is_found else tmp_path) / "mine"
+    save_engine(directory, make_manifest(name="colours"), boxes=BOXES, scores=SCORES)
+    here.device = ORIN
+    monkeypatch.setattr(engine_opening, "import_library", here.import_library)
+    monkeypatch.setattr(engine_opening, "find_device", here.find_device)
+    monkeypatch.setattr(engine_commands, "draw_pictures", lambda: [np.full((32, 64, 3), 255, np.uint8)])
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "elsewhere"))
+    settings = DetectorConfig(backend="tensorrt", tensorrt={"max_batch": 5, "workspace_mib": 32, "library": "tensorrt_rtx"})
+
+    typed = []
+    for _ in range(2):
+        with pytest.raises(EngineMissingError) as caught:
+            find_usable_engine(directory, settings, state_dir=state)
+        command = str(caught.value).partition(": run ")[2].rpartition(" [")[0]
+        typed.append(shlex.split(command))
+        assert cli.main(typed[-1][1:]) == 0
+
+    find_usable_engine(directory, settings, state_dir=state)
+    engine = "mine" if is_found else str(directory)
+    assert [words[:4] for words in typed] == [["edged", "engines", "build", engine], ["edged", "engines", "verify", engine]]
+
+
+def test_command_of_an_engine_that_failed_builds_it_anew(site: Path, here: StandIns, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is whole, so it is not built again unless that is forced."""
+    run(site, "build", "tiny")
+    here.device, here.refusal["tiny"] = ORIN, InferenceError("NaN")
+    run(site, "verify", "tiny", "--pictures", str(save_pictures(site)))
+    monkeypatch.setattr(engine_opening, "import_library", here.import_library)
+    monkeypatch.setattr(engine_opening, "find_device", here.find_device)
+
+    with pytest.raises(EngineMissingError, match=r"are not those of the network: it failed: .*engine\.parity") as caught:
+        find_usable_engine(site / "engines" / "tiny", DetectorConfig(backend="tensorrt"), state_dir=site)
+
+    build = str(caught.value).partition(": run ")[2].partition(", then edged engines verify")[0]
+    assert cli.main(shlex.split(build)[1:]) == 0
+    assert plan_path(site).read_bytes() == b"plan 2"
 
 
 def test_build_in_a_precision_that_the_engine_lacks_is_refused(
@@ -342,8 +399,12 @@ def test_build_in_a_precision_that_the_engine_lacks_is_refused(
         pytest.param(["build", "tiny", "--dla-core", "0"], "fp16 and int8 only", id="DLA in float"),
         pytest.param(["bench"], "which engine?", id="bench of nothing"),
         pytest.param(["verify", "nope"], "no engine 'nope'", id="verify of no such engine"),
-        pytest.param(["verify"], "run edged engines build --all [engine.missing]", id="verify of nothing"),
-        pytest.param(["verify", "tiny"], "run edged engines build tiny [engine.missing]", id="verify of what is not built"),
+        pytest.param(["verify"], "run edged engines build --all --state-dir {site} [engine.missing]", id="verify of nothing"),
+        pytest.param(
+            ["verify", "tiny"],
+            "run edged engines build tiny --state-dir {site} [engine.missing]",
+            id="verify of what is not built",
+        ),
         pytest.param(["verify", "--pictures", "/nowhere"], "--pictures /nowhere: ", id="no pictures"),
     ],
 )
@@ -352,11 +413,14 @@ def test_what_cannot_be_done_is_refused_with_its_mend(
 ) -> None:
     """Before anything is built."""
     assert run(site, *arguments) == 78
-    assert said in capsys.readouterr().err
+    assert said.format(site=site) in capsys.readouterr().err
     assert here.built == []
 
 
-@pytest.mark.parametrize("arguments", [["--batch", "1/4"], ["--batch", "a/b/c"], ["--workspace-mib", "0"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--batch", "1/4"], ["--batch", "a/b/c"], ["--batch", "1/4/4096"], ["--workspace-mib", "0"], ["--device", "-1"]],
+)
 def test_build_arguments_that_are_no_numbers_are_refused(site: Path, here: StandIns, arguments: list[str]) -> None:
     """By the parser, as everywhere."""
     with pytest.raises(SystemExit, match="2"):
@@ -450,10 +514,52 @@ def test_list_shows_what_is_built_and_its_state(site: Path, here: StandIns, caps
     assert sum(row.endswith("damaged") for row in rows) == 1
 
 
+@pytest.mark.parametrize("damage", ["gone", "cut", "of all", "a directory"])
+def test_list_looks_at_what_was_built(site: Path, here: StandIns, capsys: pytest.CaptureFixture[str], damage: str) -> None:
+    """Whether it is there, ours alone, and as long as it was."""
+    run(site, "build", "tiny")
+    path = plan_path(site)
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:-1])
+    elif damage == "of all":
+        path.chmod(0o666)
+    else:
+        path.unlink()
+    if damage == "a directory":
+        path.mkdir()
+    capsys.readouterr()
+
+    assert run(site, "list") == 0
+
+    _, row = capsys.readouterr().out.splitlines()
+    assert row.split()[:3] == ["tiny", "fp32", "1/4/8"]
+    assert row.endswith("damaged")
+
+
+def test_directory_in_the_place_of_a_record_is_told_with_its_mend(
+    site: Path, here: StandIns, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By every command, and each goes on with the others."""
+    run(site, "build", "tiny")
+    foreign = site / "tensorrt" / "foreign.json"
+    foreign.mkdir()
+    capsys.readouterr()
+
+    statuses = [run(site, action) for action in ("list", "verify", "prune")]
+
+    said = capsys.readouterr()
+    assert statuses == [0, 78, 1]
+    assert "foreign" in said.out
+    assert f"edged: {foreign}: is no file: move it away, then run edged engines prune --state-dir {site}" in said.err
+    assert f"edged: {foreign}: cannot be removed: Is a directory: it is nothing that edged made: move it away" in said.err
+    assert "tiny fp32: engine, record and network are what was built" in said.out
+    assert plan_path(site).exists()
+
+
 def test_list_of_nothing_says_what_to_do(site: Path, here: StandIns, capsys: pytest.CaptureFixture[str]) -> None:
     """And makes nothing."""
     assert run(site, "list") == 0
-    assert capsys.readouterr().out == f"no engines in {site}/tensorrt: edged engines build --all builds them\n"
+    assert capsys.readouterr().out == f"no engines in {site}/tensorrt: edged engines build --all --state-dir {site} builds them\n"
     assert not (site / "tensorrt").exists()
 
 
@@ -509,10 +615,51 @@ def test_verify_after_an_upgrade_names_both_versions(site: Path, here: StandIns,
     here.library = replace(PORTABLE_LIBRARY, version="1.8.0")
 
     assert run(site, "verify") == 78
-    assert "tensorrt_rtx 1.7.1 for any GPU, here is tensorrt_rtx 1.8.0 for any GPU: run edged engines" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "tiny fp32: stale: run edged engines build tiny --precision fp32 --batch 1/4/8" in said
+    assert "(built with tensorrt_rtx 1.7.1 for any GPU, here is tensorrt_rtx 1.8.0 for any GPU) [engine.stale]" in said
     run(site, "build", "tiny")
     assert run(site, "verify") == 0
-    assert "an older one is stale; edged engines prune removes it" in capsys.readouterr().out
+    assert f"an older one is stale; edged engines prune --state-dir {site} removes it" in capsys.readouterr().out
+
+
+def test_verify_of_one_engine_passes_over_the_damage_of_another(
+    site: Path, here: StandIns, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Files are told apart by their names, before they are read."""
+    save_engine(site / "engines" / "tiny-find", make_manifest(name="tiny-find"), boxes=BOXES, scores=SCORES)
+    run(site, "build", "tiny", "tiny-find")
+    change_byte(record_path_of(site, "tiny-find"))
+    capsys.readouterr()
+
+    assert run(site, "verify", "tiny") == 0
+    assert capsys.readouterr().err == ""
+    assert run(site, "verify", "tiny-find") == 78
+    mend = f"run edged engines prune --state-dir {site}, which removes it, then build the engine anew [engine.digest]"
+    assert mend in capsys.readouterr().err
+
+
+def test_verify_takes_the_name_that_list_shows(
+    tmp_path: Path, site: Path, here: StandIns, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also of an engine whose directory has another, somewhere else."""
+    save_engine(tmp_path / "somewhere" / "mine", make_manifest(name="colours"), boxes=BOXES, scores=SCORES)
+    run(site, "build", str(tmp_path / "somewhere" / "mine"))
+
+    assert run(site, "verify", "colours") == 0
+    assert "colours fp32: engine, record and network are what was built" in capsys.readouterr().out
+
+
+def test_verify_of_an_engine_whose_manifest_has_another_name_says_so(
+    site: Path, here: StandIns, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where nothing else has changed."""
+    run(site, "build", "tiny")
+    engine = site / "engines" / "tiny"
+    (engine / "model.yaml").write_text(dump_manifest(load_manifest(engine).model_copy(update={"name": "mine"})))
+
+    assert run(site, "verify") == 78
+    assert "(built under the name tiny, which now is mine) [engine.stale]" in capsys.readouterr().err
 
 
 def test_verify_on_a_device_notes_that_the_engine_passed(site: Path, here: StandIns, capsys: pytest.CaptureFixture[str]) -> None:
@@ -603,7 +750,9 @@ def test_prune_removes_what_fits_no_longer(site: Path, here: StandIns, capsys: p
     said = capsys.readouterr().out.splitlines()
     assert status == 0
     assert len(said) == 2
-    assert all("built with tensorrt_rtx 1.7.1" in line for line in said)
+    assert all(
+        line.endswith("built with tensorrt_rtx 1.7.1 for any GPU, here is tensorrt_rtx 1.8.0 for any GPU") for line in said
+    )
     assert plan_path(site).read_bytes() == b"plan 2"
     run(site, "prune")
     assert capsys.readouterr().out == f"nothing to remove in {site}/tensorrt\n"
@@ -630,6 +779,16 @@ def test_prune_all_removes_every_engine(site: Path, here: StandIns) -> None:
 
     assert run(site, "prune", "--all") == 0
     assert os.listdir(site / "tensorrt") == ["lock"]
+
+
+def test_prune_all_goes_on_after_what_it_cannot_remove(site: Path, here: StandIns, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is named, with what to do."""
+    run(site, "build", "tiny")
+    (site / "tensorrt" / "bar.plan").mkdir()
+
+    assert run(site, "prune", "--all") == 1
+    assert sorted(os.listdir(site / "tensorrt")) == ["bar.plan", "lock"]
+    assert f"edged: {site}/tensorrt/bar.plan: cannot be removed: Is a directory" in capsys.readouterr().err
 
 
 def test_prune_of_nothing_makes_nothing(site: Path, here: StandIns) -> None:

@@ -195,12 +195,14 @@ def test_engine_is_fresh_while_nothing_that_it_was_built_from_changes(
     here = Device(tmp_path, manifest, monkeypatch)
     key = here.record.key
 
-    assert check_fresh(here.record, library=here.library, target=key.target) == manifest
-    assert check_fresh(here.record, library=None, target=None) == manifest
+    place = {"state_dir": tmp_path, "settings": SETTINGS}
+    assert check_fresh(here.record, library=here.library, target=key.target, **place) == manifest
+    assert check_fresh(here.record, library=None, target=None, **place) == manifest
     here.cuda.close()
     save_engine(tmp_path, make_manifest(), boxes=BOXES + 1, scores=SCORES)
-    with pytest.raises(EngineMissingError, match=r"tiny fp32: built from the network of sha256 .*engine\.stale"):
-        check_fresh(here.record, library=None, target=None)
+    said = rf"tiny fp32: stale: run edged engines build {tmp_path} .*\(built from the network of sha256 .*engine\.stale"
+    with pytest.raises(EngineMissingError, match=said):
+        check_fresh(here.record, library=None, target=None, **place)
 
 
 @pytest.mark.parametrize("preprocess", ["cpu", "gpu", "auto"])

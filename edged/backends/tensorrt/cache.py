@@ -14,12 +14,13 @@ import fcntl
 import hashlib
 import json
 import os
+import shlex
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from edged.backends.tensorrt.builder import BuildOptions
 from edged.errors import EngineMissingError, ModelError, StateError
@@ -30,6 +31,8 @@ _DIRECTORY_MODE, _FILE_MODE = 0o700, 0o600
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _RECORD, _PLAN, _PART, _TIMING = ".json", ".plan", ".part", "timing-"
 _LOCK = "lock"
+_ELSEWHERE = "name another state directory"
+_MAKE_WRITABLE = f"make room, make it writable, or {_ELSEWHERE}"
 _HEAD = b'{\n  "sha256": "'
 _SEAL = slice(len(_HEAD), len(_HEAD) + 64)
 
@@ -79,20 +82,29 @@ class EngineKey:
         return f"{self.name} {self.options.precision}"
 
     @property
-    def command(self) -> str:
-        """What builds it."""
-        options = self.options
-        command = f"edged engines build {self.name} --precision {options.precision} --batch {'/'.join(map(str, options.batch))}"
-        if options.workspace_bytes is not None:
-            command += f" --workspace-mib {options.workspace_bytes >> 20}"
-        return command if options.dla_core is None else f"{command} --dla-core {options.dla_core}"
-
-    @property
     def stem(self) -> str:
         """Its file name without suffix, one for each key."""
         canonical = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
         digest = hashlib.sha256(canonical.encode()).hexdigest()[:12]
         return f"{self.name}-{self.options.precision}-b{self.options.batch[2]}-{digest}"
+
+
+def name_in(stem: str) -> str:
+    """The engine's name in a stem."""
+    return stem.rsplit("-", 3)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """What to type about an engine, whatever the directory and the environment of whoever types it.
+
+    Attributes:
+        build: builds it.
+        verify: compares it with ONNX Runtime, on the device.
+    """
+
+    build: str
+    verify: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +113,7 @@ class ParityRecord:
 
     Attributes:
         target: where they were compared; elsewhere it says nothing.
-        figures: by name, 1 is the same; see `edged.parity.Parity`.
+        figures: by name, 1 is the same; see `edged.parity.Parity`. Empty where it failed instead of answering.
         pictures: so many.
         is_passed: all reached the limits that held then.
     """
@@ -139,12 +151,17 @@ class EngineRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Removed:
-    """One file that `EngineCache.prune` removed, and why."""
+class Removal:
+    """One file that had to go, and why.
+
+    Attributes:
+        failure: why it is still there, and what to do; None: it went.
+    """
 
     name: str
     reason: str
     n_bytes: int
+    failure: str | None = None
 
 
 class EngineCache:
@@ -173,14 +190,14 @@ class EngineCache:
             self.path.parent.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
             self.path.mkdir(mode=_DIRECTORY_MODE, exist_ok=True)
         except OSError as error:
-            raise StateError(
-                f"{self.path}: cannot be made: {error.strerror}; make its parent writable, or name another state directory"
-            ) from error
+            there = next(each for each in (self.path, *self.path.absolute().parents) if os.path.lexists(each))
+            mend = f"make {there} writable" if os.path.isdir(there) else f"{there} is no directory: move it away"
+            raise StateError(f"{self.path}: cannot be made: {error.strerror}: {mend}, or {_ELSEWHERE}") from error
         with self._open_directory() as directory:
             try:
                 file = os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _FILE_MODE, dir_fd=directory)
             except OSError as error:
-                raise StateError(f"{self.path / _LOCK}: cannot be written: {error.strerror}") from error
+                raise StateError(f"{self.path / _LOCK}: cannot be written: {error.strerror}: {_MAKE_WRITABLE}") from error
         try:
             while not _is_taken(file):
                 wait()
@@ -192,8 +209,11 @@ class EngineCache:
         finally:
             os.close(file)
 
-    def find(self, wanted: EngineKey) -> EngineRecord:
+    def find(self, wanted: EngineKey, commands: Commands) -> EngineRecord:
         """The engine of a key.
+
+        Args:
+            commands: about it, for messages.
 
         Raises:
             EngineMissingError: there is none, or only one of another network, library, device or of other options.
@@ -201,12 +221,12 @@ class EngineCache:
         """
         stems = self.stems()
         if wanted.stem in stems:
-            return self.load(wanted.stem)
-        label, command = wanted.label, wanted.command
+            return self.load(wanted.stem, mend=f"run {commands.build}")
+        label = wanted.label
         stale = [record.key for record in self._readable(stems) if record.key.label == label]
         if stale:
-            raise EngineMissingError(f"{label}: {describe_difference(stale[-1], wanted)}: run {command} [engine.stale]")
-        raise EngineMissingError(f"{label}: no engine in {self.path}: run {command} [engine.missing]")
+            raise EngineMissingError(describe_stale(stale[-1], wanted, commands))
+        raise EngineMissingError(f"{label}: no engine in {self.path}: run {commands.build} [engine.missing]")
 
     def stems(self) -> list[str]:
         """What `load` can load, oldest first; empty where there is no directory.
@@ -224,51 +244,74 @@ class EngineCache:
                         ages[name] = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mtime_ns
         return [name.removesuffix(_RECORD) for name in sorted(ages, key=lambda name: (ages[name], name))]
 
-    def load(self, stem: str) -> EngineRecord:
+    def load(self, stem: str, *, mend: str | None = None) -> EngineRecord:
         """The record of an engine; the plan is not looked at.
 
+        Args:
+            mend: what to do where it is damaged; by default what removes it.
+
         Raises:
+            EngineMissingError: another edged wrote it, in another form.
             ModelError: it was changed since it was written, or others could have changed it.
         """
-        path = self.path / (stem + _RECORD)
+        path, mend = self.path / (stem + _RECORD), mend or self._mend
         with self._open_directory() as directory:
-            content = _read(directory, path)
+            content = _read(directory, path, mend)
         expected, found = content[_SEAL].decode(errors="replace"), _seal(content)
         if expected != found:
-            raise ModelError(_changed(path, expected, found, "the record", "edged engines build for it"))
-        record = _decode(content, path)
+            raise ModelError(_changed(path, expected, found, "the record", mend))
+        record = _decode(content, path, mend)
         if record.key.stem != stem:
             raise ModelError(f"{path}: it is the record of {record.key.stem}: rename it back, or remove it [engine.digest]")
         return record
 
-    def read(self, record: EngineRecord) -> bytes:
+    def check(self, record: EngineRecord) -> None:
+        """See that the plan of an engine is there, ours alone, and as long as it was: all but its bytes, which take time.
+
+        Raises:
+            ModelError: it is not.
+        """
+        path = self.path / record.plan_name
+        with self._open_directory() as directory, _open(directory, path, self._mend) as stream:
+            n_bytes = os.fstat(stream.fileno()).st_size
+        if n_bytes != record.plan_bytes:
+            raise ModelError(
+                f"{path}: expected {record.plan_bytes} bytes, found {n_bytes}: the engine was changed since it was built: "
+                f"{self._mend} [engine.digest]"
+            )
+
+    def read(self, record: EngineRecord, *, mend: str | None = None) -> bytes:
         """The plan of an engine, byte for byte what was built.
+
+        Args:
+            mend: what to do where it is damaged; by default what removes it.
 
         Raises:
             ModelError: it was changed or removed since, or others could have changed it.
         """
-        path = self.path / record.plan_name
+        path, mend = self.path / record.plan_name, mend or self._mend
         with self._open_directory() as directory:
-            plan = _read(directory, path)
+            plan = _read(directory, path, mend)
         found = hashlib.sha256(plan).hexdigest()
         if found != record.plan_sha256:
-            raise ModelError(_changed(path, record.plan_sha256, found, "the engine", record.key.command))
+            raise ModelError(_changed(path, record.plan_sha256, found, "the engine", mend))
         return plan
 
-    def load_plan(self, wanted: EngineKey) -> tuple[EngineRecord, bytes]:
+    def load_plan(self, wanted: EngineKey, commands: Commands) -> tuple[EngineRecord, bytes]:
         """The engine of a key and its plan, `find` and `read`; one that is replaced in between is no error.
 
         Raises:
             EngineMissingError, ModelError: as they do.
         """
-        record = self.find(wanted)
+        mend = f"run {commands.build}"
+        record = self.find(wanted, commands)
         try:
-            return record, self.read(record)
+            return record, self.read(record, mend=mend)
         except ModelError:
-            newer = self.find(wanted)
+            newer = self.find(wanted, commands)
             if newer.plan_name == record.plan_name:
                 raise
-            return newer, self.read(newer)
+            return newer, self.read(newer, mend=mend)
 
     def write(
         self,
@@ -304,7 +347,8 @@ class EngineCache:
             self._put(place, key.stem + _RECORD, _encode(record))
             for name in os.listdir(place):
                 if name.startswith(key.stem + ".") and name not in (record.plan_name, key.stem + _RECORD):
-                    os.unlink(name, dir_fd=place)
+                    with suppress(OSError):  # `prune` tells of it
+                        os.unlink(name, dir_fd=place)
         return record
 
     def record_parity(self, record: EngineRecord, parity: ParityRecord) -> EngineRecord:
@@ -333,7 +377,7 @@ class EngineCache:
         if not path.exists():
             return None
         with self._open_directory() as directory:
-            return _read(directory, path)
+            return _read(directory, path, "build again")
 
     def write_timing_cache(self, library: str, version: str, target: Target, content: bytes) -> None:
         """Keep what a build measured. Hold the lock.
@@ -345,8 +389,8 @@ class EngineCache:
         with self._open_directory() as place:
             self._put(place, _timing_name(library, version, target), content)
 
-    def prune(self, is_stale: Callable[[EngineRecord], str | None]) -> list[Removed]:
-        """Remove damaged engines, parts of unfinished ones and those that are stale. Hold the lock.
+    def prune(self, is_stale: Callable[[EngineRecord], str | None]) -> list[Removal]:
+        """Remove damaged engines, parts of unfinished ones and those that are stale, or say what keeps them. Hold the lock.
 
         Args:
             is_stale: why an engine goes, or None if it stays.
@@ -373,12 +417,18 @@ class EngineCache:
                     reasons.setdefault(name, "no whole record names it")
             return [self._remove(place, name, reasons[name]) for name in sorted(reasons)]
 
-    def clear(self) -> list[Removed]:
-        """Remove every engine and all that was measured for building. Hold the lock."""
+    def clear(self) -> list[Removal]:
+        """Remove every engine and all that was measured for building, or say what keeps it. Hold the lock."""
         assert self._is_locked
         with self._open_directory() as place:
             names = [name for name in os.listdir(place) if name.endswith((_RECORD, _PLAN, _PART)) or name.startswith(_TIMING)]
             return [self._remove(place, name, "all") for name in sorted(names)]
+
+    @property
+    def _mend(self) -> str:
+        """Of a file that does not say how it was built."""
+        state_dir = shlex.quote(str(self.path.parent.absolute()))
+        return f"run edged engines prune --state-dir {state_dir}, which removes it, then build the engine anew"
 
     def _readable(self, stems: list[str]) -> Iterator[EngineRecord]:
         """The records that are whole: a damaged one is no reason to look no further for what it is not."""
@@ -391,7 +441,10 @@ class EngineCache:
         try:
             directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError as error:
-            raise ModelError(f"{self.path}: cannot be opened: {error.strerror} [engine.unreadable]") from error
+            raise ModelError(
+                f"{self.path}: cannot be opened: {error.strerror}: expected a directory of user {os.geteuid()}, no link to one: "
+                f"run as the user who builds engines there, move away what is no directory, or {_ELSEWHERE} [engine.unreadable]"
+            ) from error
         try:
             _refuse_foreign(self.path, os.fstat(directory), _DIRECTORY_MODE)
             yield directory
@@ -414,20 +467,23 @@ class EngineCache:
         except OSError as error:
             with suppress(OSError):
                 os.unlink(part, dir_fd=directory)
-            raise StateError(f"{self.path / name}: could not be written: {error.strerror}") from error
+            raise StateError(f"{self.path / name}: could not be written: {error.strerror}: {_MAKE_WRITABLE}") from error
 
-    def _remove(self, directory: int, name: str, reason: str) -> Removed:
-        n_bytes = os.stat(name, dir_fd=directory, follow_symlinks=False).st_size
+    def _remove(self, directory: int, name: str, reason: str) -> Removal:
         try:
+            n_bytes = os.stat(name, dir_fd=directory, follow_symlinks=False).st_size
             os.unlink(name, dir_fd=directory)
         except OSError as error:
-            raise StateError(f"{self.path / name}: could not be removed: {error.strerror}") from error
-        return Removed(name, reason, n_bytes)
+            failure = f"{self.path / name}: cannot be removed: {error.strerror}: it is nothing that edged made: move it away"
+            return Removal(name, reason, 0, failure)
+        return Removal(name, reason, n_bytes)
 
 
 def describe_difference(built: EngineKey, wanted: EngineKey) -> str:
-    """In what an engine is not the wanted one, both sides of it; the name and the precision are the same."""
+    """In what an engine is not the wanted one, both sides of it; the precision is the same. Empty where it is that one."""
     parts = []
+    if built.name != wanted.name:
+        parts.append(f"built under the name {built.name}, which now is {wanted.name}")
     if built.onnx_sha256 != wanted.onnx_sha256:
         parts.append(f"built from the network of sha256 {built.onnx_sha256[:12]}…, which now is {wanted.onnx_sha256[:12]}…")
     if _surroundings(built) != _surroundings(wanted):
@@ -437,25 +493,31 @@ def describe_difference(built: EngineKey, wanted: EngineKey) -> str:
     return "; ".join(parts)
 
 
-def check_verified(record: EngineRecord, target: Target) -> None:
+def describe_stale(built: EngineKey, wanted: EngineKey, commands: Commands) -> str:
+    """The message about an engine that is not the wanted one. The command comes first: what is too long is cut behind it."""
+    return f"{wanted.label}: stale: run {commands.build} ({describe_difference(built, wanted)}) [engine.stale]"
+
+
+def check_verified(record: EngineRecord, target: Target, commands: Commands) -> None:
     """Refuse an engine that was not compared with ONNX Runtime on this device, or that failed.
+
+    Args:
+        commands: about it.
 
     Raises:
         EngineMissingError: naming what was found and the command to run.
     """
     label, parity = record.key.label, record.parity
-    if parity is not None and parity.target == target:
-        if parity.is_passed:
-            return
+    if parity is None or parity.target != target:
+        where = "" if parity is None else f" on {target}, only on {parity.target}"
+        raise EngineMissingError(f"{label}: not compared with ONNX Runtime{where}: run {commands.verify} [engine.unverified]")
+    if not parity.is_passed:
         figures = ", ".join(f"{name} {value:.4f}" for name, value in parity.figures.items())
+        found = f"{figures} on {parity.pictures} pictures" if figures else "it failed"
         raise EngineMissingError(
-            f"{label}: its answers are not those of the network: {figures} on {parity.pictures} pictures: use another precision, "
-            f"or build it anew [engine.parity]"
+            f"{label}: its answers are not those of the network: {found}: use another precision, or build it anew: run "
+            f"{commands.build} --force, then {commands.verify} [engine.parity]"
         )
-    where = "" if parity is None else f" on {target}, only on {parity.target}"
-    raise EngineMissingError(
-        f"{label}: not compared with ONNX Runtime{where}: run edged engines verify {record.key.name} [engine.unverified]"
-    )
 
 
 def _surroundings(key: EngineKey) -> str:
@@ -477,19 +539,32 @@ def _is_taken(file: int) -> bool:
     return True
 
 
-def _read(directory: int, path: Path) -> bytes:
+def _read(directory: int, path: Path, mend: str) -> bytes:
     """A file of the directory, if nobody else can have written it."""
+    with _open(directory, path, mend) as stream:
+        return stream.read()
+
+
+def _open(directory: int, path: Path, mend: str) -> BinaryIO:
+    """The same, to be read.
+
+    Args:
+        mend: what to do where it cannot.
+    """
     try:
         # NONBLOCK: to open a pipe that somebody put there would wait for ever.
         file = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
     except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror}: build the engine anew [engine.unreadable]") from error
-    with open(file, "rb") as stream:
+        raise ModelError(f"{path}: cannot be read: {error.strerror}: {mend} [engine.unreadable]") from error
+    try:
         status = os.fstat(file)
         if not stat.S_ISREG(status.st_mode):
-            raise ModelError(f"{path}: is no file: remove it and build the engine anew [engine.unreadable]")
+            raise ModelError(f"{path}: is no file: move it away, then {mend} [engine.unreadable]")
         _refuse_foreign(path, status, _FILE_MODE)
-        return stream.read()
+    except ModelError:
+        os.close(file)
+        raise
+    return open(file, "rb")
 
 
 def _refuse_foreign(path: Path, status: os.stat_result, expected: int) -> None:
@@ -506,10 +581,8 @@ def _refuse_foreign(path: Path, status: os.stat_result, expected: int) -> None:
         )
 
 
-def _changed(path: Path, expected: str, found: str, what: str, command: str) -> str:
-    return (
-        f"{path}: expected sha256 {expected}, found {found}: {what} was changed since it was built: run {command} [engine.digest]"
-    )
+def _changed(path: Path, expected: str, found: str, what: str, mend: str) -> str:
+    return f"{path}: expected sha256 {expected}, found {found}: {what} was changed since it was built: {mend} [engine.digest]"
 
 
 def _timing_name(library: str, version: str, target: Target) -> str:
@@ -529,11 +602,11 @@ def _encode(record: EngineRecord) -> bytes:
     return content[: _SEAL.start] + _seal(content).encode() + content[_SEAL.stop :]
 
 
-def _decode(content: bytes, path: Path) -> EngineRecord:
+def _decode(content: bytes, path: Path, mend: str) -> EngineRecord:
     fields: dict[str, Any] = json.loads(content)
     if fields.pop("form") != _FORM:
         edged_version = fields.get("edged_version")
-        raise EngineMissingError(f"{path}: written by another edged ({edged_version}): build the engine anew [engine.stale]")
+        raise EngineMissingError(f"{path}: written by another edged ({edged_version}): {mend} [engine.stale]")
     del fields["sha256"]
     key, options, parity = fields["key"], fields["key"]["options"], fields["parity"]
     options["batch"] = tuple(options["batch"])

@@ -16,6 +16,7 @@ from edged.backends.tensorrt import cache as cache_module
 from edged.backends.tensorrt.builder import BuildOptions
 from edged.backends.tensorrt.cache import (
     PORTABLE,
+    Commands,
     EngineCache,
     EngineKey,
     EngineRecord,
@@ -23,12 +24,14 @@ from edged.backends.tensorrt.cache import (
     Target,
     check_verified,
     describe_difference,
+    name_in,
 )
 from edged.errors import BuildCancelledError, EngineMissingError, ModelError, StateError
 
 ORIN = Target("Orin", "8.7", "12.6")
 KEY = EngineKey("detector", "1" * 64, "tensorrt", "10.3.0", ORIN, BuildOptions("fp16", workspace_bytes=1 << 30))
 PLAN = bytes(range(256)) * 8
+COMMANDS = Commands("edged engines build detector --state-dir /s", "edged engines verify detector --state-dir /s")
 TWO_DIGESTS = r"expected sha256 \S{1,64}, found [0-9a-f]{64}"
 
 
@@ -61,7 +64,7 @@ def test_engine_written_is_found_and_read_by_its_key(cache: EngineCache) -> None
     """Another process finds what one wrote, whole."""
     written = write(cache)
 
-    record, plan = EngineCache(cache.path).load_plan(KEY)
+    record, plan = EngineCache(cache.path).load_plan(KEY, COMMANDS)
 
     assert (record, plan) == (written, PLAN)
     assert (record.plan_bytes, record.types, record.fell_back, record.parity) == (2048, {"float16": 3}, ("a",), None)
@@ -72,7 +75,7 @@ def test_engine_written_is_found_and_read_by_its_key(cache: EngineCache) -> None
 def test_engine_never_built_is_missing_with_the_command(cache: EngineCache) -> None:
     """The first start on a device says what to do; nothing is made by looking."""
     with pytest.raises(EngineMissingError, match=r"detector fp16: no engine in .*run edged engines build detector .*missing"):
-        cache.find(KEY)
+        cache.find(KEY, COMMANDS)
     assert cache.stems() == []
     assert not cache.path.exists()
 
@@ -103,9 +106,10 @@ def test_engine_of_another_key_is_stale_and_both_are_named(cache: EngineCache, w
     write(cache)
 
     with pytest.raises(EngineMissingError, match=re.escape(difference)) as caught:
-        cache.find(wanted)
+        cache.find(wanted, COMMANDS)
 
-    assert str(caught.value).endswith(f"run {wanted.command} [engine.stale]")
+    assert str(caught.value).startswith(f"{wanted.label}: stale: run {COMMANDS.build} (built ")
+    assert str(caught.value).endswith(") [engine.stale]")
 
 
 def test_engine_in_another_precision_is_not_stale_but_missing(cache: EngineCache) -> None:
@@ -113,7 +117,7 @@ def test_engine_in_another_precision_is_not_stale_but_missing(cache: EngineCache
     write(cache)
 
     with pytest.raises(EngineMissingError, match=r"engine\.missing"):
-        cache.find(replace(KEY, options=replace(KEY.options, precision="int8")))
+        cache.find(replace(KEY, options=replace(KEY.options, precision="int8")), COMMANDS)
 
 
 def test_same_key_has_no_difference() -> None:
@@ -121,13 +125,14 @@ def test_same_key_has_no_difference() -> None:
     assert describe_difference(KEY, KEY) == ""
 
 
-def test_command_of_a_key_builds_that_key() -> None:
-    """Options that are not the defaults are on the line that people copy."""
-    options = BuildOptions("int8", (4, 4, 4), workspace_bytes=256 << 20, dla_core=1)
+def test_another_name_is_a_difference() -> None:
+    """Where nothing else differs, something is said all the same."""
+    assert describe_difference(KEY, replace(KEY, name="mine")) == "built under the name detector, which now is mine"
 
-    command = replace(KEY, options=options).command
 
-    assert command == "edged engines build detector --precision int8 --batch 4/4/4 --workspace-mib 256 --dla-core 1"
+def test_name_in_a_stem_is_that_of_its_key() -> None:
+    """Names may have dashes."""
+    assert name_in(replace(KEY, name="face-detector-2").stem) == "face-detector-2"
 
 
 def test_any_changed_byte_of_a_record_is_refused_with_both_digests(cache: EngineCache) -> None:
@@ -139,7 +144,7 @@ def test_any_changed_byte_of_a_record_is_refused_with_both_digests(cache: Engine
     for position in range(len(content)):
         path.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
         with pytest.raises(ModelError, match=rf"{path.name}: {TWO_DIGESTS}.*engine\.digest"):
-            cache.find(KEY)
+            cache.find(KEY, COMMANDS)
 
 
 @pytest.mark.parametrize("position", [0, 1, 1000, len(PLAN) - 1])
@@ -150,7 +155,7 @@ def test_any_changed_byte_of_a_plan_is_refused_with_both_digests(cache: EngineCa
     path.write_bytes(PLAN[:position] + bytes([PLAN[position] ^ 128]) + PLAN[position + 1 :])
 
     with pytest.raises(ModelError, match=rf"{record.plan_name}: expected sha256 {record.plan_sha256}, found [0-9a-f]{{64}}"):
-        cache.load_plan(KEY)
+        cache.load_plan(KEY, COMMANDS)
 
 
 @pytest.mark.parametrize("content", [pytest.param(PLAN[:-1], id="cut"), pytest.param(b"", id="empty")])
@@ -169,7 +174,7 @@ def test_plan_that_is_gone_is_refused(cache: EngineCache) -> None:
     (cache.path / record.plan_name).unlink()
 
     with pytest.raises(ModelError, match=r"cannot be read: No such file.*engine\.unreadable"):
-        cache.load_plan(KEY)
+        cache.load_plan(KEY, COMMANDS)
 
 
 def test_record_under_another_name_is_refused(cache: EngineCache) -> None:
@@ -179,7 +184,7 @@ def test_record_under_another_name_is_refused(cache: EngineCache) -> None:
     record_path(cache, record).rename(cache.path / f"{other.stem}.json")
 
     with pytest.raises(ModelError, match=rf"it is the record of {KEY.stem}"):
-        cache.find(other)
+        cache.find(other, COMMANDS)
 
 
 def test_record_of_another_edged_is_stale(cache: EngineCache, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,7 +193,7 @@ def test_record_of_another_edged_is_stale(cache: EngineCache, monkeypatch: pytes
     monkeypatch.setattr(cache_module, "_FORM", 3)
 
     with pytest.raises(EngineMissingError, match=r"written by another edged \(9\).*engine\.stale"):
-        cache.find(KEY)
+        cache.find(KEY, COMMANDS)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +212,7 @@ def test_engine_that_others_could_write_is_refused(cache: EngineCache, which: st
     paths[which].chmod(mode)
 
     with pytest.raises(ModelError, match=rf"{paths[which]}: {said}.*engine\.mode"):
-        cache.load_plan(KEY)
+        cache.load_plan(KEY, COMMANDS)
 
 
 def test_engine_that_others_can_read_is_used(cache: EngineCache) -> None:
@@ -215,7 +220,7 @@ def test_engine_that_others_can_read_is_used(cache: EngineCache) -> None:
     write(cache)
     cache.path.chmod(0o755)
 
-    assert cache.load_plan(KEY)[1] == PLAN
+    assert cache.load_plan(KEY, COMMANDS)[1] == PLAN
 
 
 def test_engine_of_another_user_is_refused(cache: EngineCache, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,7 +230,7 @@ def test_engine_of_another_user_is_refused(cache: EngineCache, monkeypatch: pyte
     monkeypatch.setattr(os, "geteuid", lambda: us + 1)
 
     with pytest.raises(ModelError, match=rf"owned by user {us}, expected {us + 1}.*engine\.owner"):
-        cache.find(KEY)
+        cache.find(KEY, COMMANDS)
 
 
 @pytest.mark.parametrize("which", ["directory", "plan", "record"])
@@ -237,7 +242,71 @@ def test_link_in_the_place_of_an_engine_is_refused(cache: EngineCache, tmp_path:
     paths[which].symlink_to(tmp_path / "elsewhere")
 
     with pytest.raises(ModelError, match=rf"{paths[which]}: cannot be .*engine\.unreadable"):
-        cache.load_plan(KEY)
+        cache.load_plan(KEY, COMMANDS)
+
+
+def test_cache_that_is_a_link_is_refused_with_its_mend(cache: EngineCache, tmp_path: Path) -> None:
+    """Or that is a file, or another user's."""
+    write(cache)
+    cache.path.rename(tmp_path / "elsewhere")
+    cache.path.symlink_to(tmp_path / "elsewhere")
+
+    said = rf"{cache.path}: cannot be opened: Not a directory: expected a directory of user {os.geteuid()}, .* move away"
+    with pytest.raises(ModelError, match=said):
+        cache.stems()
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+def test_damaged_engine_is_mended_by_the_command_in_the_message(cache: EngineCache, is_named: bool) -> None:
+    """Whoever asks for one says what builds it; of others nobody knows how they were built."""
+    record = write(cache)
+    record_path(cache, record).write_bytes(b"{}")
+    prune = f"run edged engines prune --state-dir {cache.path.parent}, which removes it, then build the engine anew"
+    mend = f"run {COMMANDS.build}" if is_named else prune
+
+    with pytest.raises(ModelError) as caught:
+        cache.find(KEY, COMMANDS) if is_named else cache.load(KEY.stem)
+
+    assert str(caught.value).endswith(f": {mend} [engine.digest]")
+
+
+def test_check_of_a_plan_looks_at_all_but_its_bytes(cache: EngineCache) -> None:
+    """It is there, ours alone and as long as it was; `read` says whether it is the same."""
+    record = write(cache)
+    path = cache.path / record.plan_name
+    path.write_bytes(bytes(len(PLAN)))
+    cache.check(record)
+
+    path.write_bytes(PLAN[1:])
+    with pytest.raises(ModelError, match=r"expected 2048 bytes, found 2047.*engine\.digest"):
+        cache.check(record)
+    path.chmod(0o666)
+    with pytest.raises(ModelError, match=r"engine\.mode"):
+        cache.check(record)
+    path.unlink()
+    with pytest.raises(ModelError, match=r"cannot be read: No such file"):
+        cache.check(record)
+
+
+def test_directory_in_the_place_of_a_record_is_no_reason_to_look_no_further(cache: EngineCache) -> None:
+    """It is refused as a damaged record is."""
+    write(cache)
+    (cache.path / "foreign.json").mkdir()
+
+    with pytest.raises(ModelError, match=r"foreign\.json: is no file: move it away"):
+        cache.load("foreign")
+    with pytest.raises(EngineMissingError, match=r"engine\.stale"):
+        cache.find(replace(KEY, onnx_sha256="2" * 64), COMMANDS)
+
+
+def test_engine_is_written_beside_what_cannot_be_removed(cache: EngineCache) -> None:
+    """A directory with the name of an older plan."""
+    write(cache)
+    (cache.path / f"{KEY.stem}.0123.plan").mkdir()
+
+    newer = write(cache, plan=b"newer")
+
+    assert cache.load_plan(KEY, COMMANDS) == (newer, b"newer")
 
 
 def test_pipe_in_the_place_of_a_plan_is_refused_at_once(cache: EngineCache) -> None:
@@ -248,7 +317,7 @@ def test_pipe_in_the_place_of_a_plan_is_refused_at_once(cache: EngineCache) -> N
     os.mkfifo(path, 0o600)
 
     with pytest.raises(ModelError, match="is no file"):
-        cache.load_plan(KEY)
+        cache.load_plan(KEY, COMMANDS)
 
 
 def test_engine_built_anew_takes_the_place_of_the_old_one(cache: EngineCache) -> None:
@@ -257,7 +326,7 @@ def test_engine_built_anew_takes_the_place_of_the_old_one(cache: EngineCache) ->
 
     newer = write(cache, plan=b"newer")
 
-    assert cache.load_plan(KEY) == (newer, b"newer")
+    assert cache.load_plan(KEY, COMMANDS) == (newer, b"newer")
     assert names(cache) == {f"{KEY.stem}.json", newer.plan_name}
 
 
@@ -266,9 +335,9 @@ def test_engine_built_anew_while_it_is_loaded_is_loaded_new(cache: EngineCache, 
     old = write(cache)
     newer = write(cache, plan=b"newer")
     answers = iter([old, newer])
-    monkeypatch.setattr(cache, "find", lambda wanted: next(answers))
+    monkeypatch.setattr(cache, "find", lambda *arguments: next(answers))
 
-    assert cache.load_plan(KEY) == (newer, b"newer")
+    assert cache.load_plan(KEY, COMMANDS) == (newer, b"newer")
 
 
 @pytest.mark.parametrize("n_done", [0, 1], ids=["before the plan has its name", "before the record has its name"])
@@ -293,7 +362,7 @@ def test_writer_killed_between_its_renames_leaves_the_old_engine(
         write(cache, plan=b"newer")
     monkeypatch.undo()
 
-    assert cache.load_plan(KEY) == (old, PLAN)
+    assert cache.load_plan(KEY, COMMANDS) == (old, PLAN)
     with cache.lock(never):
         removed = cache.prune(lambda record: None)
     assert {each.reason for each in removed} == {"no whole record names it"}
@@ -309,11 +378,13 @@ def test_full_disk_leaves_the_old_engine_and_no_part(cache: EngineCache, monkeyp
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StateError, match=r"plan: could not be written: No space left"):
+    with pytest.raises(
+        StateError, match=r"plan: could not be written: No space left on device: make room, .* name another state directory"
+    ):
         write(cache, plan=b"newer")
 
     assert names(cache) == before
-    assert cache.load_plan(KEY) == (old, PLAN)
+    assert cache.load_plan(KEY, COMMANDS) == (old, PLAN)
 
 
 def test_second_writer_waits_for_the_first(cache: EngineCache) -> None:
@@ -365,16 +436,31 @@ def test_writers_at_once_do_not_spoil_each_other(cache: EngineCache) -> None:
     for thread in threads:
         thread.join()
 
-    record, plan = cache.load_plan(KEY)
+    record, plan = cache.load_plan(KEY, COMMANDS)
     assert plan in plans
     assert names(cache) == {f"{KEY.stem}.json", record.plan_name}
 
 
-def test_cache_that_cannot_be_made_says_where(tmp_path: Path) -> None:
-    """A file is in its way."""
+@pytest.mark.parametrize("path", ["state/tensorrt", "state/deeper/tensorrt"])
+def test_cache_that_cannot_be_made_says_what_is_in_its_way(tmp_path: Path, path: str) -> None:
+    """A file, where the state directory should be or above it."""
     (tmp_path / "state").write_text("")
 
-    with pytest.raises(StateError, match=r"state/tensorrt: cannot be made"), EngineCache(tmp_path / "state/tensorrt").lock(never):
+    said = rf"{path}: cannot be made: .*: {tmp_path}/state is no directory: move it away, or name another state directory"
+    with pytest.raises(StateError, match=said), EngineCache(tmp_path / path).lock(never):
+        pass
+
+
+def test_cache_that_may_not_be_made_says_where(cache: EngineCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the directory that is there already."""
+
+    def refuse(*arguments: object, **more: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    there = cache.path.parents[1]
+
+    with pytest.raises(StateError, match=rf"cannot be made: Permission denied: make {there} writable, or"), cache.lock(never):
         pass
 
 
@@ -399,7 +485,14 @@ PASSED = ParityRecord(ORIN, {"ap50": 0.9991, "mean_iou": 0.98}, pictures=24, is_
             r"on Orin \(8\.7\), driver 12\.6, only on Orin \(8\.7\), driver 13\.2.*unverified",
             id="on another device",
         ),
-        pytest.param(replace(PASSED, is_passed=False), r"ap50 0\.9991, mean_iou 0\.9800 on 24 pictures.*parity", id="failed"),
+        pytest.param(
+            replace(PASSED, is_passed=False),
+            r"ap50 0\.9991, mean_iou 0\.9800 on 24 pictures.* build detector --state-dir /s --force, then .*parity",
+            id="failed",
+        ),
+        pytest.param(
+            replace(PASSED, is_passed=False, figures={}, pictures=0), r"of the network: it failed: .*parity", id="no answers"
+        ),
     ],
 )
 def test_engine_without_passed_parity_on_this_device_is_refused(
@@ -409,7 +502,7 @@ def test_engine_without_passed_parity_on_this_device_is_refused(
     record = replace(write(cache), parity=parity)
 
     with pytest.raises(EngineMissingError, match=said):
-        check_verified(record, ORIN)
+        check_verified(record, ORIN, COMMANDS)
 
 
 def test_parity_noted_is_found_with_the_engine(cache: EngineCache) -> None:
@@ -418,11 +511,11 @@ def test_parity_noted_is_found_with_the_engine(cache: EngineCache) -> None:
     with cache.lock(never):
         noted = cache.record_parity(record, PASSED)
 
-    found, plan = cache.load_plan(KEY)
+    found, plan = cache.load_plan(KEY, COMMANDS)
 
     assert (found, plan) == (noted, PLAN)
     assert found.parity == PASSED
-    check_verified(found, ORIN)
+    check_verified(found, ORIN, COMMANDS)
 
 
 def test_parity_of_an_engine_that_was_built_anew_is_not_noted(cache: EngineCache) -> None:
@@ -433,7 +526,7 @@ def test_parity_of_an_engine_that_was_built_anew_is_not_noted(cache: EngineCache
     with cache.lock(never), pytest.raises(EngineMissingError, match="compare it again"):
         cache.record_parity(old, PASSED)
 
-    assert cache.find(KEY).parity is None
+    assert cache.find(KEY, COMMANDS).parity is None
 
 
 def test_prune_removes_what_is_stale_damaged_or_of_nothing(cache: EngineCache) -> None:
@@ -457,6 +550,38 @@ def test_prune_removes_what_is_stale_damaged_or_of_nothing(cache: EngineCache) -
         "old.0123456789ab.plan": "no whole record names it",
     }
     assert names(cache) == {f"{KEY.stem}.json", right.plan_name, "notes.txt"}
+
+
+def test_prune_goes_on_after_what_it_cannot_remove(cache: EngineCache) -> None:
+    """It says what keeps it and what to do; all else goes."""
+    (damaged := record_path(cache, write(cache))).write_bytes(b"{}")
+    (cache.path / "a.json").mkdir()
+    (cache.path / "b.plan").mkdir()
+
+    with cache.lock(never):
+        removals = cache.prune(lambda record: None)
+
+    failures = {each.name: each.failure for each in removals if each.failure}
+    assert failures.keys() == {"a.json", "b.plan"} == names(cache)
+    assert failures["b.plan"].startswith(f"{cache.path}/b.plan: cannot be removed: Is a directory: ")
+    assert damaged.name in {each.name for each in removals}
+
+
+def test_command_in_a_stale_message_is_not_cut(cache: EngineCache) -> None:
+    """A camera's state holds 300 characters of it."""
+    write(cache)
+    build = (
+        "edged engines build /var/lib/edged/engines/our-own-detector --precision fp16 --batch 1/32/64 --workspace-mib 1024 "
+        "--library tensorrt_rtx --cuda cuda-bindings --state-dir /var/lib/edged"
+    )
+    upgraded = replace(ORIN, gpu="NVIDIA GeForce RTX 4090", driver="13.2")
+    wanted = replace(KEY, onnx_sha256="2" * 64, library_version="10.16.2", target=upgraded)
+
+    with pytest.raises(EngineMissingError) as caught:
+        cache.find(wanted, replace(COMMANDS, build=build))
+
+    assert len(str(caught.value)) > 300
+    assert build in str(caught.value)[:300]
 
 
 def test_clear_removes_every_engine_and_timing(cache: EngineCache) -> None:
