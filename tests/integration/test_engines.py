@@ -24,8 +24,8 @@ pytest.importorskip("tensorrt_rtx", reason="engines are built by TensorRT-RTX: p
 
 pytestmark = pytest.mark.tensorrt
 
-SHIPPED = ("detector", "detector-small", "detector-wide")
 ENGINES = Path(__file__).parents[2] / "engines"
+SHIPPED = sorted(path.parent.name for path in ENGINES.glob("*/model.yaml"))
 LIBRARY = ("--library", "tensorrt_rtx")
 
 
@@ -68,6 +68,7 @@ def test_every_shipped_engine_is_built_listed_and_verified(built: Path) -> None:
     verified_status, verified = run(built, "verify", *LIBRARY)
 
     assert (status, verified_status) == (0, 0), verified
+    assert sorted(row.split()[0] for row in listed.splitlines()[1:]) == SHIPPED
     for name in SHIPPED:
         assert any(row.split()[:3] == [name, "fp32", "1/4/8"] for row in listed.splitlines()), listed
         assert f"{name} fp32: engine, record and network are what was built with TensorRT-RTX" in verified
