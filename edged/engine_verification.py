@@ -20,7 +20,7 @@ from edged.engine_building import make_commands
 from edged.errors import DeviceMemoryError, EngineMissingError, KernelError, ModelError
 from edged.models.manifest import InputSpec, Manifest, ManifestT, load_manifest
 from edged.models.network import Network
-from edged.parity import Parity, check_parity
+from edged.parity import Parity, batches_of, check_parity
 from edged.types import Pixels
 from edged.vision.letterbox import GREY
 
@@ -144,8 +144,7 @@ def compare_on_device(
 ) -> Parity:
     """How an engine on the device compares with its network in float in ONNX Runtime.
 
-    In batches as large as it takes, or half as large where the device has too little memory for that; in one picture less, which
-    leaves a rest; and in single pictures, as one camera asks for them.
+    In the batches of `batches_of` as many as it takes, or as half of them where the device has too little memory for that.
 
     Raises:
         InputError: the pictures show nothing to compare.
@@ -158,7 +157,7 @@ def compare_on_device(
             open_candidate(record, plan, manifest, library=library, settings=settings, max_batch=most) as candidate,
             open_network(Path(record.directory)) as reference,
         ):
-            return check_parity(reference, candidate, pictures, batches=(most, max(1, most - 1), 1))
+            return check_parity(reference, candidate, pictures, batches=batches_of(most))
 
     options = record.key.options
     return halve_once(compare, options.batch[2], can_halve=options.dla_core is None)

@@ -105,6 +105,11 @@ def draw_pictures() -> Iterator[Pixels]:
             yield street.frame(index)
 
 
+def batches_of(most: int) -> tuple[int, ...]:
+    """The sizes of batch that an engine for so many pictures is judged by: as many, one less, which leaves a rest, and one."""
+    return most, max(1, most - 1), 1
+
+
 def check_parity(
     reference: Network[Manifest], candidate: Network[Manifest], pictures: Sequence[Pixels], *, batches: Sequence[int]
 ) -> Parity:

@@ -15,7 +15,7 @@ from edged.config.computing import TensorrtConfig
 from edged.engine_building import BuildResult, build_engine, make_cache, make_options, make_target, target_of
 from edged.errors import BuildCancelledError, ModelError
 from edged.models.manifest import Precision, load_manifest
-from edged.parity import check_parity, draw_pictures, limits_of
+from edged.parity import batches_of, check_parity, draw_pictures, limits_of
 from edged.types import Pixels
 from tools.gpu.budget import NO_TIME, whole
 from tools.gpu.findings import Engine, Omission
@@ -132,7 +132,7 @@ def _compare(bench: Bench, record: EngineRecord, pictures: Sequence[Pixels]) -> 
     with bench.open_device() as cuda, open_network(Path(record.directory)) as reference:
         target = target_of(cuda.device)
         with bench.open_backend(record, plan) as backend:
-            parity = check_parity(reference, make_network(manifest, backend), pictures, batch=backend.max_batch)
+            parity = check_parity(reference, make_network(manifest, backend), pictures, batches=batches_of(backend.max_batch))
     outcome = ParityRecord(target, parity.figures, parity.pictures, parity.reaches(limits))
     cache = make_cache(bench.state_dir)
     with cache.lock(lambda: time.sleep(_POLL_S)):
