@@ -61,7 +61,7 @@ class Supervisor:
     @property
     def openings(self) -> list[str]:
         """Which loop is opening which network, for people."""
-        return [f"{name} opens {worker.loop.opens}" for name, worker in self._workers.items() if worker.loop.opens]
+        return [f"{name} opens {network}" for name, worker in self._workers.items() if (network := worker.loop.opens)]
 
     def run(self, loop: Loop) -> None:
         """Start a loop; when it is stuck or fails, `check` raises."""

@@ -128,7 +128,7 @@ class StandInTensorrt:
 
     Attributes:
         calls: calls of contexts in their order, e.g. `("set_input_shape", (4, 2))`.
-        contexts: those that were not freed.
+        contexts, configs: those that were not freed.
         validity: what `get_engine_validity` finds, names of `EngineInvalidityDiagnostics`; empty for a valid engine.
         heeds_validity: an engine that is not valid is not loaded either.
         lent: by the address of memory that contexts were given, the stream that they compute on.
@@ -154,6 +154,7 @@ class StandInTensorrt:
         self.streams = streams
         self.calls: list[tuple[str, object]] = []
         self.contexts: weakref.WeakSet[_Context] = weakref.WeakSet()
+        self.configs: weakref.WeakSet[_RuntimeConfig] = weakref.WeakSet()
         self.validity: tuple[str, ...] = ()
         self.heeds_validity = True
         self.lent: dict[int, int] = {}
@@ -241,9 +242,10 @@ class _Engine:
     device_memory_size = device_memory_size_v2
 
     def create_runtime_config(self) -> _RuntimeConfig:
-        return _RuntimeConfig(
-            self._module.CudaGraphStrategy.DISABLED, self._module.DynamicShapesKernelSpecializationStrategy.LAZY
-        )
+        kinds = self._module.CudaGraphStrategy, self._module.DynamicShapesKernelSpecializationStrategy
+        config = _RuntimeConfig(kinds[0].DISABLED, kinds[1].LAZY)
+        self._module.configs.add(config)
+        return config
 
     def create_execution_context(self, how: _RuntimeConfig | Enum | None = None) -> _Context | None:
         if isinstance(how, _RuntimeConfig):

@@ -104,8 +104,8 @@ _ERRORS = ("INTERNAL_ERROR", "ERROR")
 
 _log = logging.getLogger(__name__)
 
-_loggers: list[Any] = []
-"""Kept for good: TensorRT holds a pointer to the first one it was given, for what it says on nobody's behalf."""
+_first_loggers: dict[str, Any] = {}
+"""By library, kept for good: it holds a pointer to the first one it was given, for what it says on nobody's behalf."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +223,7 @@ def import_library(name: LibraryName = "auto") -> Library:
         else:
             log = MessageLog()
             logger = make_logger(module, log)
-            _loggers.append(logger)
+            _first_loggers.setdefault(each, logger)
             return Library(module, each, str(module.__version__), find_differences(module), logger, log)
     raise DeviceMissingError(
         f"no TensorRT: cannot import {' or '.join(reasons)}: on a Jetson make the environment with "

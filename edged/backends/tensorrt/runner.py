@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -46,7 +47,7 @@ _MEMORY_WORDS = ("out of memory", "outofmemory", "could not be allocated")
 _TOLD_REASONS = 3
 
 _CAPTURE_TRIES = 3
-"""One may fail for what another thread does; where it fails again, it will always."""
+"""One may fail for what another thread does; where it fails again, those of this kind always will."""
 
 _RefusalKind = type[InferenceError] | type[ModelError]
 
@@ -160,9 +161,14 @@ class _Context:
         batch: the size that it is set to; 0 where none is, or one was refused.
     """
 
-    handle: Any
+    handle: Any = None
     config: Any = None
     batch: int = 0
+
+    def free(self) -> None:
+        """Before the engine and the device, which it holds something of."""
+        self.handle = None
+        self.config = None
 
 
 @dataclass(slots=True, eq=False)
@@ -238,23 +244,29 @@ class TensorrtBackend:
         self._slots = deque(engine.slots)  # the longest unused first
         self._min_batch = min_batch  # smaller ones are filled up with what is there
         self._letterbox = letterbox
-        self._failed_captures = 0
+        self._failed_captures: Counter[_Kind] = Counter()
         self._poison = poison
 
     def _warm_up(self) -> None:
-        """Compute often enough that every slot has a graph of each size of batch: first times are slow, and take memory."""
+        """Compute, capture and replay every kind of batch in every slot, as first times are slow and take memory.
+
+        Without graphs of our own the largest and the smallest batch do.
+        """
         fewest = min(self._min_batch, self.max_batch)
         captures = self._opened().captures
         for n in range(self.max_batch, fewest - 1, -1) if captures else dict.fromkeys((self.max_batch, fewest)):
-            feeds: dict[str, NDArray[np.generic] | Pictures] = {
-                name: np.zeros((n, *spec.shape[1:]), spec.dtype) for name, spec in self.inputs.items()
-            }
-            if self._letterbox is not None:
-                height, width = self._letterbox.height, self._letterbox.width
-                black = np.zeros((height, width, 3), np.uint8)
-                feeds[self._letterbox.name] = Pictures([black] * n, [Place(0, 0, width, height)] * n)
-            for _ in range(2 * len(self._slots)):
-                self.infer(feeds)
+            for feeds in self._make_black(n):
+                for _ in range((3 if captures else 2) * len(self._slots)):
+                    self.infer(feeds)
+
+    def _make_black(self, n: int) -> Iterator[Feeds]:
+        """A batch of zeros, and one of black pictures where they are taken."""
+        zeros = {name: np.zeros((n, *spec.shape[1:]), spec.dtype) for name, spec in self.inputs.items()}
+        yield zeros
+        if self._letterbox is not None:
+            height, width = self._letterbox.height, self._letterbox.width
+            black = np.zeros((height, width, 3), np.uint8)
+            yield {**zeros, self._letterbox.name: Pictures([black] * n, [Place(0, 0, width, height)] * n)}
 
     def submit(self, feeds: Feeds) -> _Ticket:
         engine = self._opened()
@@ -358,7 +370,7 @@ class TensorrtBackend:
             return
         context = engine.context(slot, kind.n)
         engine.enqueue(slot, context, kind)
-        if engine.captures and kind in slot.computed and self._failed_captures < _CAPTURE_TRIES:
+        if engine.captures and kind in slot.computed and self._failed_captures[kind] < _CAPTURE_TRIES:
             self._capture(engine, slot, context, kind)
         slot.computed.add(kind)
 
@@ -370,9 +382,11 @@ class TensorrtBackend:
         try:
             slot.graphs[kind] = engine.cuda.capture(slot.stream, lambda: engine.enqueue(slot, context, kind))
         except InferenceError as error:
-            self._failed_captures += 1
-            if self._failed_captures == _CAPTURE_TRIES:
-                _log.warning("cannot capture CUDA graphs, go on without: engine=%s batch=%d error=%s", engine.name, kind.n, error)
+            self._failed_captures[kind] += 1
+            if self._failed_captures[kind] == _CAPTURE_TRIES:
+                _log.warning(
+                    "cannot capture a CUDA graph, go on without: engine=%s batch=%d error=%s", engine.name, kind.n, error
+                )
 
     def _fetch(self, ticket: _Ticket, slot: _Slot, n: int) -> Tensors:
         """Outputs of a batch: views of the slot's memory."""
@@ -556,8 +570,23 @@ class _Engine:
 
         Source: github.com/NVIDIA/TensorRT/issues/3798; NVIDIA TensorRT-RTX documentation, Working with RTX CUDA Graphs.
         """
+        context = _Context()
+        with ExitStack() as undo:
+            undo.callback(context.free)  # the frames of what ends this may live on
+            self._create(context, use_graphs=use_graphs)
+            if context.handle is None:
+                raise self._refusal(f"{self.library.label} makes no execution context", kind, code)
+            if self.captures:
+                self._lend_memory(slot, context)
+            for tensor in (*slot.inputs, *slot.outputs):
+                if not context.handle.set_tensor_address(tensor.name, tensor.address):
+                    raise self._refusal(f"{self.library.label} refuses the memory of {tensor.name!r}", kind, code)
+            undo.pop_all()
+        return context
+
+    def _create(self, context: _Context, *, use_graphs: bool) -> None:
+        """Have TensorRT make it, in the way of its version: with memory of its own, or none yet where `_lend_memory` follows."""
         module, differences = self.library.module, self.library.differences
-        context = _Context(None)
         if differences.portable:
             context.config = self._engine.create_runtime_config()
             if use_graphs:
@@ -572,18 +601,6 @@ class _Engine:
             context.handle = self._engine.create_execution_context(module.ExecutionContextAllocationStrategy.USER_MANAGED)
         else:
             context.handle = self._engine.create_execution_context_without_device_memory()
-        if context.handle is None:
-            raise self._refusal(f"{self.library.label} makes no execution context", kind, code)
-        try:
-            if self.captures:
-                self._lend_memory(slot, context)
-            for tensor in (*slot.inputs, *slot.outputs):
-                if not context.handle.set_tensor_address(tensor.name, tensor.address):
-                    raise self._refusal(f"{self.library.label} refuses the memory of {tensor.name!r}", kind, code)
-        except EdgedError:
-            context.handle = None  # before the device, of which it holds some; frames of the error may live on
-            raise
-        return context
 
     def _lend_memory(self, slot: _Slot, context: _Context) -> None:
         lends_memory = self.library.differences.lends_memory
@@ -634,7 +651,7 @@ class _Engine:
             for _ in range(runs):
                 self._run_once(slot, context, n)
         finally:
-            context.handle = None  # before its profiler, which it refers to
+            context.free()  # before its profiler, which it refers to
         if not profiler.totals_ms:
             raise InferenceError(f"{self.name}: {self.library.label} tells no times of layers")
         return [LayerTime(name, total_ms / runs) for name, total_ms in profiler.totals_ms.items()]
@@ -666,8 +683,7 @@ class _Engine:
         finally:
             for slot in self.slots:
                 for context in slot.contexts.values():
-                    context.handle = None
-                    context.config = None
+                    context.free()
             self._engine = self._runtime = None
             self.cuda.close()
 
