@@ -15,9 +15,9 @@
 # written anew after every step, so whatever ends the script leaves what was found. Exit status:
 #
 #   0   all was done and went well
-#   1   a step did not end well
+#   1   a step did not end well, or the interpreter lacks packages that the steps need: nothing was run then
 #   3   what was done went well, and some was left out
-#   69  TensorRT does not compute on the device, so only what needs none was run
+#   69  TensorRT does not compute on the device, or crashes on it, so only what needs none was run
 #   78  there is no device or no TensorRT
 set -uo pipefail
 
@@ -74,17 +74,35 @@ for libraries in "$work"/site/nvidia/*/lib; do # NVIDIA's packages look for thes
 done
 export PYTHONPATH="$work/site${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 cd "$work/tree" || exit 1
+needs="cv2 numpy pydantic yaml" # for every step; what reaches the device is asked for by the first one
+case " $steps" in *" parity:"* | *" tests:"*) needs+=" onnxruntime" ;; esac
+case " $steps" in *" tests:"*) needs+=" onnx pytest" ;; esac
+# shellcheck disable=SC2086 # one word each
+lacks="$("$PYTHON" -c '
+import importlib, sys
+for name in sys.argv[1:]:
+    try:
+        importlib.import_module(name)
+    except ImportError as error:
+        print(f"  {name}: {error}")' $needs)" || { echo "gpu_check: $PYTHON does not run, or not what the check needs"; exit 1; }
+if [ -n "$lacks" ]; then
+  echo "gpu_check: $PYTHON lacks packages that the steps need:"
+  echo "$lacks"
+  echo "name an interpreter that has them, e.g. PYTHON=.venv/bin/python3, or unpack them with --wheels (see docs/jetson.md)"
+  exit 1
+fi
 
 gpu() { "$PYTHON" -m tools.gpu "$@" --work "$work"; }
 report() { gpu report --date "$date" --out "$out"; }
 child=""
 trap '[ -z "$child" ] || kill "$child"; exit 130' INT TERM
 
-failed="" partial=""
+failed="" partial="" outcome="" # the last one of the step that ended last
 run_step() { # name, limit in seconds, arguments
-  local name="$1" limit="$2" began="$SECONDS" status outcome
+  local name="$1" limit="$2" began="$SECONDS" status
   shift 2
   if [ "$limit" -lt 10 ]; then
+    outcome="left out"
     gpu ended "$name" --outcome "left out" --limit "$limit"
     report
     partial=3
@@ -101,7 +119,13 @@ run_step() { # name, limit in seconds, arguments
     3) partial=3 outcome=partial ;;
     *)
       failed=1 outcome=failed
-      if [ $((SECONDS - began)) -ge "$limit" ]; then outcome="timed out"; fi ;;
+      if [ $((SECONDS - began)) -ge "$limit" ]; then
+        outcome="timed out"
+      elif [ "$name" = device ]; then
+        case "$status" in # said, or a crash: SIGILL, TRAP, ABRT, BUS, FPE, SEGV, SYS; KILL is what a lack of memory ends with
+          69 | 132 | 133 | 134 | 135 | 136 | 139 | 159) outcome=refused ;;
+        esac
+      fi ;;
   esac
   gpu ended "$name" --outcome "$outcome" --status "$status" --seconds $((SECONDS - began)) --limit "$limit"
   report
@@ -110,10 +134,11 @@ run_step() { # name, limit in seconds, arguments
 
 nvidia-smi || echo "nvidia-smi: not here"
 run_step device $((seconds / 10)) --revision "$revision"
-case $? in
-  0) ;;
-  78) exit 78 ;;
-  *) run_step tests $((seconds - SECONDS)) --without-tensorrt; exit 69 ;;
+status=$?
+case "$outcome" in
+  ok | partial | "timed out") ;; # what was too slow may compute all the same; each step has its time, and shows where it hangs
+  refused) run_step tests $((seconds - SECONDS)) --without-tensorrt; exit 69 ;;
+  *) if [ "$status" -eq 78 ]; then exit 78; fi; exit 1 ;;
 esac
 shares=0
 for step in $steps; do shares=$((shares + ${step##*:})); done

@@ -153,7 +153,7 @@ def test_what_a_step_leaves_of_its_time_is_shared_by_those_that_come(tmp_path: P
 
 @pytest.mark.parametrize("ends", ["exit 69", "kill -6 $$"], ids=["refused", "crashed"])
 def test_where_the_library_refuses_the_device_only_what_needs_none_runs(tmp_path: Path, ends: str) -> None:
-    """Minutes of refusals would say no more."""
+    """Minutes of refusals, or of crashes, would say no more."""
     cases = f"  device) {ends} ;;\n  tests) echo $@ >{tmp_path}/asked; exit 0 ;;\n"
 
     done = run_check(tmp_path / "out", python=write_interpreter(tmp_path / "python", cases))
@@ -163,6 +163,68 @@ def test_where_the_library_refuses_the_device_only_what_needs_none_runs(tmp_path
     assert report["status"] == "refused"
     assert [step["name"] for step in report["steps"]] == ["device", "tests"]
     assert "--without-tensorrt" in (tmp_path / "asked").read_text()
+
+
+@pytest.mark.parametrize(
+    "ends", ["exit 1", "exit 70", "kill -9 $$", "kill -15 $$"], ids=["failed", "lost", "out of memory", "ended"]
+)
+def test_a_device_step_that_says_nothing_of_the_library_is_no_refusal(tmp_path: Path, ends: str) -> None:
+    """The check ends, incomplete: somebody has to look."""
+    cases = f"  device) {ends} ;;\n"
+
+    done = run_check(tmp_path / "out", python=write_interpreter(tmp_path / "python", cases))
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    report = read_report(tmp_path / "out")
+    assert report["status"] == "incomplete"
+    assert [(step["name"], step["outcome"]) for step in report["steps"]] == [("device", "failed")]
+
+
+@pytest.mark.parametrize(
+    ("ends", "status", "outcome"),
+    [
+        pytest.param("exit 3", 3, "partial", id="no time to build"),
+        pytest.param("exec sleep 60", 1, "timed out", id="hangs"),
+        pytest.param("trap '' TERM; while :; do sleep 1; done", 1, "timed out", id="hangs and heeds nothing"),
+    ],
+)
+def test_a_device_step_that_is_too_slow_keeps_no_other_from_running(tmp_path: Path, ends: str, status: int, outcome: str) -> None:
+    """It may compute all the same."""
+    cases = f"  device) {ends} ;;\n  sweep) exit 0 ;;\n"
+    chosen = ["--seconds", "100", "--steps", "sweep:1"]
+
+    done = run_check(tmp_path / "out", *chosen, python=write_interpreter(tmp_path / "python", cases))
+
+    assert done.returncode == status, done.stdout + done.stderr
+    report = read_report(tmp_path / "out")
+    assert report["status"] == {1: "incomplete", 3: "partial"}[status]
+    outcomes = {step["name"]: step["outcome"] for step in report["steps"]}
+    assert outcomes == {"device": outcome, "sweep": "ok"}
+
+
+@pytest.mark.parametrize(
+    ("steps", "lacking"),
+    [
+        pytest.param("sweep:1", ["cv2"], id="what every step needs"),
+        pytest.param("sweep:1 tests:1", ["cv2", "onnx"], id="what one step needs"),
+    ],
+)
+def test_packages_that_are_missing_are_named_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: str, lacking: list[str]
+) -> None:
+    """All of them, and where to find them: no device was asked yet, so none refused."""
+    for name in ("cv2", "onnx"):
+        (tmp_path / "lacking").mkdir(exist_ok=True)
+        (tmp_path / "lacking" / f"{name}.py").write_text(f"raise ModuleNotFoundError({f'No module named {name}'!r})\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "lacking"))
+
+    done = run_check(tmp_path / "out", "--steps", steps)
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert [line for line in done.stdout.splitlines() if line.startswith("  ")] == [
+        f"  {name}: No module named {name}" for name in lacking
+    ]
+    assert "PYTHON=.venv/bin/python3" in done.stdout
 
 
 def test_only_what_was_named_runs(tmp_path: Path) -> None:

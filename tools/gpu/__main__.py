@@ -13,14 +13,24 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from edged.errors import EXIT_CONFIG, EXIT_DEVICE, DeviceError, EdgedError, InputError, ModelError
+from edged.errors import (
+    EXIT_CONFIG,
+    EXIT_DEVICE,
+    BuildCancelledError,
+    DeviceError,
+    DeviceMemoryError,
+    EdgedError,
+    InputError,
+    ModelError,
+    StateError,
+)
 from edged.runtime.interpreter import settle_interpreter
 from tools.bench.report import revision
 from tools.engines import write_whole
-from tools.gpu.budget import Budget
+from tools.gpu.budget import NO_TIME, Budget
 from tools.gpu.building import build_engines, compare_engines, compute_first
 from tools.gpu.device_tests import FILES, WITHOUT_TENSORRT, run_tests
-from tools.gpu.findings import EXIT_REFUSED, Finding, Problem, Step, note, read_findings, status_of
+from tools.gpu.findings import EXIT_REFUSED, Finding, Omission, Problem, Step, note, read_findings, status_of
 from tools.gpu.fitting import compare_fitting
 from tools.gpu.report import Report, describe
 from tools.gpu.steps import Bench, Note, compare_pipeline, count_streams, find_machine, open_bench, sweep
@@ -33,7 +43,8 @@ STEPS: dict[str, Callable[[Bench], None]] = {
     "fitting": compare_fitting,
     "streams": count_streams,
 }
-OUTCOMES = ("ok", "partial", "failed", "timed out", "left out")
+OUTCOMES = ("ok", "partial", "failed", "timed out", "left out", "refused")
+_FIRST = "a first engine"
 _LAST_WORDS_S = 2.0
 """So long before a step is ended it shows what each of its threads does: by then it hangs."""
 
@@ -110,16 +121,25 @@ def _open_bench(arguments: argparse.Namespace, budget: Budget, take: Note) -> Be
     return open_bench(arguments.work / "state", take, budget)
 
 
-def _find_machine(arguments: argparse.Namespace, budget: Budget, take: Note) -> int:
+def _find_machine(arguments: argparse.Namespace, budget: Budget, take: Note) -> int | None:
     if not find_machine(take, revision=arguments.revision or revision()):
         return EXIT_CONFIG
     try:
         compute_first(_open_bench(arguments, budget, take))
+    except BuildCancelledError:
+        take(Omission(step="device", what=_FIRST, reason=NO_TIME))
+    except (
+        DeviceMemoryError,
+        StateError,
+        OSError,
+    ) as error:  # what others hold of the device or the disk: no word of the library
+        take(Problem(step="device", what=_FIRST, message=str(error)))
+        print(f"failed: {error}", flush=True)
     except Exception as error:  # ours, or what a library throws that does not know the device
-        take(Problem(step="device", what="a first engine", message=str(error)))
+        take(Problem(step="device", what=_FIRST, message=str(error)))
         print(f"refused: {error}", flush=True)
         return EXIT_REFUSED
-    return 0
+    return None
 
 
 def _measure(arguments: argparse.Namespace, budget: Budget, take: Note) -> None:

@@ -220,7 +220,8 @@ class Step:
     """How a step ended.
 
     Attributes:
-        outcome: `ok`, `partial` where it left something out, `failed`, `timed out`, or `left out` as a whole.
+        outcome: `ok`, `partial` where it left something out, `failed`, `timed out`, or `left out` as a whole; of the step
+            `device` also `refused`: the library does not compute on it.
         status: what it exited with; None where it was left out.
     """
 

@@ -72,10 +72,9 @@ class Report:
         ended, `partial` where all that was done went well, or `ok`."""
         if self.machine is not None and self.machine.missing:
             return "no device"
-        steps = self.of(Step)
-        if any(step.name == "device" and step.outcome != "ok" for step in steps):
+        outcomes = {step.outcome for step in self.of(Step)}
+        if "refused" in outcomes:
             return "refused"
-        outcomes = {step.outcome for step in steps}
         if not outcomes or outcomes & {"failed", "timed out"}:
             return "incomplete"
         return "ok" if outcomes == {"ok"} else "partial"

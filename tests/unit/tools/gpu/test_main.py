@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edged.errors import DeviceError, ModelError
+from edged.errors import BuildCancelledError, DeviceError, DeviceMemoryError, ModelError, StateError
 from tools.gpu import __main__ as steps
 from tools.gpu.findings import Omission, Problem, read_findings
 
@@ -43,6 +43,37 @@ def test_a_library_that_refuses_the_device_has_a_status_of_its_own(
 
     assert run_device(tmp_path) == 69
     assert read_findings(tmp_path / "findings.jsonl") == [Problem(step="device", what="a first engine", message=str(error))]
+
+
+@pytest.mark.usefixtures("_found")
+def test_a_first_engine_that_there_is_no_time_for_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow build is no refusal: the other steps have time of their own."""
+
+    def run_out_of_time(bench: object) -> None:
+        raise BuildCancelledError("small fp32: cancelled after 48 s; nothing was written")
+
+    monkeypatch.setattr(steps, "compute_first", run_out_of_time)
+
+    assert run_device(tmp_path) == 3
+    assert read_findings(tmp_path / "findings.jsonl") == [Omission(step="device", what="a first engine", reason="no time left")]
+
+
+@pytest.mark.usefixtures("_found")
+@pytest.mark.parametrize(
+    "error",
+    [DeviceMemoryError("no memory"), StateError("no memory"), OSError("no memory")],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_others_hold_of_the_machine_is_no_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """A full device or disk says nothing of what the library computes on."""
+
+    def fail(bench: object) -> None:
+        raise error
+
+    monkeypatch.setattr(steps, "compute_first", fail)
+
+    assert run_device(tmp_path) == 1
+    assert read_findings(tmp_path / "findings.jsonl") == [Problem(step="device", what="a first engine", message="no memory")]
 
 
 @pytest.mark.usefixtures("_found")

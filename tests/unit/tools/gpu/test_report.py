@@ -160,7 +160,10 @@ def test_a_line_that_is_no_finding_is_named(tmp_path: Path, line: str) -> None:
         ),
         pytest.param([make_machine(), make_step("device", "ok"), make_step("sweep", "partial")], "partial", id="no time"),
         pytest.param([make_machine(), make_step("device", "ok"), make_step("sweep", "left out")], "partial", id="left out"),
-        pytest.param([make_machine(), make_step("device", "failed"), make_step("tests", "ok")], "refused", id="refused"),
+        pytest.param([make_machine(), make_step("device", "refused"), make_step("tests", "ok")], "refused", id="refused"),
+        pytest.param([make_machine(), make_step("device", "failed")], "incomplete", id="failed before the device was known"),
+        pytest.param([make_machine(), make_step("device", "timed out"), make_step("sweep", "ok")], "incomplete", id="hung"),
+        pytest.param([make_machine(), make_step("device", "partial"), make_step("sweep", "ok")], "partial", id="slow to build"),
         pytest.param([make_machine(missing="no driver"), make_step("device", "failed")], "no device", id="no device"),
     ],
 )
