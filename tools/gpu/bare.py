@@ -46,13 +46,12 @@ class BareEngine:
         self._cuda = cuda
         self._slots: list[_Slot] = []
         self._runtime = self._engine = None
+        library.log.clear()
         try:
             self._runtime = library.module.Runtime(library.logger)
             self._engine = self._runtime.deserialize_cuda_engine(plan)
             if self._engine is None:
-                raise ModelError(
-                    f"{library.label} cannot load the engine: {'; '.join(library.log.errors()[:3])} [engine.invalid]"
-                )
+                raise ModelError(f"{library.label} cannot load the engine: {self._reasons()} [engine.invalid]")
             for _ in range(SLOTS):
                 self._add_slot(feeds, outputs)
         except BaseException:  # an interruption would keep the device's memory just the same; it goes on up
@@ -61,6 +60,7 @@ class BareEngine:
 
     def run(self, count: int) -> None:
         """Compute so many batches."""
+        self._library.log.clear()
         for index in range(count):
             slot = self._slots[index % len(self._slots)]
             if index >= len(self._slots):
@@ -94,7 +94,8 @@ class BareEngine:
         self._make_context(slot)
         (n,) = {len(array) for array in feeds.values()}
         for name, array in feeds.items():
-            slot.context.set_input_shape(name, array.shape)
+            if not slot.context.set_input_shape(name, array.shape):
+                raise self._refusal(f"refuses {array.shape} for input {name!r}")
             slot.inputs.append(self._make_tensor(slot, name, array.shape, array.dtype.name))
             slot.inputs[-1][1][...] = array
         for name, spec in outputs.items():
@@ -116,27 +117,37 @@ class BareEngine:
         assert self._engine is not None
         if not self._library.differences.portable:
             slot.context = self._engine.create_execution_context()
-            return
-        module = self._library.module
-        slot.config = self._engine.create_runtime_config()
-        slot.config.cuda_graph_strategy = module.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
-        slot.config.dynamic_shapes_kernel_specialization_strategy = module.DynamicShapesKernelSpecializationStrategy.EAGER
-        slot.context = self._engine.create_execution_context(slot.config)
+        else:
+            module = self._library.module
+            slot.config = self._engine.create_runtime_config()
+            slot.config.cuda_graph_strategy = module.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+            slot.config.dynamic_shapes_kernel_specialization_strategy = module.DynamicShapesKernelSpecializationStrategy.EAGER
+            slot.context = self._engine.create_execution_context(slot.config)
+        if slot.context is None:
+            raise self._refusal("makes no execution context")
 
     def _make_tensor(self, slot: _Slot, name: str, shape: tuple[int, ...], dtype: str) -> tuple[int, NDArray[np.generic]]:
         """Memory of the device, by its address, and pinned memory of the host."""
         host = self._cuda.pinned(shape, dtype).array
         address = self._cuda.allocate(host.nbytes).address
-        slot.context.set_tensor_address(name, address)
+        if not slot.context.set_tensor_address(name, address):
+            raise self._refusal(f"refuses the memory of {name!r}")
         return address, host
 
     def _queue(self, slot: _Slot) -> None:
         for address, host in slot.inputs:
             self._cuda.copy_to_device(address, host, slot.stream)
         if not slot.context.execute_async_v3(slot.stream):
-            raise InferenceError("the bare engine failed on a batch")
+            raise self._refusal("failed on a batch")
         for address, host in slot.outputs:
             self._cuda.copy_to_host(host, address, slot.stream)
+
+    def _refusal(self, what: str) -> InferenceError:
+        """TensorRT answers None or False, also where the device's memory is full; why is in its log."""
+        return InferenceError(f"the bare engine: {self._library.label} {what}: {self._reasons()}")
+
+    def _reasons(self) -> str:
+        return "; ".join(self._library.log.errors()[:3]) or "it gives no reason"
 
 
 @dataclass(slots=True, eq=False)

@@ -323,7 +323,7 @@ def test_bare_engine_that_fails_frees_its_contexts_before_the_device(site: Site)
     left = []
     site.device.on_close = lambda: left.append(len(site.trt.contexts))
 
-    with pytest.raises(InferenceError, match="the bare engine failed") as kept:
+    with pytest.raises(InferenceError, match=r"the bare engine: .* failed on a batch: no") as kept:
         BareEngine(
             site.plan,
             {"images": np.zeros((1, 3, 32, 64), np.uint8)},
@@ -334,6 +334,28 @@ def test_bare_engine_that_fails_frees_its_contexts_before_the_device(site: Site)
 
     assert left == [0]
     assert kept.value.__traceback__ is not None
+    assert +site.device.live == {}
+
+
+@pytest.mark.parametrize("is_rtx", [False, True], ids=["tensorrt", "tensorrt-rtx"])
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        pytest.param("create_execution_context", "makes no execution context", id="no context"),
+        pytest.param("set_input_shape", r"refuses \(1, 3, 32, 64\) for input 'images'", id="no such size"),
+        pytest.param("set_tensor_address", "refuses the memory of 'images'", id="not this memory"),
+    ],
+)
+def test_bare_engine_that_is_refused_tells_why_and_gives_everything_back(site: Site, call: str, said: str, is_rtx: bool) -> None:
+    """TensorRT answers None or False, as where the device's memory is full; what it had logged before is no reason."""
+    outputs = site.read_outputs()
+    library = site.trt.as_library(is_rtx=is_rtx)
+    library.logger.log(library.module.ILogger.Severity.ERROR, "long ago")
+    site.trt.fail(call, "Error Code 2: OutOfMemory", after=1 if call == "create_execution_context" else 0)
+
+    with pytest.raises(InferenceError, match=rf"the bare engine: TensorRT.* {said}: Error Code 2: OutOfMemory$"):
+        BareEngine(site.plan, {"images": np.zeros((1, 3, 32, 64), np.uint8)}, outputs, library=library, cuda=site.open_device())
+
     assert +site.device.live == {}
 
 
