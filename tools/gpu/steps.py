@@ -128,14 +128,14 @@ class Bench:
         for what, parts in jobs:
             if self.budget.has_room:
                 print(f"{step}: {what}", flush=True)
-            with closing(parts):
-                try:
+            try:
+                with closing(parts):  # which may fail, too: it waits for what is in flight
                     reached = self._work(parts)
-                except DeviceError:
-                    raise
-                except EdgedError as error:
-                    self.note(Problem(step=step, what=what, message=str(error)))
-                    continue
+            except DeviceError:
+                raise
+            except EdgedError as error:
+                self.note(Problem(step=step, what=what, message=str(error)))
+                continue
             if reached is not None:
                 self.note(Omission(step=step, what=f"{what} from {reached} on" if reached else what, reason=NO_TIME))
 

@@ -18,7 +18,7 @@ from edged.backends.tensorrt.cache import EngineCache, EngineRecord, ParityRecor
 from edged.errors import DeviceError, InferenceError, ModelError
 from tools.gpu import fitting, steps
 from tools.gpu.bare import BareEngine
-from tools.gpu.budget import Budget
+from tools.gpu.budget import Budget, whole
 from tools.gpu.cameras import DrawnCameras, draw_clips, play
 from tools.gpu.findings import (
     BatchRate,
@@ -196,6 +196,27 @@ def test_what_there_is_no_time_for_is_named(site: Site, clips: list) -> None:
     assert [each.what for each in site.of(Omission)] == ["tiny fp32 from batch 4 on", "tiny fp32 without graphs"]
     assert not site.of(Problem)
     assert +site.device.live == {}
+
+
+def test_work_that_cannot_be_closed_is_noted_and_so_is_what_comes_next(site: Site) -> None:
+    """There was no time for its second part, and what it had open could not be closed."""
+    clock = FakeClock()
+    bench = replace(site.bench, budget=Budget(100.0, now_s=clock.now_s))
+
+    def fail_at_the_end():
+        try:
+            yield "part 1"
+            clock.time_s += 60.0
+            yield "part 2"
+        finally:
+            raise InferenceError("not closed")
+
+    bench.work_through("sweep", [("one", fail_at_the_end()), ("two", whole(lambda: None))])
+
+    assert site.findings == [
+        Problem(step="sweep", what="one", message="not closed"),
+        Omission(step="sweep", what="two", reason="no time left"),
+    ]
 
 
 def test_every_network_is_swept_once_before_the_cameras_detector_is_in_all_ways() -> None:
