@@ -113,18 +113,19 @@ class Bench:
             eager_kernels=True,
         )
 
-    def work_through(self, step: str, jobs: Iterable[tuple[str, Iterator[str]]]) -> None:
+    def work_through(self, step: str, jobs: Iterable[tuple[str, Iterator[str]]], *, sought: str = "an engine") -> None:
         """Do one job after the other while there is time; what goes wrong with one, and what was not reached, is noted.
 
         Args:
             jobs: what each is about, and its work, which yields before each of its parts the name of it.
+            sought: what they are about, for people who wonder why there are none.
 
         Raises:
             DeviceError: the device is lost, for the others too.
         """
         jobs = list(jobs)
         if not jobs:
-            self.note(Problem(step=step, what="engines", message="none was built"))
+            self._note_none(step, sought)
         for what, parts in jobs:
             if self.budget.has_room:
                 print(f"{step}: {what}", flush=True)
@@ -139,12 +140,25 @@ class Bench:
             if reached is not None:
                 self.note(Omission(step=step, what=f"{what} from {reached} on" if reached else what, reason=NO_TIME))
 
+    def _note_none(self, step: str, sought: str) -> None:
+        """No engine at all is a failure. Where some are, others were not chosen, not built, as `engines` tells, or refused."""
+        built = [_describe_verdict(record) for record in self.records()]
+        if built:
+            self.note(Omission(step=step, what=sought, reason=f"none among what was built: {', '.join(built)}"))
+        else:
+            self.note(Problem(step=step, what=sought, message="no engine was built"))
+
     def _work(self, parts: Iterator[str]) -> str | None:
         """Which part there was no time for, empty before the first is known; None where all are done."""
         part: str | None = ""
         while part is not None and self.budget.has_room:
             part = self.budget.advance(parts)
         return part
+
+
+def _describe_verdict(record: EngineRecord) -> str:
+    is_refused = record.parity is not None and not record.parity.is_passed
+    return f"{record.key.label} (refused by parity)" if is_refused else record.key.label
 
 
 def urgency(name: str, precision: Precision) -> tuple[int, bool, str]:
@@ -267,7 +281,8 @@ def compare_pipeline(bench: Bench, clips: list[list[Pixels]] | None = None) -> N
     """The pipeline's pictures a second beside those of the bare engine, of edged's runner and of trtexec."""
     clips = clips or draw_clips()
     records = bench.camera_detectors()
-    bench.work_through("pipeline", ((record.key.label, _compare_one(bench, record, clips)) for record in records))
+    jobs = ((record.key.label, _compare_one(bench, record, clips)) for record in records)
+    bench.work_through("pipeline", jobs, sought="a detector of objects")
 
 
 def _compare_one(bench: Bench, record: EngineRecord, clips: list[list[Pixels]]) -> Iterator[str]:
@@ -338,7 +353,8 @@ def count_streams(bench: Bench, clips: list[list[Pixels]] | None = None, *, coun
     """How many drawn cameras in real time one engine carries, more and more until frames are dropped."""
     clips = clips or draw_clips()
     records = choose(bench.camera_detectors())
-    bench.work_through("streams", ((record.key.label, _count_streams_of(bench, record, clips, counts)) for record in records))
+    jobs = ((record.key.label, _count_streams_of(bench, record, clips, counts)) for record in records)
+    bench.work_through("streams", jobs, sought="a detector of objects that parity did not refuse")
 
 
 def choose(records: list[EngineRecord]) -> list[EngineRecord]:

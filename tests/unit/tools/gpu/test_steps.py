@@ -275,7 +275,39 @@ def test_no_engine_is_a_failure(site: Site, clips: list, tmp_path: Path) -> None
 
     sweep(bench, clips)
 
-    assert site.of(Problem) == [Problem(step="sweep", what="engines", message="none was built")]
+    assert site.of(Problem) == [Problem(step="sweep", what="an engine", message="no engine was built")]
+
+
+def test_engines_that_the_gate_refuses_leave_out_what_wants_another(site: Site, clips: list, tmp_path: Path) -> None:
+    """Their refusal was told by `parity`: it is no second failure."""
+    cache = EngineCache(tmp_path / "state" / "tensorrt")
+    with cache.lock(lambda: None):
+        cache.record_parity(site.bench.records()[0], ParityRecord(TARGET, {"ap50": 0.5, "mean_iou": 0.5}, 24, is_passed=False))
+
+    count_streams(site.bench, clips)
+    compare_fitting(site.bench)
+
+    reason = "none among what was built: tiny fp32 (refused by parity)"
+    assert site.findings == [
+        Omission(step="streams", what="a detector of objects that parity did not refuse", reason=reason),
+        Omission(step="fitting", what="an engine that parity did not refuse", reason=reason),
+    ]
+
+
+def test_engines_among_which_no_detector_was_chosen_leave_out_what_wants_one(site: Site, clips: list, tmp_path: Path) -> None:
+    """As `--engines face-detector` does: it finds points, so faces."""
+    outputs = {"boxes": "boxes", "scores": "scores", "points": "points"}
+    manifest = make_manifest(classes=CLASSES, points=["left", "right"], outputs=outputs)
+    save_engine(tmp_path / "face", manifest, boxes=BOXES, scores=SCORES, points=np.zeros((2, 2, 2), np.float32))
+    write_engine(EngineCache(tmp_path / "chosen" / "tensorrt"), tmp_path / "face", make_key("fp16", name="face"), b"a plan")
+    bench = replace(site.bench, state_dir=tmp_path / "chosen")
+
+    compare_pipeline(bench, clips)
+    count_streams(bench, clips)
+
+    assert [each.step for each in site.of(Omission)] == ["pipeline", "streams"]
+    assert {each.reason for each in site.of(Omission)} == {"none among what was built: face fp16"}
+    assert not site.of(Problem)
 
 
 def test_bare_engine_computes_the_outputs_of_its_pictures(site: Site) -> None:
