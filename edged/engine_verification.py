@@ -142,21 +142,35 @@ def compare_on_device(
     library: Library,
     settings: TensorrtConfig,
 ) -> Parity:
-    """How an engine on the device compares with its network in float in ONNX Runtime.
+    """How an engine, opened as the daemon opens it, compares with its network in float in ONNX Runtime.
+
+    Raises:
+        InputError, DeviceMemoryError: see `compare_candidate`.
+        ModelError, InferenceError, DeviceError: see `open_candidate`.
+    """
+
+    def open_with(most: int) -> Network[Manifest]:
+        return open_candidate(record, plan, manifest, library=library, settings=settings, max_batch=most)
+
+    return compare_candidate(record, open_with, pictures)
+
+
+def compare_candidate(record: EngineRecord, open_with: Callable[[int], Network[Manifest]], pictures: Sequence[Pixels]) -> Parity:
+    """How an engine compares with its network in float in ONNX Runtime.
 
     In the batches of `batches_of` as many as it takes, or as half of them where the device has too little memory for that.
+
+    Args:
+        open_with: the engine's network on the device, with memory for so many pictures at once; it is closed after use.
 
     Raises:
         InputError: the pictures show nothing to compare.
         DeviceMemoryError: not even half the batch fits the device.
-        ModelError, InferenceError, DeviceError: see `open_candidate`.
+        ModelError, InferenceError, DeviceError: it cannot be opened, or fails.
     """
 
     def compare(most: int) -> Parity:
-        with (
-            open_candidate(record, plan, manifest, library=library, settings=settings, max_batch=most) as candidate,
-            open_network(Path(record.directory)) as reference,
-        ):
+        with open_with(most) as candidate, open_network(Path(record.directory)) as reference:
             return check_parity(reference, candidate, pictures, batches=batches_of(most))
 
     options = record.key.options

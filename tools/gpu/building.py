@@ -9,13 +9,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from edged.assembly import make_network, open_network
+from edged.assembly import make_network
 from edged.backends.tensorrt.cache import EngineRecord, ParityRecord, Target
 from edged.config.computing import TensorrtConfig
 from edged.engine_building import BuildResult, build_engine, make_cache, make_options, make_target, target_of
-from edged.errors import BuildCancelledError, ModelError
-from edged.models.manifest import Precision, load_manifest
-from edged.parity import batches_of, check_parity, draw_pictures, limits_of
+from edged.engine_verification import compare_candidate
+from edged.errors import BuildCancelledError, DeviceMemoryError, InferenceError, ModelError
+from edged.models.manifest import Manifest, Precision, load_manifest
+from edged.models.network import Network
+from edged.parity import draw_pictures, limits_of
 from edged.types import Pixels
 from tools.gpu.budget import NO_TIME, whole
 from tools.gpu.findings import Engine, Omission
@@ -120,7 +122,12 @@ def _build(bench: Bench, job: Job, target: Target, build: Build) -> EngineRecord
 
 
 def compare_engines(bench: Bench, pictures: Sequence[Pixels] | None = None) -> None:
-    """Every built engine held against the same network in ONNX Runtime, as `edged engines verify` does."""
+    """Every built engine held against the same network in ONNX Runtime, in the batches of `edged engines verify`.
+
+    That opens an engine as the daemon does. Here TensorRT-RTX compiles its kernels for a size of batch before the first of them,
+    as for everything else that a check measures, and the processor fits the pictures: whether the GPU does as well is told by
+    `fitting`.
+    """
     pictures = pictures or list(draw_pictures())
     records = bench.records()
     bench.work_through("parity", ((record.key.label, whole(partial(_compare, bench, record, pictures))) for record in records))
@@ -129,17 +136,27 @@ def compare_engines(bench: Bench, pictures: Sequence[Pixels] | None = None) -> N
 def _compare(bench: Bench, record: EngineRecord, pictures: Sequence[Pixels]) -> None:
     manifest, plan = bench.read(record)
     limits = limits_of(manifest, record.key.options.precision)
-    with bench.open_device() as cuda, open_network(Path(record.directory)) as reference:
+    with bench.open_device() as cuda:
         target = target_of(cuda.device)
-        with bench.open_backend(record, plan) as backend:
-            parity = check_parity(reference, make_network(manifest, backend), pictures, batches=batches_of(backend.max_batch))
-    outcome = ParityRecord(target, parity.figures, parity.pictures, parity.reaches(limits))
+
+    def open_with(most: int) -> Network[Manifest]:
+        return make_network(manifest, bench.open_backend(record, plan, max_batch=most))
+
+    try:
+        parity = compare_candidate(record, open_with, pictures)
+        said = parity.describe(limits)
+        outcome = ParityRecord(target, parity.figures, parity.pictures, parity.reaches(limits))
+    except DeviceMemoryError:  # it says nothing of the engine
+        raise
+    except InferenceError as error:
+        said = str(error)
+        outcome = ParityRecord(target, {}, 0, is_passed=False)
     cache = make_cache(bench.state_dir)
     with cache.lock(lambda: time.sleep(_POLL_S)):
         record = cache.record_parity(record, outcome)
     bench.note(_describe(record))
     if not outcome.is_passed:
-        raise ModelError(f"parity: {parity.describe(limits)} [engine.parity]")
+        raise ModelError(f"parity on {target}: {said}: a site would not use it; it may take another precision [engine.parity]")
 
 
 def _describe(record: EngineRecord) -> Engine:

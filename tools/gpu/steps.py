@@ -99,15 +99,26 @@ class Bench:
         return manifest, make_cache(self.state_dir).read(record)
 
     def open_backend(
-        self, record: EngineRecord, plan: bytes, *, use_graphs: bool = True, pictures: PictureFormat | None = None
+        self,
+        record: EngineRecord,
+        plan: bytes,
+        *,
+        max_batch: int | None = None,
+        use_graphs: bool = True,
+        pictures: PictureFormat | None = None,
     ) -> TensorrtBackend:
-        """The engine as edged runs it, for batches as large as it was built for; close it after use."""
+        """The engine as edged runs it once TensorRT-RTX has compiled the kernels for its batches; close it after use.
+
+        Args:
+            max_batch: memory is taken for so many pictures; None: for as many as the engine was built for.
+            pictures: the GPU fits them into the network's input; None: the processor does.
+        """
         return open_tensorrt_backend(
             plan,
             name=record.key.label,
             library=self.library,
             cuda=self.open_device(),
-            max_batch=record.key.options.batch[2],
+            max_batch=max_batch or record.key.options.batch[2],
             pictures=pictures,
             use_graphs=use_graphs,
             eager_kernels=True,

@@ -13,8 +13,9 @@ from stand_ins.built_engine import BOXES, CLASSES, SCORES, Site, make_key, write
 
 from edged.backends.tensorrt.builder import BuildOptions
 from edged.backends.tensorrt.cache import EngineCache
+from edged.backends.tensorrt.cuda import Cuda
 from edged.engine_building import BuildResult
-from edged.errors import BuildCancelledError, EngineMissingError, ModelError
+from edged.errors import BuildCancelledError, DeviceMemoryError, EngineMissingError, ModelError
 from edged.models.manifest import QuantisedFile, dump_manifest, load_manifest
 from tools.gpu.budget import NO_TIME, Budget
 from tools.gpu.building import BUILT_FOR, build_engines, compare_engines, compute_first, find_jobs
@@ -132,6 +133,47 @@ def test_an_engine_that_computes_something_else_is_a_problem(site: Site) -> None
     assert [engine.passed for engine in site.of(Engine)] == [False]
     assert "ap50 0.0000 (at least 0.999)" in site.of(Problem)[0].message
     assert not site.bench.records()[0].parity.is_passed
+
+
+def test_an_engine_that_fails_is_refused(site: Site) -> None:
+    """Its failure is kept as `edged engines verify` keeps it: no step that wants a good one takes it."""
+    site.trt.network.fails_on.add(15)
+
+    compare_engines(site.bench, [np.full((32, 64, 3), 255, np.uint8)])
+
+    assert "failed on a batch of 15" in site.of(Problem)[0].message
+    assert "another precision [engine.parity]" in site.of(Problem)[0].message
+    assert not site.bench.records()[0].parity.is_passed
+    assert +site.device.live == {}
+
+
+def test_an_engine_that_there_is_no_memory_for_is_compared_in_half_its_batch(site: Site) -> None:
+    """As `edged engines verify` compares it; the kernels are compiled first, which that does not wait for."""
+    bench = replace(site.bench, library=site.trt.as_library(is_rtx=True))
+    site.trt.fail("create_execution_context", "Error Code 2: OutOfMemory (out of memory)")
+
+    compare_engines(bench, [np.full((32, 64, 3), 255, np.uint8)])
+
+    assert [engine.passed for engine in site.of(Engine)] == [True]
+    assert max(size for call, size in site.trt.calls if call == "execute") == 8
+    assert {value.name for call, value in site.trt.calls if call == "kernels"} == {"EAGER"}
+    assert +site.device.live == {}
+
+
+def test_an_engine_without_memory_for_half_its_batch_is_not_judged(site: Site) -> None:
+    """Others may hold the memory: it says nothing of the engine."""
+    opened = []
+
+    def open_once() -> Cuda:
+        if opened:
+            raise DeviceMemoryError("no memory")
+        opened.append(site.open_device())
+        return opened[0]
+
+    compare_engines(replace(site.bench, open_device=open_once), [np.full((32, 64, 3), 255, np.uint8)])
+
+    assert site.of(Problem) == [Problem(step="parity", what="tiny fp32", message="no memory")]
+    assert site.bench.records()[0].parity is None
 
 
 def test_the_first_engine_is_the_smallest(site: Site, tmp_path: Path) -> None:
