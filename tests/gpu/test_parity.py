@@ -15,7 +15,7 @@ from edged.engine_opening import open_configured_network
 from edged.errors import DeviceMissingError, EngineMissingError, ModelError
 from edged.models.manifest import PRECISIONS, load_manifest
 from edged.parity import check_parity, draw_pictures, limits_of
-from tools.gpu.building import cannot_build
+from tools.gpu.building import find_reason
 
 pytestmark = pytest.mark.gpu
 
@@ -49,8 +49,8 @@ def test_engine_is_used_once_it_was_compared(
 
     status = main(["engines", "build", str(engine), "--precision", precision, *state])
     said = capsys.readouterr().err
-    if cannot_build(precision, said):
-        pytest.skip(said)
+    if reason := find_reason(precision, said, label=f"{manifest.name} {precision}"):
+        pytest.skip(reason)
     assert status == 0, said
     with pytest.raises(EngineMissingError, match=r"\[engine\.unverified\]"):
         open_configured_network(engine, settings, state_dir=tmp_path)

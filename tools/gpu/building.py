@@ -60,6 +60,17 @@ def cannot_build(precision: Precision, said: str) -> bool:
     return precision == "int8" and all(words in said for words in _CANNOT_INT8)
 
 
+def find_reason(precision: Precision, said: str, *, label: str) -> str:
+    """What a command that could not build an engine printed of why, if `cannot_build`: one line, the same for every engine.
+
+    Args:
+        said: all that it printed, how far the build was included.
+        label: of the engine, which the line begins with.
+    """
+    lines = (line for line in said.splitlines() if cannot_build(precision, line))
+    return next(lines, "").removeprefix("edged: ").removeprefix(f"{label}: ")
+
+
 def compute_first(bench: Bench, *, engines: Path = ENGINES, build: Build = build_engine) -> None:
     """Build the smallest network that is here and compute with it: what a library refuses on a device, it refuses at once.
 

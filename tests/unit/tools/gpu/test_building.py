@@ -18,7 +18,7 @@ from edged.engine_building import BuildResult
 from edged.errors import BuildCancelledError, DeviceMemoryError, EngineMissingError, ModelError
 from edged.models.manifest import QuantisedFile, dump_manifest, load_manifest
 from tools.gpu.budget import NO_TIME, Budget
-from tools.gpu.building import BUILT_FOR, build_engines, compare_engines, compute_first, find_jobs
+from tools.gpu.building import BUILT_FOR, build_engines, compare_engines, compute_first, find_jobs, find_reason
 from tools.gpu.findings import Engine, Omission, Problem
 
 SAID_BY_RTX_1_6 = (
@@ -89,6 +89,26 @@ def test_what_the_library_cannot_build_is_left_out(site: Site, tmp_path: Path) -
 
     assert site.of(Omission) == [Omission(step="engines", what="tiny int8", reason=SAID_BY_RTX_1_6)]
     assert not site.of(Problem)
+
+
+def test_reason_of_a_build_that_failed_is_one_line_that_names_no_engine() -> None:
+    """Tests that are skipped for it are counted together."""
+    said = f"tiny int8   50%  0:10  timing graph nodes\nedged: {SAID_BY_RTX_1_6}\n"
+
+    assert find_reason("int8", said, label="tiny int8") == SAID_BY_RTX_1_6.removeprefix("tiny int8: ")
+
+
+@pytest.mark.parametrize(
+    ("precision", "said"),
+    [
+        pytest.param("int8", "", id="nothing"),
+        pytest.param("int8", "tiny int8   50%  0:10  timing graph nodes\nedged: tiny int8: refused\n", id="another reason"),
+        pytest.param("fp16", f"edged: {SAID_BY_RTX_1_6}\n", id="another precision"),
+    ],
+)
+def test_build_that_failed_for_something_else_has_no_such_reason(precision: str, said: str) -> None:
+    """So it is no test that may be skipped."""
+    assert find_reason(precision, said, label=f"tiny {precision}") == ""
 
 
 def test_a_build_that_there_is_no_time_for_is_cancelled(site: Site, tmp_path: Path) -> None:
