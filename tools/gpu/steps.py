@@ -238,11 +238,11 @@ def sweep(bench: Bench, clips: list[list[Pixels]] | None = None) -> None:
 def in_sweep_order(records: list[EngineRecord]) -> list[tuple[EngineRecord, bool]]:
     """Each with graphs and without: every network once with graphs, then all of the cameras' detector, then the others."""
     ways = [(record, use_graphs) for use_graphs in (True, False) for record in records]
-    most_wanted = records[0].key.options.precision if records else None
+    first_of = {record.key.name: record for record in reversed(records)}
 
     def rank(way: tuple[EngineRecord, bool]) -> tuple[bool, bool]:
-        key = way[0].key
-        return not (way[1] and key.options.precision == most_wanted), key.name != CAMERA_DETECTOR
+        record, use_graphs = way
+        return not (use_graphs and record is first_of[record.key.name]), record.key.name != CAMERA_DETECTOR
 
     return sorted(ways, key=rank)
 

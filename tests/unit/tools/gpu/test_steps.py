@@ -231,6 +231,25 @@ def test_every_network_is_swept_once_before_the_cameras_detector_is_in_all_ways(
     assert found[7:] == ["face-encoder int8", "face-encoder fp32", *(f"face-encoder {each} without" for each in precisions)]
 
 
+def test_a_network_without_the_first_precision_is_swept_in_its_own_first() -> None:
+    """It has to come once before another comes twice, too."""
+    records = [
+        make_record(precision, name=name)
+        for precision, name in [("fp16", "detector"), ("fp32", "detector"), ("fp32", "face-liveness")]
+    ]
+
+    found = [(record.key.label, graphs) for record, graphs in in_sweep_order(records)]
+
+    assert in_sweep_order([]) == []
+    assert found[:2] == [("detector fp16", True), ("face-liveness fp32", True)]
+    assert found[2:] == [
+        ("detector fp32", True),
+        ("detector fp16", False),
+        ("detector fp32", False),
+        ("face-liveness fp32", False),
+    ]
+
+
 def test_records_come_once_of_every_network_before_they_come_again(site: Site, tmp_path: Path) -> None:
     """However they were built; a network that finds points sees faces, not cameras."""
     cache = EngineCache(tmp_path / "state" / "tensorrt")
