@@ -34,9 +34,10 @@ while [ $# -gt 0 ]; do
     *) die "$1 is unknown: see the head of $0" ;;
   esac
 done
+[[ "$steps" =~ [^[:space:]] ]] || die "--steps: it names none: $STEPS are known"
 for step in $steps; do
   case " $STEPS" in *" ${step%%:*}:"*) ;; *) die "--steps: ${step%%:*} is unknown: $STEPS are known" ;; esac
-  [[ "$step" =~ :[1-9][0-9]*$ ]] || die "--steps: $step has no share: expected e.g. ${step%%:*}:60"
+  [[ "$step" =~ ^[a-z]+:[1-9][0-9]{0,5}$ ]] || die "--steps: $step has no share: expected e.g. ${step%%:*}:60"
 done
 PYTHON="${PYTHON:-${VENV:+$VENV/bin/}python3}"
 case "$PYTHON" in /*) ;; */*) PYTHON="$PWD/$PYTHON" ;; esac

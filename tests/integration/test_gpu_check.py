@@ -74,6 +74,10 @@ def test_no_device_is_told_and_written(tmp_path: Path) -> None:
         pytest.param(["--pack"], "--pack wants a directory", id="no value"),
         pytest.param(["--steps", "sweep:60 verify:9"], "--steps: verify is unknown", id="unknown step"),
         pytest.param(["--steps", "sweep"], "--steps: sweep has no share", id="step without a share"),
+        pytest.param(["--steps", "sweep:1 engines:2:3"], "--steps: engines:2:3 has no share", id="step with two shares"),
+        pytest.param(["--steps", "sweep:0"], "--steps: sweep:0 has no share", id="step with a share of nothing"),
+        pytest.param(["--steps", ""], "--steps: it names none", id="no step"),
+        pytest.param(["--steps", " "], "--steps: it names none", id="blank steps"),
         pytest.param(["--seconds", "99"], "--seconds wants a whole number from 100 on", id="too short"),
     ],
 )
