@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import platform
 import sys
-import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from fakes import FakeClock
 from models_onnx import make_manifest, save_engine
 from stand_ins.built_engine import BOXES, CLASSES, SCORES, SHORT, TARGET, UNLIMITED, Site, make_key, write_engine
+from waiting import wait_until
 
 from edged.backends.tensorrt.cache import EngineCache, EngineRecord, ParityRecord
 from edged.errors import DeviceError, InferenceError, ModelError
+from edged.types import Frame
 from tools.gpu import fitting, steps
 from tools.gpu.bare import BareEngine
 from tools.gpu.budget import Budget, whole
-from tools.gpu.cameras import DrawnCameras, draw_clips, play
+from tools.gpu.cameras import FPS, DrawnCameras, Played, draw_clips, play
 from tools.gpu.findings import (
     BatchRate,
     Finding,
@@ -149,24 +152,63 @@ def test_fitting_that_differs_is_a_failure(site: Site, kernels: bytes, monkeypat
     assert "64x32: the GPU's numbers are up to" in site.of(Problem)[0].message
 
 
-def test_more_and_more_cameras_are_tried_until_frames_are_dropped(site: Site, clips: list) -> None:
-    """Every camera's frames are due; the first count that drops is the last one."""
-    compute = site.trt.network.compute
+def test_more_and_more_cameras_are_tried_until_frames_are_dropped(
+    site: Site, clips: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One frame of a hundred may be; the first count that drops more is the last one."""
+    drops = {2: 0, 4: 1, 8: 2, 16: 0}
 
-    def slow_from_the_second_count_on(arrays):
-        if site.of(Streams):
-            time.sleep(SHORT.streams_s)
+    def play_as_told(cameras: DrawnCameras, *_: object, **__: object) -> Played:
+        return Played(due=100, dropped=drops[len(cameras.names)], delays_ms=[1.0, 2.0, 3.0])
+
+    monkeypatch.setattr(steps, "play", play_as_told)
+
+    count_streams(site.bench, clips, counts=tuple(drops))
+
+    assert [(each.cameras, each.due, each.dropped) for each in site.of(Streams)] == [(2, 100, 0), (4, 100, 1), (8, 100, 2)]
+    assert {(each.ms_p50, each.ms_p99) for each in site.of(Streams)} == {(2.0, 3.0)}
+    assert +site.device.live == {}
+
+
+def test_cameras_that_the_engine_keeps_up_with_lose_no_frame(tmp_path: Path, clips: list) -> None:
+    """Every frame is due; a machine that stands still meanwhile loses some, so it may try again."""
+
+    tries: list[Site] = []
+
+    def lose_none() -> bool:
+        tries.append(Site(tmp_path / f"{len(tries)}"))
+        count_streams(tries[-1].bench, clips, counts=(2,))
+        return [(each.due, each.dropped) for each in tries[-1].of(Streams)] == [(4, 0)]
+
+    wait_until(lose_none, timeout_s=60.0)
+
+    (streams,) = tries[-1].of(Streams)
+    assert 0 < streams.ms_p50 <= streams.ms_p99
+    assert +tries[-1].device.live == {}
+
+
+def test_cameras_that_the_engine_is_too_slow_for_lose_frames(site: Site, clips: list, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It computes until all were shown: but for two batches and what is on the board at the end, they are lost."""
+    compute, draw, turns = site.trt.network.compute, DrawnCameras.frame, 4
+    shown: list[Frame] = []
+
+    def show(*arguments: Any, **settings: Any) -> Frame:
+        shown.append(draw(*arguments, **settings))
+        return shown[-1]
+
+    def compute_slowly(arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        if shown:
+            wait_until(lambda: len(shown) >= 4 * turns)
         return compute(arrays)
 
-    site.trt.network = replace(site.trt.network, compute=slow_from_the_second_count_on)
+    site.trt.network = replace(site.trt.network, compute=compute_slowly)
+    monkeypatch.setattr(DrawnCameras, "frame", show)
 
-    count_streams(site.bench, clips, counts=(2, 4, 8))
+    count_streams(replace(site.bench, timing=replace(SHORT, streams_s=turns / FPS)), clips, counts=(4, 8))
 
-    first, second = site.of(Streams)
-    assert (first.cameras, first.due, first.dropped) == (2, 4, 0)
-    assert first.ms_p50 <= first.ms_p99
-    assert second.cameras == 4
-    assert second.dropped > 0
+    (streams,) = site.of(Streams)
+    assert (streams.cameras, streams.due) == (4, 4 * turns)
+    assert streams.dropped > 0
     assert +site.device.live == {}
 
 
