@@ -187,6 +187,7 @@ class _Runtime:
             raise TypeError("pybind11::init(): factory function returned nullptr")
         self._module = module
         self._logger = logger
+        module.lent.clear()  # memory of an engine before may lie where other memory lies now
 
     def get_engine_validity(self, plan: bytes) -> tuple[Enum, int]:
         kinds = self._module.EngineValidity
