@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO, get_args
@@ -22,7 +22,6 @@ from edged.backends.tensorrt.builder import BuildOptions
 from edged.backends.tensorrt.cache import (
     EngineCache,
     EngineRecord,
-    ParityRecord,
     Removal,
     Target,
     describe_difference,
@@ -47,13 +46,12 @@ from edged.engine_building import (
     target_of,
 )
 from edged.engine_profiling import profile_layers
-from edged.engine_verification import check_fresh, compare_on_device, find_device, find_wanted
+from edged.engine_verification import check_fresh, compare_on_device, find_device, find_wanted, judge
 from edged.errors import (
     EXIT_CONFIG,
     DeviceMemoryError,
     DeviceMissingError,
     EngineMissingError,
-    InferenceError,
     InputError,
     ModelError,
     SourceCause,
@@ -577,19 +575,16 @@ def _verify(record: EngineRecord, site: Site, here: Surroundings, pictures: Sequ
     print(f"{label}: engine, record and network are what was built with {here.library.label} for {record.key.target}")
     if here.device is None:
         return
-    limits = limits_of(manifest, record.key.options.precision)
     target = target_of(here.device)
+    compare = partial(
+        compare_on_device, record, plan, manifest, pictures, library=here.library, settings=site.tensorrt_of(record)
+    )
     try:
-        parity = compare_on_device(record, plan, manifest, pictures, library=here.library, settings=site.tensorrt_of(record))
-        said = parity.describe(limits)
-        outcome = ParityRecord(target, parity.figures, parity.pictures, parity.reaches(limits))
-    except DeviceMemoryError as error:  # which others may have taken: it says nothing of the engine
+        outcome, said = judge(compare, limits_of(manifest, record.key.options.precision), target)
+    except DeviceMemoryError as error:
         raise DeviceMemoryError(
             f"{label}: not compared: {error}: end what else uses the device, or build it for smaller batches [device.memory]"
         ) from error
-    except InferenceError as error:
-        said = str(error)
-        outcome = ParityRecord(target, {}, 0, is_passed=False)
     with site.cache.lock(_wait):
         site.cache.record_parity(record, outcome)
     if not outcome.is_passed:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from edged.assembly import make_network, open_network
-from edged.backends.tensorrt.cache import EngineKey, EngineRecord, Target, describe_stale
+from edged.backends.tensorrt.cache import EngineKey, EngineRecord, ParityRecord, Target, describe_stale
 from edged.backends.tensorrt.cuda import open_cuda
 from edged.backends.tensorrt.driver import DeviceFacts
 from edged.backends.tensorrt.letterbox import PictureFormat
@@ -17,8 +17,8 @@ from edged.backends.tensorrt.library import Library
 from edged.backends.tensorrt.runner import TensorrtBackend, open_tensorrt_backend
 from edged.config.computing import TensorrtConfig
 from edged.engine_building import make_commands
-from edged.errors import DeviceMemoryError, EngineMissingError, KernelError, ModelError
-from edged.models.manifest import InputSpec, Manifest, ManifestT, load_manifest
+from edged.errors import DeviceMemoryError, EngineMissingError, InferenceError, KernelError, ModelError
+from edged.models.manifest import InputSpec, Manifest, ManifestT, ParityLimits, load_manifest
 from edged.models.network import Network
 from edged.parity import Parity, batches_of, check_parity
 from edged.types import Pixels
@@ -175,6 +175,25 @@ def compare_candidate(record: EngineRecord, open_with: Callable[[int], Network[M
 
     options = record.key.options
     return halve_once(compare, options.batch[2], can_halve=options.dla_core is None)
+
+
+def judge(compare: Callable[[], Parity], limits: ParityLimits, target: Target) -> tuple[ParityRecord, str]:
+    """What is to be noted of an engine after a comparison, and what it says in words. One that does not answer has failed.
+
+    Args:
+        target: where it is compared.
+
+    Raises:
+        DeviceMemoryError: the device is too full, which others may be the reason of: it says nothing of the engine.
+        InputError, ModelError, DeviceError: as `compare` raises them.
+    """
+    try:
+        parity = compare()
+    except DeviceMemoryError:
+        raise
+    except InferenceError as error:
+        return ParityRecord(target, {}, 0, is_passed=False), str(error)
+    return ParityRecord(target, parity.figures, parity.pictures, parity.reaches(limits)), parity.describe(limits)
 
 
 def halve_once(work: Callable[[int], Outcome], most: int, *, can_halve: bool) -> Outcome:

@@ -10,11 +10,11 @@ from functools import partial
 from pathlib import Path
 
 from edged.assembly import make_network
-from edged.backends.tensorrt.cache import EngineRecord, ParityRecord, Target
+from edged.backends.tensorrt.cache import EngineRecord, Target
 from edged.config.computing import TensorrtConfig
 from edged.engine_building import BuildResult, build_engine, make_cache, make_options, make_target, target_of
-from edged.engine_verification import compare_candidate
-from edged.errors import BuildCancelledError, DeviceMemoryError, InferenceError, ModelError
+from edged.engine_verification import compare_candidate, judge
+from edged.errors import BuildCancelledError, ModelError
 from edged.models.manifest import Manifest, Precision, load_manifest
 from edged.models.network import Network
 from edged.parity import draw_pictures, limits_of
@@ -146,22 +146,14 @@ def compare_engines(bench: Bench, pictures: Sequence[Pixels] | None = None) -> N
 
 def _compare(bench: Bench, record: EngineRecord, pictures: Sequence[Pixels]) -> None:
     manifest, plan = bench.read(record)
-    limits = limits_of(manifest, record.key.options.precision)
     with bench.open_device() as cuda:
         target = target_of(cuda.device)
 
     def open_with(most: int) -> Network[Manifest]:
         return make_network(manifest, bench.open_backend(record, plan, max_batch=most))
 
-    try:
-        parity = compare_candidate(record, open_with, pictures)
-        said = parity.describe(limits)
-        outcome = ParityRecord(target, parity.figures, parity.pictures, parity.reaches(limits))
-    except DeviceMemoryError:  # it says nothing of the engine
-        raise
-    except InferenceError as error:
-        said = str(error)
-        outcome = ParityRecord(target, {}, 0, is_passed=False)
+    limits = limits_of(manifest, record.key.options.precision)
+    outcome, said = judge(lambda: compare_candidate(record, open_with, pictures), limits, target)
     cache = make_cache(bench.state_dir)
     with cache.lock(lambda: time.sleep(_POLL_S)):
         record = cache.record_parity(record, outcome)
