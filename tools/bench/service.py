@@ -238,7 +238,7 @@ class DaemonChild:
         self._directory = directory
         self._config_path = directory / "edged.yaml"
         self._log_path = directory / "edged.log"
-        self._config_path.write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML without aliases, which are refused
+        self._write(config)
 
     def __enter__(self) -> DaemonChild:
         command = [sys.executable, "-m", "edged", "run", "--config", str(self._config_path)]
@@ -257,9 +257,23 @@ class DaemonChild:
         """Whether the process is gone."""
         return self._process.poll() is not None
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
+    def log(self) -> str:
+        """What it said so far."""
+        return self._log_path.read_text(encoding="utf-8", errors="replace")
+
     def log_tail(self) -> str:
         """The end of what it said."""
-        return self._log_path.read_text(encoding="utf-8", errors="replace")[-2000:]
+        return self.log()[-2000:]
+
+    def reload(self, config: dict) -> None:
+        """Have it read another configuration."""
+        self._write(config)
+        self._process.send_signal(signal.SIGHUP)
 
     def peak_rss_mb(self) -> float:
         """The most resident memory so far, MB of 10^6 bytes."""
@@ -271,6 +285,9 @@ class DaemonChild:
         """CPU seconds of all its threads so far."""
         fields = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime, stime
+
+    def _write(self, config: dict) -> None:
+        self._config_path.write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML without aliases, which are refused
 
     def stop(self) -> None:
         """End it as systemd would.
