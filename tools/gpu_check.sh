@@ -93,8 +93,7 @@ if [ -n "$lacks" ]; then
   exit 1
 fi
 
-gpu() { "$PYTHON" -m tools.gpu "$@" --work "$work"; }
-report() { gpu report --date "$date" --out "$out"; }
+tell() { "$PYTHON" -m tools.gpu.ended "$@" --date "$date" --out "$out" --work "$work"; }
 child=""
 trap '[ -z "$child" ] || kill "$child"; exit 130' INT TERM
 
@@ -104,8 +103,7 @@ run_step() { # name, limit in seconds, arguments
   shift 2
   if [ "$limit" -lt 10 ]; then
     outcome="left out"
-    gpu ended "$name" --outcome "left out" --limit "$limit"
-    report
+    tell --step "$name" --outcome "left out" --limit "$limit"
     partial=3
     return 3
   fi
@@ -128,8 +126,7 @@ run_step() { # name, limit in seconds, arguments
         esac
       fi ;;
   esac
-  gpu ended "$name" --outcome "$outcome" --status "$status" --seconds $((SECONDS - began)) --limit "$limit"
-  report
+  tell --step "$name" --outcome "$outcome" --status "$status" --seconds $((SECONDS - began)) --limit "$limit"
   return "$status"
 }
 

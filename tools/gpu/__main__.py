@@ -1,13 +1,12 @@
 """`python -m tools.gpu STEP --work DIR`: one step of a check of a GPU machine; `tools/gpu_check.sh` runs them all.
 
-Findings go into DIR/findings.jsonl, built engines into DIR/state. `report` writes DATE-gpu.json and DATE-gpu.md from them.
+Findings go into DIR/findings.jsonl, built engines into DIR/state; `tools.gpu.ended` makes the report of them.
 """
 
 from __future__ import annotations
 
 import argparse
 import faulthandler
-import json
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -26,13 +25,11 @@ from edged.errors import (
 )
 from edged.runtime.interpreter import settle_interpreter
 from tools.bench.report import revision
-from tools.engines import write_whole
 from tools.gpu.budget import NO_TIME, Budget
 from tools.gpu.building import build_engines, compare_engines, compute_first
 from tools.gpu.device_tests import FILES, WITHOUT_TENSORRT, run_tests
-from tools.gpu.findings import EXIT_REFUSED, Finding, Omission, Problem, Step, note, read_findings, status_of
+from tools.gpu.findings import EXIT_REFUSED, Finding, Omission, Problem, note, status_of
 from tools.gpu.fitting import compare_fitting
-from tools.gpu.report import Report, describe
 from tools.gpu.steps import Bench, Note, compare_pipeline, count_streams, find_machine, open_bench, sweep
 
 STEPS: dict[str, Callable[[Bench], None]] = {
@@ -43,7 +40,6 @@ STEPS: dict[str, Callable[[Bench], None]] = {
     "fitting": compare_fitting,
     "streams": count_streams,
 }
-OUTCOMES = ("ok", "partial", "failed", "timed out", "left out", "refused")
 _FIRST = "a first engine"
 _LAST_WORDS_S = 2.0
 """So long before a step is ended it shows what each of its threads does: by then it hangs."""
@@ -81,18 +77,6 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     tests.set_defaults(run=partial(_run, _test))
     for step in steps.choices.values():
         step.add_argument("--seconds", type=float, required=True, help="until the step is ended: what does not fit is left out")
-    ended = steps.add_parser("ended", help="note how a step ended")
-    ended.add_argument("name")
-    ended.add_argument("--outcome", choices=OUTCOMES, required=True)
-    ended.add_argument("--status", type=int, default=None)
-    ended.add_argument("--seconds", type=float, default=0.0)
-    ended.add_argument("--limit", type=float, required=True)
-    ended.set_defaults(run=_note_end)
-    report = steps.add_parser("report", help="write what was found so far")
-    report.add_argument("--date", required=True, help="UTC, e.g. 2026-11-26")
-    report.add_argument("--out", type=Path, required=True, help="directory")
-    report.set_defaults(run=_report)
-    for step in steps.choices.values():
         step.add_argument("--work", type=Path, required=True, help="directory of the findings and the built engines")
     return parser.parse_args(argv)
 
@@ -128,11 +112,7 @@ def _find_machine(arguments: argparse.Namespace, budget: Budget, take: Note) -> 
         compute_first(_open_bench(arguments, budget, take))
     except BuildCancelledError:
         take(Omission(step="device", what=_FIRST, reason=NO_TIME))
-    except (
-        DeviceMemoryError,
-        StateError,
-        OSError,
-    ) as error:  # what others hold of the device or the disk: no word of the library
+    except (DeviceMemoryError, StateError, OSError) as error:  # what others hold of device or disk: no word of the library
         take(Problem(step="device", what=_FIRST, message=str(error)))
         print(f"failed: {error}", flush=True)
     except Exception as error:  # ours, or what a library throws that does not know the device
@@ -149,28 +129,6 @@ def _measure(arguments: argparse.Namespace, budget: Budget, take: Note) -> None:
 
 def _test(arguments: argparse.Namespace, budget: Budget, take: Note) -> None:
     run_tests(arguments.work, take, budget, files=WITHOUT_TENSORRT if arguments.without_tensorrt else FILES)
-
-
-def _note_end(arguments: argparse.Namespace) -> int:
-    step = Step(
-        name=arguments.name,
-        outcome=arguments.outcome,
-        status=arguments.status,
-        seconds=arguments.seconds,
-        limit_s=arguments.limit,
-    )
-    note(step, _findings(arguments))
-    return 0
-
-
-def _report(arguments: argparse.Namespace) -> int:
-    report = Report(arguments.date, read_findings(_findings(arguments)))
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    stem = arguments.out / f"{report.date}-gpu"
-    write_whole(stem.with_suffix(".json"), json.dumps(report.to_json(), indent=1, allow_nan=False).encode() + b"\n")
-    write_whole(stem.with_suffix(".md"), report.to_markdown().encode())
-    print(describe(report))
-    return 0
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edged.errors import InputError
-from tools.gpu.__main__ import main
+from tools.gpu.ended import main
 from tools.gpu.findings import (
     BatchRate,
     DeviceTests,
@@ -273,12 +273,11 @@ def test_page_of_a_machine_without_a_device_claims_nothing() -> None:
 def test_command_writes_a_page_and_a_document_from_what_was_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Of steps that other processes ran, as the shell script does."""
     note(make_machine(), tmp_path / "findings.jsonl")
-    work = ["--work", str(tmp_path)]
+    places = ["--out", str(tmp_path / "out"), "--work", str(tmp_path)]
+    ended = ["--step", "sweep", "--outcome", "timed out", "--status", "124", "--seconds", "9", "--limit", "8"]
 
-    ended = main(["ended", "sweep", "--outcome", "timed out", "--status", "124", "--seconds", "9", "--limit", "8", *work])
-    status = main(["report", "--date", "2026-11-26", "--out", str(tmp_path / "out"), *work])
+    assert main([*ended, "--date", "2026-11-26", *places]) == 0
 
-    assert (ended, status) == (0, 0)
     document = json.loads((tmp_path / "out" / "2026-11-26-gpu.json").read_text())
     assert document["status"] == "incomplete"
     assert document["steps"] == [{"name": "sweep", "outcome": "timed out", "status": 124, "seconds": 9.0, "limit_s": 8.0}]
