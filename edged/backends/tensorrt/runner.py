@@ -458,8 +458,8 @@ class _Engine:
     def _check_validity(self, plan: bytes) -> None:
         """Tell why an engine was not loaded, where the library says why.
 
-        It is not asked before: TensorRT-RTX up to 1.6 calls a device invalid that it does not list, and yet loads the engine.
-        Whether it then computes the same is told by its comparison on that device, without which no engine is used.
+        It is not asked before: TensorRT-RTX up to 1.6 calls an engine invalid on a device that it does not list, but has no such
+        check where it loads it. What it computes there is told by the comparison on that device, without which no engine is used.
         """
         module, device = self.library.module, self.cuda.device
         validity, found = self._runtime.get_engine_validity(plan)
