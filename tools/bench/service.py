@@ -187,6 +187,16 @@ def percentile(values: Sequence[float], percent: float) -> float:
     return ordered[max(0, -int(-len(ordered) * percent // 100) - 1)]
 
 
+def memory_mb(pid: int, name: str) -> float:
+    """A figure of the kernel about a process's memory, e.g. `VmRSS`, MB of 10^6 bytes.
+
+    Source: proc_pid_status(5).
+    """
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    (found,) = [line for line in lines if line.startswith(f"{name}:")]
+    return int(found.split()[1]) * 1024 / 1e6
+
+
 class Subscriber:
     """Notes what a broker sends and when; a context manager."""
 
@@ -277,17 +287,12 @@ class DaemonChild:
 
     def peak_rss_mb(self) -> float:
         """The most resident memory so far, MB of 10^6 bytes."""
-        status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="ascii")
-        (peak,) = [line for line in status.splitlines() if line.startswith("VmHWM:")]
-        return int(peak.split()[1]) * 1024 / 1e6
+        return memory_mb(self.pid, "VmHWM")
 
     def cpu_s(self) -> float:
         """CPU seconds of all its threads so far."""
         fields = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime, stime
-
-    def _write(self, config: dict) -> None:
-        self._config_path.write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML without aliases, which are refused
 
     def stop(self) -> None:
         """End it as systemd would.
@@ -299,3 +304,6 @@ class DaemonChild:
         status = self._process.wait(_STOP_LIMIT_S)
         if status:
             raise InputError(f"the daemon ended with {status}; its log ends with\n{self.log_tail()}")
+
+    def _write(self, config: dict) -> None:
+        self._config_path.write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML without aliases, which are refused

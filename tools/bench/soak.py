@@ -24,7 +24,7 @@ from edged.errors import EdgedError, InputError
 from edged.models.manifest import find_engine
 from tools.bench.clip import FPS, draw_clip
 from tools.bench.report import describe_machine
-from tools.bench.service import DaemonChild, make_config
+from tools.bench.service import DaemonChild, make_config, memory_mb
 
 CLIP_S = 15.0
 SAMPLE_EVERY_S = 10.0
@@ -133,8 +133,7 @@ def _wait_until_online(daemon: DaemonChild) -> None:
 def take_sample(pid: int, *, at_s: float) -> Sample:
     """What a process holds now."""
     place = Path(f"/proc/{pid}")
-    (rss,) = [line for line in (place / "status").read_text(encoding="ascii").splitlines() if line.startswith("VmRSS:")]
-    return Sample(at_s, int(rss.split()[1]) * 1024 / 1e6, len(os.listdir(place / "fd")), len(os.listdir(place / "task")))
+    return Sample(at_s, memory_mb(pid, "VmRSS"), len(os.listdir(place / "fd")), len(os.listdir(place / "task")))
 
 
 def summarise(samples: Sequence[Sample], *, lost: int, broker_restarts: int, reloads: int) -> Soak:

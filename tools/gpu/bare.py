@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edged.backends.base import TensorSpec
 from edged.backends.tensorrt.cuda import Cuda, Graph
 from edged.backends.tensorrt.library import Library
-from edged.backends.tensorrt.runner import SLOTS
+from edged.backends.tensorrt.runner import SLOTS, make_runtime_config
 from edged.errors import InferenceError, ModelError
 
 
@@ -51,7 +51,7 @@ class BareEngine:
             self._runtime = library.module.Runtime(library.logger)
             self._engine = self._runtime.deserialize_cuda_engine(plan)
             if self._engine is None:
-                raise ModelError(f"{library.label} cannot load the engine: {self._reasons()} [engine.invalid]")
+                raise ModelError(f"{library.label} cannot load the engine: {library.log.first_errors()} [engine.invalid]")
             for _ in range(SLOTS):
                 self._add_slot(feeds, outputs)
         except BaseException:  # an interruption would keep the device's memory just the same; it goes on up
@@ -110,18 +110,12 @@ class BareEngine:
             self._cuda.synchronise(slot.stream)  # call by call, then
 
     def _make_context(self, slot: _Slot) -> None:
-        """As `TensorrtBackend` makes it to measure.
-
-        Source: NVIDIA TensorRT-RTX documentation, Working with RTX CUDA Graphs.
-        """
+        """As `TensorrtBackend` makes it to measure."""
         assert self._engine is not None
         if not self._library.differences.portable:
             slot.context = self._engine.create_execution_context()
         else:
-            module = self._library.module
-            slot.config = self._engine.create_runtime_config()
-            slot.config.cuda_graph_strategy = module.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
-            slot.config.dynamic_shapes_kernel_specialization_strategy = module.DynamicShapesKernelSpecializationStrategy.EAGER
+            slot.config = make_runtime_config(self._engine, self._library, use_graphs=True, eager_kernels=True)
             slot.context = self._engine.create_execution_context(slot.config)
         if slot.context is None:
             raise self._refusal("makes no execution context")
@@ -144,10 +138,7 @@ class BareEngine:
 
     def _refusal(self, what: str) -> InferenceError:
         """TensorRT answers None or False, also where the device's memory is full; why is in its log."""
-        return InferenceError(f"the bare engine: {self._library.label} {what}: {self._reasons()}")
-
-    def _reasons(self) -> str:
-        return "; ".join(self._library.log.errors()[:3]) or "it gives no reason"
+        return InferenceError(f"the bare engine: {self._library.label} {what}: {self._library.log.first_errors()}")
 
 
 @dataclass(slots=True, eq=False)

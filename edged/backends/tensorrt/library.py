@@ -98,6 +98,7 @@ OTHERWISE: Mapping[str, Mapping[str, frozenset[str]]] = {
 """Name of a difference → what we use in its place of a library that does not have it."""
 
 _KEPT_MESSAGES = 200
+_TOLD_ERRORS = 3
 _LAYERS = "Layers:"
 _ON_GPU = "[GpuLayer]"
 _ERRORS = ("INTERNAL_ERROR", "ERROR")
@@ -169,6 +170,10 @@ class MessageLog:
     def errors(self) -> list[str]:
         """The newest errors, oldest first."""
         return [message for severity, message in tuple(self._messages) if severity in _ERRORS]
+
+    def first_errors(self) -> str:
+        """What went wrong first, for a message about what then failed."""
+        return "; ".join(self.errors()[:_TOLD_ERRORS]) or "it gives no reason"
 
     def warnings(self) -> list[str]:
         """The newest warnings, oldest first."""

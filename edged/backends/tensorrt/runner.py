@@ -44,8 +44,6 @@ _DTYPES = {
 _MEMORY_WORDS = ("out of memory", "outofmemory", "could not be allocated")
 """How TensorRT's messages say that the device's memory is full; it answers None or False, as for everything else."""
 
-_TOLD_REASONS = 3
-
 _CAPTURE_TRIES = 3
 """One may fail for what another thread does; where it fails again, those of this kind always will."""
 
@@ -448,7 +446,9 @@ class _Engine:
         try:
             self._runtime = module.Runtime(self.library.logger)
         except TypeError as error:  # pybind, where the library answered nullptr
-            raise DeviceMissingError(f"{self.library.label} finds no device: {self._reasons()} [device.missing]") from error
+            raise DeviceMissingError(
+                f"{self.library.label} finds no device: {self.library.log.first_errors()} [device.missing]"
+            ) from error
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             if self.library.differences.validity:
@@ -473,7 +473,7 @@ class _Engine:
         mend = "install TensorRT, which computes on more of them" if "UNSUPPORTED_CC" in reasons else "run edged engines build"
         raise EngineMissingError(
             f"{self.name}: the engine is not for {device.name} {device.compute_capability}, {self.library.label} and "
-            f"driver {device.driver_version}: {', '.join(reasons) or self._reasons()}: {mend} [engine.stale]"
+            f"driver {device.driver_version}: {', '.join(reasons) or self.library.log.first_errors()}: {mend} [engine.stale]"
         )
 
     def read_specs(self) -> tuple[dict[str, TensorSpec], dict[str, TensorSpec]]:
@@ -588,12 +588,9 @@ class _Engine:
         """Have TensorRT make it, in the way of its version: with memory of its own, or none yet where `_lend_memory` follows."""
         module, differences = self.library.module, self.library.differences
         if differences.portable:
-            context.config = self._engine.create_runtime_config()
-            if use_graphs:
-                context.config.cuda_graph_strategy = module.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
-            if self._eager_kernels:
-                strategies = module.DynamicShapesKernelSpecializationStrategy
-                context.config.dynamic_shapes_kernel_specialization_strategy = strategies.EAGER
+            context.config = make_runtime_config(
+                self._engine, self.library, use_graphs=use_graphs, eager_kernels=self._eager_kernels
+            )
             context.handle = self._engine.create_execution_context(context.config)
         elif not self.captures:
             context.handle = self._engine.create_execution_context()
@@ -687,14 +684,28 @@ class _Engine:
             self._engine = self._runtime = None
             self.cuda.close()
 
-    def _reasons(self) -> str:
-        return "; ".join(self.library.log.errors()[:_TOLD_REASONS]) or "it gives no reason"
-
     def _refusal(self, what: str, kind: _RefusalKind, code: str = "") -> InferenceError | ModelError:
-        said = f"{self.name}: {what}: {self._reasons()}"
+        said = f"{self.name}: {what}: {self.library.log.first_errors()}"
         if any(words in said.lower() for words in _MEMORY_WORDS):
             return DeviceMemoryError(f"{said} [device.memory]")
         return kind(f"{said} [{code}]" if code else said)
+
+
+def make_runtime_config(engine: Any, library: Library, *, use_graphs: bool, eager_kernels: bool) -> Any:
+    """What a context of a portable library is made with; it must live as long as the context.
+
+    Args:
+        engine: an `ICudaEngine`.
+        use_graphs, eager_kernels: see `open_tensorrt_backend`.
+
+    Source: NVIDIA TensorRT-RTX documentation, Working with RTX CUDA Graphs.
+    """
+    module, config = library.module, engine.create_runtime_config()
+    if use_graphs:
+        config.cuda_graph_strategy = module.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+    if eager_kernels:
+        config.dynamic_shapes_kernel_specialization_strategy = module.DynamicShapesKernelSpecializationStrategy.EAGER
+    return config
 
 
 def _make_profiler(module: Any) -> Any:
