@@ -144,9 +144,11 @@ def _make_comparison(reference: Network[Manifest], candidate: Network[Manifest],
     """What the reference answers is asked for here, and once."""
     match reference:
         case FaceEncoder():
-            return _compare_embeddings(reference, candidate, pictures)
+            answers = reference.encode, candidate.encode
+            return _compare_answers(*answers, pictures, reference, measure=_measure_cosine, what="embeddings")
         case Liveness():
-            return _compare_scores(reference, candidate, pictures)
+            answers = reference.score_squares, candidate.score_squares
+            return _compare_answers(*answers, pictures, reference, measure=_measure_agreement, what="scores")
         case Segmenter():
             return _compare_maps(reference, candidate, pictures)
     return _compare_detections(reference, candidate, pictures)
@@ -157,33 +159,42 @@ def _in_batches(pictures: Sequence[Pixels], batch: int) -> Iterator[Sequence[Pix
     return (pictures[start : start + batch] for start in range(0, len(pictures), batch))
 
 
-def _compare_embeddings(reference: FaceEncoder, candidate: FaceEncoder, pictures: Sequence[Pixels]) -> Comparison:
-    squares = _middle_squares(pictures, reference)
-    exact = np.concatenate([reference.encode([square]) for square in squares]).astype(np.float64)
+Answer = Callable[[Sequence[Pixels]], NDArray[np.float32]]
+"""Squares of the input's size to an answer each, (N, ...)."""
+
+
+def _compare_answers(
+    reference: Answer,
+    candidate: Answer,
+    pictures: Sequence[Pixels],
+    network: Network[Manifest],
+    *,
+    measure: Callable[[NDArray[np.float64], NDArray[np.float64]], Mapping[str, float]],
+    what: str,
+) -> Comparison:
+    """Of what both say of the middle square of each picture.
+
+    Args:
+        network: the one of the reference.
+        measure: figures of the reference's answers and the candidate's.
+        what: they answer with.
+    """
+    squares = [_middle_square(picture, side_px=network.manifest.input.width) for picture in pictures]
+    exact = np.concatenate([reference([square]) for square in squares]).astype(np.float64)
 
     def compare(batch: int) -> Parity:
-        close = np.concatenate([candidate.encode(shown) for shown in _in_batches(squares, batch)]).astype(np.float64)
-        figures = {"mean_cosine": float((exact * close).sum(axis=1).mean())}
-        return Parity(figures, f"embeddings of {len(pictures)} pictures", len(pictures))
+        close = np.concatenate([candidate(shown) for shown in _in_batches(squares, batch)]).astype(np.float64)
+        return Parity(measure(exact, close), f"{what} of {len(pictures)} pictures", len(pictures))
 
     return compare
 
 
-def _compare_scores(reference: Liveness, candidate: Liveness, pictures: Sequence[Pixels]) -> Comparison:
-    squares = _middle_squares(pictures, reference)
-    exact = np.concatenate([reference.score_squares([square]) for square in squares]).astype(np.float64)
-
-    def compare(batch: int) -> Parity:
-        close = np.concatenate([candidate.score_squares(shown) for shown in _in_batches(squares, batch)]).astype(np.float64)
-        figures = {"mean_agreement": 1 - float(np.abs(exact - close).mean())}
-        return Parity(figures, f"scores of {len(pictures)} pictures", len(pictures))
-
-    return compare
+def _measure_cosine(exact: NDArray[np.float64], close: NDArray[np.float64]) -> Mapping[str, float]:
+    return {"mean_cosine": float((exact * close).sum(axis=1).mean())}
 
 
-def _middle_squares(pictures: Sequence[Pixels], network: Network[Manifest]) -> list[Pixels]:
-    """Of the input's size."""
-    return [_middle_square(picture, side_px=network.manifest.input.width) for picture in pictures]
+def _measure_agreement(exact: NDArray[np.float64], close: NDArray[np.float64]) -> Mapping[str, float]:
+    return {"mean_agreement": 1 - float(np.abs(exact - close).mean())}
 
 
 def _middle_square(pixels_rgb: Pixels, *, side_px: int) -> Pixels:
